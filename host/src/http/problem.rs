@@ -66,6 +66,7 @@ codes! {
     BODY_TIMEOUT = REQUEST_TIMEOUT "body-timeout" "The body took too long to arrive";
     POSITION_NOT_REACHED = PRECONDITION_FAILED "position-not-reached" "The position was not reached";
     TOO_LARGE = PAYLOAD_TOO_LARGE "too-large" "The body is too large";
+    DOCUMENT_TOO_LARGE = PAYLOAD_TOO_LARGE "document-too-large" "A document is too large";
     TOO_MANY_DOCUMENTS = PAYLOAD_TOO_LARGE "too-many-documents" "The request has too many documents";
     TOO_MANY_COLLECTIONS = CONFLICT "too-many-collections" "There are as many collections as may be";
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The content type is not supported";
@@ -129,6 +130,13 @@ impl Problem {
     #[must_use]
     pub fn logged(mut self, error: impl fmt::Display) -> Self {
         self.log = Some(error.to_string());
+        self
+    }
+
+    /// Says where in the body it is: `place: detail`.
+    #[must_use]
+    pub fn at(mut self, place: &str) -> Self {
+        self.detail = Cow::Owned(format!("{place}: {}", self.detail));
         self
     }
 
