@@ -55,7 +55,9 @@ pub enum DocumentError {
 /// The right to bring documents in. Few are given at once: a turn bounds memory and the
 /// processors' work.
 #[derive(Debug)]
-pub struct Turn(OwnedSemaphorePermit);
+pub struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
 
 /// The truth and what follows from it.
 pub struct DocumentService {
@@ -98,7 +100,7 @@ impl DocumentService {
     pub async fn turn(&self) -> Result<Turn, DocumentError> {
         let wait = Duration::from_millis(self.limits.queue_timeout_ms);
         match timeout(wait, self.turns.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Turn(permit)),
+            Ok(Ok(permit)) => Ok(Turn { _permit: permit }),
             Ok(Err(_)) | Err(_) => Err(DocumentError::Overloaded),
         }
     }

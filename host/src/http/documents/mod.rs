@@ -18,14 +18,12 @@ use super::body::{self, BodyLimits};
 use super::json::{self, sentence};
 use super::path::{CollectionPath, DocumentPath};
 use super::problem::{Problem, codes};
-use super::respond::Response;
+use super::respond::{POSITION, Response};
 use crate::app::App;
 use crate::documents::DocumentError;
 
 mod parse;
 
-/// The position that an answer is exact at, or that a write has.
-pub const POSITION: HeaderName = HeaderName::from_static("weir-position");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const OVERLOADED_RETRY_SECONDS: u32 = 2;
 
