@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Config;
 
+pub mod ingest;
 pub mod serve;
 
 /// An edge runtime for query pipelines written as WebAssembly components.
@@ -25,6 +26,12 @@ enum Command {
     /// goes to standard error. A first signal drains: requests in flight finish, within
     /// server.drain_timeout_ms. A second one ends at once.
     Serve(serve::Arguments),
+    /// Bring files into a collection of a running server.
+    ///
+    /// Folders are walked in sorted order; a document is called by its path below the
+    /// folder, or as its file was given, and replaces one of the same name. The exit status
+    /// is not 0 when something was not stored.
+    Ingest(ingest::Arguments),
     /// Say what is wrong with a configuration, and serve nothing.
     Check {
         /// The configuration; examples/search/weir.toml documents every key.
@@ -38,6 +45,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Ingest(arguments) => ingest::run(&arguments),
         Command::Check { config } => check(&config),
     };
     match result {

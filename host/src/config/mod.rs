@@ -2,12 +2,14 @@
 //!
 //! [`sections`] holds every key with its default; [`diagnose`] says where a file is wrong
 //! and what was probably meant. `examples/search/weir.toml` documents every key and is held
-//! to it by a test. Left out: environment variables, and what the keys do.
+//! to it by a test. Left out: what the keys do, and overriding them
+//! from the environment.
 
 mod diagnose;
 mod sections;
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -76,7 +78,8 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads and checks the file at `path`. Relative paths in it are relative to its folder.
+    /// Reads and checks the file at `path`. Relative paths in it are relative to its folder,
+    /// and `~/` is the home folder.
     ///
     /// # Errors
     /// The file cannot be read, is not TOML, has an unknown key, a value of a wrong type, or
@@ -104,7 +107,13 @@ impl Config {
     }
 
     fn resolve_paths(&mut self, folder: &Path) {
-        let resolve = |path: &mut PathBuf| *path = folder.join(&*path);
+        let home = env::home_dir().unwrap_or_default();
+        let resolve = |path: &mut PathBuf| {
+            *path = match path.strip_prefix("~") {
+                Ok(rest) => home.join(rest),
+                Err(_) => folder.join(&*path),
+            };
+        };
         resolve(&mut self.data.folder);
         resolve(&mut self.embedding.library);
         resolve(&mut self.embedding.model);

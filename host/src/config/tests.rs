@@ -66,9 +66,12 @@ fn relative_paths_are_relative_to_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("weir.toml");
     std::fs::write(&file, "[data]\nfolder = 'd'\n[embedding]\nmodel = '/m'").unwrap();
-    let config = Config::load(&file).unwrap();
+    let mut config = Config::load(&file).unwrap();
     assert_eq!(config.data.folder, folder.path().join("d"));
     assert_eq!(config.embedding.model, Path::new("/m"));
+    config.data.folder = "~/weir".into();
+    config.resolve_paths(folder.path());
+    assert_eq!(config.data.folder, std::env::home_dir().unwrap().join("weir"));
 }
 
 #[test]
