@@ -1,6 +1,6 @@
 //! The command line: `weir serve`, `weir ingest`, `weir check`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -57,8 +57,14 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn check(path: &std::path::Path) -> anyhow::Result<()> {
+fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
+    let missing: Vec<String> = config
+        .files()
+        .filter(|(_, file)| !file.is_file())
+        .map(|(key, file)| format!("{key}: there is no file {}", file.display()))
+        .collect();
+    anyhow::ensure!(missing.is_empty(), "{}:\n  {}", path.display(), missing.join("\n  "));
     let (pipelines, policies) = (config.pipelines.len(), config.policies.len());
     println!("{}: valid, with {pipelines} pipelines and {policies} policies", path.display());
     Ok(())

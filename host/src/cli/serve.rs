@@ -42,11 +42,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         config.server.listen.clone_from(listen);
     }
     log::start(&config.log).context("log.level")?;
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("the runtime cannot start")?
-        .block_on(serve(config))
+        .context("the runtime cannot start")?;
+    let served = runtime.block_on(serve(config));
+    // The drain's time is over: a text that is still being split is not waited for.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
@@ -59,8 +62,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     // For whoever started it and waits; nobody may be there to read it.
     let _ = writeln!(std::io::stdout(), "weir listening on {address}");
     tracing::info!("listening on http://{address}");
-    server::serve(listener, Service::new(app.clone()), signals).await;
-    app.documents.close().await;
+    server::serve(listener, Service::new(app), signals).await;
     Ok(())
 }
 

@@ -106,6 +106,24 @@ impl Config {
         toml::from_str(text).map_err(|error| Mistake::of(text, &error))
     }
 
+    /// The files that it names, with their keys.
+    pub fn files(&self) -> impl Iterator<Item = (String, &Path)> {
+        let embedding = [
+            ("embedding.library", &self.embedding.library),
+            ("embedding.model", &self.embedding.model),
+            ("embedding.tokenizer", &self.embedding.tokenizer),
+        ];
+        let policies = self.policies.iter();
+        let policies = policies.map(|(name, policy)| ("policies", name, &policy.component));
+        let pipelines = self.pipelines.iter();
+        let pipelines = pipelines.map(|(name, pipeline)| ("pipelines", name, &pipeline.component));
+        let components = policies.chain(pipelines);
+        let components =
+            components.map(|(section, name, path)| (format!("{section}.{name}.component"), path));
+        let embedding = embedding.into_iter().map(|(key, path)| (key.to_owned(), path));
+        embedding.chain(components).map(|(key, path)| (key, path.as_path()))
+    }
+
     fn resolve_paths(&mut self, folder: &Path) {
         let home = env::home_dir().unwrap_or_default();
         let resolve = |path: &mut PathBuf| {

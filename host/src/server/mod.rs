@@ -156,6 +156,7 @@ impl Server {
         let finished = async {
             self.connections.wait().await;
             app.lifecycle.detached.wait().await;
+            app.documents.close().await;
         };
         match timeout(limit, finished).await {
             Ok(()) => info!("drained"),
