@@ -76,7 +76,9 @@ pub enum FilterError {
     )]
     FieldLength(usize),
     /// More than [`MAX_VALUES`].
-    #[error("the filter's field '{field}' has {values} values, and at most {MAX_VALUES} are allowed")]
+    #[error(
+        "the filter's field '{field}' has {values} values, and at most {MAX_VALUES} are allowed"
+    )]
     TooManyValues {
         /// The field.
         field: String,

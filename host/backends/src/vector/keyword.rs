@@ -101,8 +101,11 @@ impl Statistics {
     /// occurs `count` times.
     #[must_use]
     pub fn saturation(&self, count: u32, chunk_terms: u32) -> f32 {
-        let relative_length =
-            if self.average_terms > 0.0 { f64::from(chunk_terms) / self.average_terms } else { 1.0 };
+        let relative_length = if self.average_terms > 0.0 {
+            f64::from(chunk_terms) / self.average_terms
+        } else {
+            1.0
+        };
         let count = f64::from(count);
         (count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * relative_length))) as f32
     }

@@ -46,11 +46,7 @@ pub trait Legs {
     fn dense(&self, vector: &[f32], scope: Scope<'_>) -> Result<Vec<Hit>, VectorError>;
 
     /// The chunks with any of `terms`, scored by BM25.
-    fn keyword(
-        &self,
-        terms: &[WeightedTerm],
-        scope: Scope<'_>,
-    ) -> Result<Vec<Hit>, VectorError>;
+    fn keyword(&self, terms: &[WeightedTerm], scope: Scope<'_>) -> Result<Vec<Hit>, VectorError>;
 }
 
 /// A query that was checked, its text made terms.

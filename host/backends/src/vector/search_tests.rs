@@ -27,11 +27,7 @@ impl Legs for Given {
         Ok(self.dense.iter().take(scope.depth).cloned().collect())
     }
 
-    fn keyword(
-        &self,
-        terms: &[WeightedTerm],
-        scope: Scope<'_>,
-    ) -> Result<Vec<Hit>, VectorError> {
+    fn keyword(&self, terms: &[WeightedTerm], scope: Scope<'_>) -> Result<Vec<Hit>, VectorError> {
         self.depths.borrow_mut().push(scope.depth);
         let depth = if terms.is_empty() { 0 } else { scope.depth };
         Ok(self.keyword.iter().take(depth).cloned().collect())
@@ -71,11 +67,11 @@ fn both() -> Given {
 
 #[test]
 fn ranks_are_fused_as_computed_by_hand() {
-    // a: 1/61 + 1/63, c: 1/63 + 1/61, b and d: 1/62.
-    let (two, one) = (0.032_266_46, 0.016_129_032);
+    // a is first and third, c third and first; b and d are second once.
+    let (two, one) = ((1.0 / 61.0 + 1.0 / 63.0_f64) as f32, 1.0 / 62.0);
     let documents = found(&both(), query());
-    let expected =
-        [("a", 0, two), ("c", 0, two), ("b", 1, one), ("d", 2, one)].map(|(d, n, s)| (d.into(), n, s));
+    let expected = [("a", 0, two), ("c", 0, two), ("b", 1, one), ("d", 2, one)]
+        .map(|(d, n, s)| (d.into(), n, s));
     assert_eq!(documents, expected, "ties by id, the dense leg's chunk before the keyword leg's");
 
     let chunks = found(&both(), Query { unit: Unit::Chunk, ..query() });

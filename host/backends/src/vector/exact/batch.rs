@@ -96,7 +96,8 @@ impl CollectionChange {
             (Some(base), None) => base.chunks_of(id).is_some(),
             (None, new) => new.is_some(),
         });
-        let removed = |id| base.and_then(|base| base.chunks_of(id)).map_or(0, |chunks| chunks.len());
+        let removed =
+            |id| base.and_then(|base| base.chunks_of(id)).map_or(0, |chunks| chunks.len());
         let written = |new: &Option<NewDocument>| new.as_ref().map_or(0, |new| new.chunks.len());
         let changed: usize =
             self.documents.iter().map(|(id, new)| removed(id) + written(new)).sum();

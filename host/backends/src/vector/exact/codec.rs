@@ -51,8 +51,7 @@ pub(super) fn decode_chunks(
     let chunk_count = get_integer(&mut bytes)?;
     let mut chunk = |_| {
         let (start, end) = (get_u32(&mut bytes)?, get_u32(&mut bytes)?);
-        let vector: Result<Vec<f32>, _> =
-            (0..dimensions).map(|_| bytes.try_get_f32_le()).collect();
+        let vector: Result<Vec<f32>, _> = (0..dimensions).map(|_| bytes.try_get_f32_le()).collect();
         let embedding = Embedding(vector?.into());
         let count = get_integer(&mut bytes)?;
         let terms: Result<_, _> = (0..count).map(|_| get_term(&mut bytes)).collect();

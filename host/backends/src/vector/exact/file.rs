@@ -147,13 +147,13 @@ async fn read(
     origin: Origin<'_>,
 ) -> Result<(Position, Collections), LoadError> {
     let dimensions = i64::try_from(origin.dimensions).map_err(|_| LoadError::Outdated)?;
-    let tables: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *connection).await?;
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
+        .fetch_one(&mut *connection)
+        .await?;
     if tables == 0 {
         create(connection, origin.model_digest, dimensions).await?;
     }
-    let format: i64 =
-        sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
+    let format: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
     if format != FORMAT {
         return Err(LoadError::Outdated);
     }
@@ -177,12 +177,14 @@ async fn create(
 ) -> sqlx::Result<()> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
-    sqlx::query("INSERT INTO header (model_digest, dimensions, analysis, applied) VALUES (?, ?, ?, 0)")
-        .bind(model_digest)
-        .bind(dimensions)
-        .bind(keyword::ANALYSIS)
-        .execute(&mut *transaction)
-        .await?;
+    sqlx::query(
+        "INSERT INTO header (model_digest, dimensions, analysis, applied) VALUES (?, ?, ?, 0)",
+    )
+    .bind(model_digest)
+    .bind(dimensions)
+    .bind(keyword::ANALYSIS)
+    .execute(&mut *transaction)
+    .await?;
     transaction.commit().await
 }
 
@@ -191,8 +193,8 @@ async fn read_collections(
     dimensions: usize,
 ) -> Result<Collections, LoadError> {
     let mut collections = Collections::new();
-    let mut rows =
-        sqlx::query_as("SELECT name, statistics, changed_chunks FROM collections").fetch(connection);
+    let mut rows = sqlx::query_as("SELECT name, statistics, changed_chunks FROM collections")
+        .fetch(connection);
     while let Some((name, statistics, changed)) = rows.try_next().await? {
         let (name, statistics, changed): (String, Vec<u8>, i64) = (name, statistics, changed);
         let damaged = |error: &dyn std::fmt::Display| {

@@ -72,8 +72,7 @@ pub(super) fn publish(
         if !change.exists {
             continue;
         }
-        let collection =
-            collections.entry(name).or_insert_with(|| Collection::new(dimensions));
+        let collection = collections.entry(name).or_insert_with(|| Collection::new(dimensions));
         for (id, document) in change.documents {
             collection.replace(id, document);
         }
@@ -206,11 +205,7 @@ impl Legs for Collection {
         Ok(self.rank(scope, |row| Some(dot(vector, self.rows.get(row)))))
     }
 
-    fn keyword(
-        &self,
-        terms: &[WeightedTerm],
-        scope: Scope<'_>,
-    ) -> Result<Vec<Hit>, VectorError> {
+    fn keyword(&self, terms: &[WeightedTerm], scope: Scope<'_>) -> Result<Vec<Hit>, VectorError> {
         if terms.is_empty() {
             return Ok(Vec::new());
         }
