@@ -5,7 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::task::TaskTracker;
 
+use weir_backends::embedding::Embedder;
+use weir_backends::vector::VectorStore;
+use weir_cache::tag::TagTable;
+
 use crate::config::Config;
+use crate::documents::DocumentService;
 use crate::pipeline;
 use crate::telemetry::metrics::Metrics;
 
@@ -13,6 +18,14 @@ use crate::telemetry::metrics::Metrics;
 pub struct App {
     /// The configuration that it was built from.
     pub config: Config,
+    /// Collections and documents, in and out.
+    pub documents: DocumentService,
+    /// What searches are asked of.
+    pub vectors: Arc<dyn VectorStore>,
+    /// The model in service.
+    pub embedder: Arc<dyn Embedder>,
+    /// The last position of everything that an answer can read.
+    pub tags: Arc<TagTable>,
     /// Pipelines and their policies.
     pub pipelines: pipeline::Registry,
     /// Counters, and their rendering.
@@ -43,6 +56,3 @@ impl Lifecycle {
         self.detached.close();
     }
 }
-
-/// What handlers get.
-pub type Shared = Arc<App>;

@@ -5,9 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use weir_backends::catch_up::CatchUp;
+use weir_backends::embedding::Embedder;
+use weir_backends::embedding::onnx::{OnnxConfig, OnnxEmbedder};
+use weir_backends::sql::sqlite::SqliteTruth;
+use weir_backends::vector::VectorStore;
+use weir_backends::vector::exact::ExactStore;
+use weir_cache::tag::TagTable;
 
 use crate::app::{App, Lifecycle};
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::documents::{DocumentService, follow_commits};
 use crate::http::Service;
 use crate::pipeline;
 use crate::server::{self, Signals};
@@ -45,21 +53,51 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let signals = Signals::new().context("signals cannot be handled")?;
     // First, so that a port in use is said before a model is loaded.
     let listener = server::bind(&config.server.listen).await?;
-    let app = start(config).await?;
+    let app = Arc::new(start(config).await?);
     app.metrics.spawn_upkeep();
     let address = listener.local_addr()?;
     // For whoever started it and waits; nobody may be there to read it.
     let _ = writeln!(std::io::stdout(), "weir listening on {address}");
     tracing::info!("listening on http://{address}");
-    server::serve(listener, Service::new(app), signals).await;
+    server::serve(listener, Service::new(app.clone()), signals).await;
+    app.documents.close().await;
     Ok(())
 }
 
-async fn start(config: Config) -> anyhow::Result<Arc<App>> {
-    Ok(Arc::new(App {
+/// Opens and loads everything, the cheapest refusals first.
+async fn start(config: Config) -> anyhow::Result<App> {
+    let metrics = Metrics::install().context("the metrics' recorder")?;
+    let truth = SqliteTruth::open(&config.data.folder).await?;
+    let tags = Arc::new(TagTable::new(config.cache.max_tags, truth.position().await?));
+    follow_commits(&truth, tags.clone());
+    let embedder = load_model(&config.embedding).await?;
+    let vectors: Arc<dyn VectorStore> = Arc::new(
+        ExactStore::open(&config.data.folder, embedder.model_digest(), embedder.dimensions())
+            .await?,
+    );
+    let catch_up = CatchUp::start(truth.clone(), embedder.clone(), vectors.clone());
+    let documents = DocumentService::new(truth, catch_up, embedder.clone(), config.ingest.clone());
+    Ok(App {
+        documents,
+        vectors,
+        embedder,
+        tags,
         pipelines: pipeline::Registry,
-        metrics: Metrics::install().context("the metrics' recorder")?,
+        metrics,
         lifecycle: Lifecycle::default(),
         config,
-    }))
+    })
+}
+
+async fn load_model(config: &config::Embedding) -> anyhow::Result<Arc<dyn Embedder>> {
+    let config::Embedding { library, model, tokenizer, .. } = config.clone();
+    let config = OnnxConfig {
+        model_name: config.name.clone(),
+        sessions: config.sessions,
+        max_batch_tokens: config.max_batch_tokens,
+        max_queued_texts: config.max_queued_texts,
+        cache_bytes: config.cache_bytes,
+        ..OnnxConfig::new(library, model, tokenizer)
+    };
+    Ok(tokio::task::spawn_blocking(|| OnnxEmbedder::load(config)).await??)
 }

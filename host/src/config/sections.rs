@@ -95,7 +95,7 @@ impl Default for Ingest {
             max_documents: 1_000,
             max_text_bytes: MIB,
             max_metadata_bytes: 64 << 10,
-            max_concurrent: 4,
+            max_concurrent: 2,
             queue_timeout_ms: 10_000,
             searchable_timeout_ms: 10_000,
         }

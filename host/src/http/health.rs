@@ -18,10 +18,22 @@ pub(super) async fn liveness() -> Json<Value> {
 
 /// Whether requests should be sent here, and how far the derived stores are.
 pub(super) async fn readiness(State(app): State<Arc<App>>) -> Response {
-    let ready = !app.lifecycle.is_draining();
+    let truth = app.documents.truth().position().await;
+    let derived = app.documents.catch_up();
+    let draining = app.lifecycle.is_draining();
+    let ready = truth.is_ok() && derived.last_error.is_none() && !draining;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": ready, "draining": app.lifecycle.is_draining() })))
-        .into_response()
+    if let Some(error) = &derived.last_error {
+        // The text may name files: it is the log's.
+        tracing::warn!(error, "not ready: the derived stores do not catch up");
+    }
+    let body = json!({
+        "ready": ready,
+        "draining": draining,
+        "truth": { "open": truth.is_ok(), "position": truth.ok().map(|position| position.0) },
+        "derived": { "catching_up": derived.last_error.is_none(), "position": derived.applied.0 },
+    });
+    (status, Json(body)).into_response()
 }
 
 /// Prometheus' text format.

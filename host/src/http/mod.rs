@@ -24,8 +24,11 @@ use self::problem::{Problem, codes};
 use self::respond::{Exchange, Response};
 
 pub mod body;
+mod documents;
+mod embeddings;
 mod handler;
 mod health;
+pub mod json;
 pub mod path;
 pub mod problem;
 pub mod respond;

@@ -52,6 +52,8 @@ codes! {
     INVALID_JSON = BAD_REQUEST "invalid-json" "The body is not valid JSON";
     DUPLICATE_KEY = BAD_REQUEST "duplicate-key" "An object has the same key twice";
     TOO_DEEP = BAD_REQUEST "too-deep" "The JSON is nested too deeply";
+    INVALID_UTF8 = BAD_REQUEST "invalid-utf8" "The body is not UTF-8";
+    NUL_IN_TEXT = BAD_REQUEST "nul-in-text" "A text holds the character U+0000";
     INVALID_DOCUMENT = BAD_REQUEST "invalid-document" "A document is not valid";
     EMPTY_INPUT = BAD_REQUEST "empty-input" "There is nothing to embed";
     TEXT_TOO_LONG = BAD_REQUEST "text-too-long" "A text is longer than the model's window";
@@ -62,8 +64,11 @@ codes! {
     UNKNOWN_MODEL = NOT_FOUND "unknown-model" "There is no such model";
     METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method-not-allowed" "The method is not allowed here";
     BODY_TIMEOUT = REQUEST_TIMEOUT "body-timeout" "The body took too long to arrive";
-    PRECONDITION_FAILED = PRECONDITION_FAILED "position-not-reached" "The position was not reached";
+    POSITION_NOT_REACHED = PRECONDITION_FAILED "position-not-reached" "The position was not reached";
     TOO_LARGE = PAYLOAD_TOO_LARGE "too-large" "The body is too large";
+    DOCUMENT_TOO_LARGE = PAYLOAD_TOO_LARGE "document-too-large" "A document is too large";
+    TOO_MANY_DOCUMENTS = PAYLOAD_TOO_LARGE "too-many-documents" "The request has too many documents";
+    TOO_MANY_COLLECTIONS = CONFLICT "too-many-collections" "There are as many collections as may be";
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The content type is not supported";
     UNSUPPORTED_ENCODING = UNSUPPORTED_MEDIA_TYPE "unsupported-encoding" "The content encoding is not supported";
     IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY "idempotency-key-reused" "The idempotency key belongs to another request";
@@ -125,6 +130,13 @@ impl Problem {
     #[must_use]
     pub fn logged(mut self, error: impl fmt::Display) -> Self {
         self.log = Some(error.to_string());
+        self
+    }
+
+    /// Says where in the body it is: `place: detail`.
+    #[must_use]
+    pub fn at(mut self, place: &str) -> Self {
+        self.detail = Cow::Owned(format!("{place}: {}", self.detail));
         self
     }
 
@@ -201,7 +213,8 @@ mod tests {
     fn codes_are_kebab_case_and_unique() {
         let mut names: Vec<_> = codes::ALL.iter().map(|code| code.name).collect();
         for name in &names {
-            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{name}");
+            let kebab = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            assert!(name.bytes().all(kebab), "{name}");
         }
         names.sort_unstable();
         names.dedup();

@@ -19,6 +19,8 @@ use crate::telemetry::metrics::{Metrics, Route};
 /// What every handler answers with.
 pub type Response = http::Response<Body>;
 
+/// The position that an answer is exact at, or that a write has.
+pub const POSITION: HeaderName = HeaderName::from_static("weir-position");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");

@@ -3,19 +3,32 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::{Method, Uri};
 use serde_json::{Value, json};
 
-use super::health;
 use super::problem::{Problem, codes};
+use super::{documents, embeddings, health};
 use crate::app::App;
 
 /// The routes of `app`.
 pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/pipelines", get(pipelines))
+        .route("/v1/collections", get(documents::collections))
+        .route(
+            "/v1/collections/{collection}",
+            get(documents::collection)
+                .put(documents::create_collection)
+                .delete(documents::drop_collection),
+        )
+        .route("/v1/collections/{collection}/documents", post(documents::put))
+        .route(
+            "/v1/collections/{collection}/documents/{id}",
+            get(documents::document).delete(documents::delete),
+        )
+        .route("/v1/embeddings", post(embeddings::embed))
         .route("/health/liveness", get(health::liveness))
         .route("/health/readiness", get(health::readiness))
         .route("/metrics", get(health::metrics))
