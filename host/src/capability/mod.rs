@@ -29,8 +29,10 @@ pub fn link(
     grants: &Grants,
     with_wasi: bool,
 ) -> Result<Linker<GuestState>, wasmtime::Error> {
+    fn state(state: &mut GuestState) -> &mut GuestState {
+        state
+    }
     let mut linker = Linker::new(engine);
-    let state = |state: &mut GuestState| -> &mut GuestState { state };
     wit::embedding::types::add_to_linker::<_, Guest>(&mut linker, state)?;
     wit::vector::types::add_to_linker::<_, Guest>(&mut linker, state)?;
     wit::pipeline::types::add_to_linker::<_, Guest>(&mut linker, state)?;

@@ -53,7 +53,11 @@ impl types::HostHits for GuestState {
         Ok(ranking.collect())
     }
 
-    fn text(&mut self, hits: Resource<types::Hits>, index: u32) -> wasmtime::Result<Option<String>> {
+    fn text(
+        &mut self,
+        hits: Resource<types::Hits>,
+        index: u32,
+    ) -> wasmtime::Result<Option<String>> {
         let found: &FoundHits = resources::get(&self.table, &hits)?;
         Ok(found.0.get(index as usize).map(|found| found.text.text.as_ref().to_owned()))
     }
@@ -92,7 +96,10 @@ fn reorder(found: &FoundHits, indices: &[u32]) -> Option<FoundHits> {
 impl collections::Host for GuestState {}
 
 impl HostCollection for GuestState {
-    fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<Collection>, VectorError>> {
+    fn open(
+        &mut self,
+        name: String,
+    ) -> wasmtime::Result<Result<Resource<Collection>, VectorError>> {
         // Whether it is there is a question to the engine, so each search asks it.
         let Ok(name) = Name::new(&name) else {
             return Ok(Err(VectorError::UnknownCollection(name)));
@@ -116,7 +123,7 @@ impl HostCollectionWithStore<GuestState> for Guest {
             let state = state.get();
             let name: &Name = resources::get(&state.table, &collection)?;
             let query = backend_query(state, name.clone(), query)?;
-            wasmtime::Result::Ok((Arc::clone(&state.call), query))
+            Ok::<_, wasmtime::Error>((Arc::clone(&state.call), query))
         })?;
         let outcome = match query {
             Ok(query) => search(&call, query).await,
@@ -133,7 +140,7 @@ impl HostCollectionWithStore<GuestState> for Guest {
         let (call, name) = accessor.with(|mut state| {
             let state = state.get();
             let name: &Name = resources::get(&state.table, &collection)?;
-            wasmtime::Result::Ok((Arc::clone(&state.call), name.clone()))
+            Ok::<_, wasmtime::Error>((Arc::clone(&state.call), name.clone()))
         })?;
         keep(accessor, get(&call, name, ids).await)
     }
@@ -226,8 +233,7 @@ async fn search(call: &Arc<Call>, query: backend::Query) -> Result<FoundHits, Ve
     let work = async move {
         let collection = query.collection.clone();
         let page = services.vectors.search(query).await.map_err(vector_error)?;
-        let texts =
-            services.truth.hit_texts(&collection, &page.hits).await.map_err(sql_error)?;
+        let texts = services.truth.hit_texts(&collection, &page.hits).await.map_err(sql_error)?;
         // A hit whose chunk is no longer the truth's is dropped from the page: the change
         // that it missed has moved the collection's tag, so the answer is not kept either.
         let found = page.hits.into_iter().zip(texts);
@@ -301,7 +307,10 @@ fn host_call_error(error: HostCallError) -> VectorError {
 
 impl GuestState {
     /// Takes the hits that a guest's answer is made of.
-    pub(crate) fn take_hits(&mut self, hits: &Resource<types::Hits>) -> wasmtime::Result<FoundHits> {
+    pub(crate) fn take_hits(
+        &mut self,
+        hits: &Resource<types::Hits>,
+    ) -> wasmtime::Result<FoundHits> {
         Ok(resources::take(&mut self.table, hits)?)
     }
 }

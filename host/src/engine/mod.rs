@@ -117,9 +117,6 @@ fn pool(limits: &config::Engine) -> PoolingAllocationConfig {
 /// runs out of it decides.
 fn policy_engine(_limits: &config::Engine) -> Result<wasmtime::Engine, wasmtime::Error> {
     let mut config = base_config();
-    config
-        .concurrency_support(false)
-        .consume_fuel(true)
-        .cranelift_nan_canonicalization(true);
+    config.concurrency_support(false).consume_fuel(true).cranelift_nan_canonicalization(true);
     wasmtime::Engine::new(&config)
 }

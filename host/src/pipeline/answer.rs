@@ -64,8 +64,7 @@ pub(super) fn check(response: &wit::Response, body: Bytes) -> Result<Answer, Ans
         .ok()
         .filter(|value| !value.is_empty())
         .ok_or(AnswerError::ContentType)?;
-    let bytes: usize =
-        response.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let bytes: usize = response.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     if response.headers.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
         return Err(AnswerError::Header("*".to_owned(), "too many headers or bytes"));
     }
@@ -88,10 +87,28 @@ fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), AnswerE
 /// is one: an answer may be shared.
 fn is_hosts_own(name: &str) -> bool {
     const OWN: [&str; 22] = [
-        "age", "alt-svc", "cache-control", "cache-status", "connection", "content-encoding",
-        "content-length", "content-type", "date", "etag", "expires", "keep-alive", "server",
-        "server-timing", "set-cookie", "strict-transport-security", "te", "trailer",
-        "transfer-encoding", "upgrade", "vary", "x-request-id",
+        "age",
+        "alt-svc",
+        "cache-control",
+        "cache-status",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "date",
+        "etag",
+        "expires",
+        "keep-alive",
+        "server",
+        "server-timing",
+        "set-cookie",
+        "strict-transport-security",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "vary",
+        "x-request-id",
     ];
     OWN.contains(&name)
         || name == "x-response-time"
@@ -166,8 +183,8 @@ fn write_entry(found: &FoundHit, body: &mut Vec<u8>) -> Result<(), AnswerError> 
 
 fn write_member(name: &str, value: &str, body: &mut Vec<u8>) -> Result<(), AnswerError> {
     let invalid = |reason: String| AnswerError::Member(name.to_owned(), reason);
-    let value = canonicalize(value, JsonLimits::default())
-        .map_err(|error| invalid(error.to_string()))?;
+    let value =
+        canonicalize(value, JsonLimits::default()).map_err(|error| invalid(error.to_string()))?;
     body.push(b',');
     serde_json::to_writer(&mut *body, name).map_err(|error| invalid(error.to_string()))?;
     body.push(b':');

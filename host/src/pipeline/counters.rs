@@ -23,9 +23,7 @@ impl Counters {
     /// Registers the counters of the pipeline `name`.
     pub(super) fn new(name: &Name) -> Self {
         let pipeline = name.to_string();
-        let lookup = |outcome: &'static str| {
-            counter!("weir_cache_lookups_total", "pipeline" => pipeline.clone(), "outcome" => outcome)
-        };
+        let lookup = |outcome: &'static str| counter!("weir_cache_lookups_total", "pipeline" => pipeline.clone(), "outcome" => outcome);
         Self {
             hits: lookup("hit"),
             misses: lookup("miss"),

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
+use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap, UpdateDeadline};
-use tokio_util::task::AbortOnDropHandle;
 use weir_backends::Position;
 use weir_bindings::pipeline::weir::pipeline::types as wit;
 use weir_cache::tag::Tag;
@@ -56,10 +56,10 @@ pub enum RunError {
     Trapped(String),
     /// It answered, but not with an answer.
     #[error("the pipeline's answer is not valid: {0}")]
-    InvalidAnswer(#[from] AnswerError),
-    /// It handed the host more bytes at once than it may.
+    InvalidAnswer(AnswerError),
+    /// Its answer, or what it handed to a host call, is over the limit.
     #[error("the pipeline handed over more than {max_bytes} bytes at once")]
-    HandedOverTooMuch {
+    TooLarge {
         /// The limit of one call.
         max_bytes: usize,
     },
@@ -259,7 +259,7 @@ impl Deployment {
                 RunError::MemoryExceeded { max_bytes: self.limits.max_memory_bytes }
             }
             _ if is_hostcall_fuel(error) => {
-                RunError::HandedOverTooMuch { max_bytes: self.max_handed_over_bytes() }
+                RunError::TooLarge { max_bytes: self.max_handed_over_bytes() }
             }
             Some(trap) => RunError::Trapped(trap.to_string()),
             None => RunError::Trapped(format!("{error:#}")),
@@ -295,6 +295,15 @@ fn is_code(code: &str) -> bool {
     (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
 }
 
+impl From<AnswerError> for RunError {
+    fn from(error: AnswerError) -> Self {
+        match error {
+            AnswerError::TooLarge { max_bytes, .. } => Self::TooLarge { max_bytes },
+            error => Self::InvalidAnswer(error),
+        }
+    }
+}
+
 impl RunError {
     /// A short stable name, for counters.
     #[must_use]
@@ -306,7 +315,7 @@ impl RunError {
             Self::StackOverflow => "stack-overflow",
             Self::Trapped(_) => "trapped",
             Self::InvalidAnswer(_) => "invalid-answer",
-            Self::HandedOverTooMuch { .. } => "handed-over-too-much",
+            Self::TooLarge { .. } => "too-large",
             Self::Failure { .. } => "failure",
             Self::Panicked => "panicked",
         }

@@ -266,11 +266,7 @@ impl Outcome {
 }
 
 impl Sandbox {
-    fn new(
-        engine: &wasmtime::Engine,
-        component: &Component,
-        fuel: u64,
-    ) -> wasmtime::Result<Self> {
+    fn new(engine: &wasmtime::Engine, component: &Component, fuel: u64) -> wasmtime::Result<Self> {
         let mut linker: Linker<MemoryBudget> = Linker::new(engine);
         // Types only: the world of policies has no functions to import.
         weir_bindings::policy::FullCachePolicy::add_to_linker::<_, Nothing>(&mut linker, |_| {
@@ -293,7 +289,8 @@ impl Sandbox {
     }
 
     fn plan(&self, name: &Name, settings: &[(String, String)]) -> Result<Plan, PolicyError> {
-        let indices = planning::GuestIndices::new(&self.pre).map_err(|error| failed(name, &error))?;
+        let indices =
+            planning::GuestIndices::new(&self.pre).map_err(|error| failed(name, &error))?;
         let plan = self
             .run(|store, instance| indices.load(&mut *store, instance)?.call_plan(store, settings))
             .map_err(|error| failed(name, &error))?

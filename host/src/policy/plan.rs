@@ -133,8 +133,7 @@ impl Plan {
         if plan.key.len() > MAX_PARTS {
             return Err(PlanError::TooManyParts(plan.key.len()));
         }
-        let parts: Vec<Part> =
-            plan.key.into_iter().map(compile_part).collect::<Result<_, _>>()?;
+        let parts: Vec<Part> = plan.key.into_iter().map(compile_part).collect::<Result<_, _>>()?;
         refuse_overlaps(&parts)?;
         Ok(Self {
             key_epoch: plan.key_epoch,
