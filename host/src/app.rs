@@ -11,7 +11,9 @@ use weir_cache::tag::TagTable;
 
 use crate::config::Config;
 use crate::documents::DocumentService;
+use crate::engine::Engines;
 use crate::pipeline;
+use crate::serving::Serving;
 use crate::telemetry::metrics::Metrics;
 
 /// One server's parts. Built once by [`crate::cli::serve`], shared by every request.
@@ -19,15 +21,19 @@ pub struct App {
     /// The configuration that it was built from.
     pub config: Config,
     /// Collections and documents, in and out.
-    pub documents: DocumentService,
+    pub documents: Arc<DocumentService>,
     /// What searches are asked of.
     pub vectors: Arc<dyn VectorStore>,
     /// The model in service.
     pub embedder: Arc<dyn Embedder>,
     /// The last position of everything that an answer can read.
     pub tags: Arc<TagTable>,
+    /// wasmtime, ticking for as long as the server lives.
+    pub engines: Engines,
     /// Pipelines and their policies.
     pub pipelines: pipeline::Registry,
+    /// The cache of answers, and the way to new ones.
+    pub serving: Arc<Serving>,
     /// Counters, and their rendering.
     pub metrics: Metrics,
     /// Whether new work is still welcome.

@@ -1,6 +1,8 @@
 //! What is said of a library that is not ONNX Runtime. In a process of its own, because a
 //! process loads the library once.
 
+#![expect(clippy::expect_used, reason = "a test's failure is its message")]
+
 use std::path::PathBuf;
 
 use weir_backends::embedding::load_error::LoadError;

@@ -16,9 +16,12 @@ use weir_cache::tag::TagTable;
 use crate::app::{App, Lifecycle};
 use crate::config::{self, Config};
 use crate::documents::{DocumentService, follow_commits};
+use crate::engine::Engines;
+use crate::engine::threads::GuestThreads;
 use crate::http::Service;
-use crate::pipeline;
+use crate::pipeline::{self, call::Services};
 use crate::server::{self, Signals};
+use crate::serving::Serving;
 use crate::telemetry::{log, metrics::Metrics};
 
 /// What `weir serve` is given.
@@ -69,6 +72,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 /// Opens and loads everything, the cheapest refusals first.
 async fn start(config: Config) -> anyhow::Result<App> {
     let metrics = Metrics::install().context("the metrics' recorder")?;
+    let (engines, pipelines, config) = tokio::task::spawn_blocking(move || {
+        let engines = Engines::new(&config.engine)?;
+        let pipelines = pipeline::Registry::load(&engines, &config)?;
+        anyhow::Ok((engines, pipelines, config))
+    })
+    .await??;
     let truth = SqliteTruth::open(&config.data.folder).await?;
     let tags = Arc::new(TagTable::new(config.cache.max_tags, truth.position().await?));
     follow_commits(&truth, tags.clone());
@@ -78,13 +87,29 @@ async fn start(config: Config) -> anyhow::Result<App> {
             .await?,
     );
     let catch_up = CatchUp::start(truth.clone(), embedder.clone(), vectors.clone());
-    let documents = DocumentService::new(truth, catch_up, embedder.clone(), config.ingest.clone());
+    let documents = Arc::new(DocumentService::new(
+        truth.clone(),
+        catch_up,
+        embedder.clone(),
+        config.ingest.clone(),
+    ));
+    let services = Arc::new(Services {
+        embedder: embedder.clone(),
+        vectors: vectors.clone(),
+        truth,
+        documents: documents.clone(),
+        tags: tags.clone(),
+        io: tokio::runtime::Handle::current(),
+    });
+    let threads = GuestThreads::start(&config.engine).context("the guests' threads")?;
     Ok(App {
+        serving: Arc::new(Serving::new(&config.cache, threads, services)),
         documents,
         vectors,
         embedder,
         tags,
-        pipelines: pipeline::Registry,
+        pipelines,
+        engines,
         metrics,
         lifecycle: Lifecycle::default(),
         config,

@@ -73,11 +73,15 @@ codes! {
     UNSUPPORTED_ENCODING = UNSUPPORTED_MEDIA_TYPE "unsupported-encoding" "The content encoding is not supported";
     IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY "idempotency-key-reused" "The idempotency key belongs to another request";
     INTERNAL = INTERNAL_SERVER_ERROR "internal" "The server failed";
+    PIPELINE_TRAPPED = INTERNAL_SERVER_ERROR "pipeline-trapped" "The pipeline trapped";
+    STACK_OVERFLOW = INTERNAL_SERVER_ERROR "stack-overflow" "The pipeline's stack overflowed";
+    INVALID_ANSWER = INTERNAL_SERVER_ERROR "invalid-answer" "The pipeline's answer is not valid";
     PIPELINE_FAILED = INTERNAL_SERVER_ERROR "pipeline-failed" "The pipeline failed";
     OVERLOADED = SERVICE_UNAVAILABLE "overloaded" "The server has too much to do";
     UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "A backend is not available";
     NOT_READY = SERVICE_UNAVAILABLE "not-ready" "The server is not ready";
     DEADLINE_EXCEEDED = GATEWAY_TIMEOUT "deadline-exceeded" "The request took longer than its deadline";
+    ANSWER_TOO_LARGE = INSUFFICIENT_STORAGE "answer-too-large" "The pipeline's answer is too large";
     MEMORY_EXCEEDED = INSUFFICIENT_STORAGE "memory-exceeded" "The pipeline asked for more memory than it may have";
 }
 

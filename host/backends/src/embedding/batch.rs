@@ -84,8 +84,9 @@ mod tests {
 
     #[test]
     fn texts_gather_by_length_up_to_the_tokens_of_a_batch() {
-        // (first, rows allowed, tokens allowed, then the lengths offered and taken)
-        let cases: [(usize, usize, usize, &[usize], &[usize]); 6] = [
+        /// First length, rows allowed, tokens allowed; then the lengths offered and taken.
+        type Case = (usize, usize, usize, &'static [usize], &'static [usize]);
+        let cases: [Case; 6] = [
             (10, 99, 1000, &[8, 12, 13, 7, 10], &[8, 12, 10]),
             (80, 99, 1000, &[70, 90, 69, 91], &[70, 90]),
             (100, 99, 300, &[100, 100, 100], &[100, 100]),

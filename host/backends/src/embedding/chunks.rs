@@ -12,8 +12,8 @@ use super::Embedder;
 use super::tokenizer::count_bounded;
 
 /// text-splitter looks at all of the text that remains for each chunk, so it is shown a
-/// section at a time. Some thirty chunks of English: the seams do not matter.
-const SECTION_BYTES: usize = 32 * 1024;
+/// section at a time: some ten chunks of English, of which the last is cut again.
+const SECTION_BYTES: usize = 16 * 1024;
 
 /// The byte ranges of `text`'s chunks, in order: each fits the model's window, is cut at
 /// the best boundary there is (paragraph, sentence, word, character), has no blanks around

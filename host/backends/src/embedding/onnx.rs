@@ -37,7 +37,8 @@ pub struct OnnxConfig {
     pub sessions: usize,
     /// The model's window: tokens of a text, special tokens included.
     pub max_text_tokens: usize,
-    /// Tokens of a batch, padding included.
+    /// Tokens of a batch, padding included. Measured on one core, larger batches of long texts
+    /// are no faster by the text, and an interactive text waits for the batch before it.
     pub max_batch_tokens: usize,
     /// Texts waiting in each lane.
     pub max_queued_texts: usize,
@@ -57,7 +58,7 @@ impl OnnxConfig {
             expected: Some(Expected::all_minilm_l6_v2()),
             sessions: 0,
             max_text_tokens: 256,
-            max_batch_tokens: 8 * 256,
+            max_batch_tokens: 2 * 256,
             max_queued_texts: 1024,
             cache_bytes: 64 << 20,
         }

@@ -113,13 +113,14 @@ impl SqliteTruth {
             .iter()
             .map(|hit| (hit.document.as_str(), hit.version.0, hit.start, hit.end))
             .collect();
+        // CROSS JOIN: in this order, so that each hit is one look at the index of ids.
         let rows = sqlx::query(
             "SELECT hits.key AS hit, metadata,
                substr(CAST(text AS BLOB), 1 + (hits.value ->> 2),
                       (hits.value ->> 3) - (hits.value ->> 2)) AS bytes
              FROM json_each(?) AS hits
-             JOIN collections ON collections.name = ?
-             JOIN documents ON documents.collection = collections.key
+             CROSS JOIN collections ON collections.name = ?
+             CROSS JOIN documents ON documents.collection = collections.key
                AND documents.id = hits.value ->> 0 AND documents.version = hits.value ->> 1",
         )
         .bind(serde_json::to_string(&asked).map_err(damaged)?)

@@ -31,8 +31,8 @@ use batch::Batch;
 use file::{IndexFile, Origin};
 use index::{Collection, Collections};
 
-/// A larger collection is searched off the async threads: this many rows of 384
-/// components take about 0.1 ms.
+/// A larger collection is searched off the async threads: this many vectors of 384
+/// components take 0.15 ms (10,000 take 0.9 ms).
 const ROWS_SEARCHED_INLINE: usize = 2_000;
 
 /// The exact store.

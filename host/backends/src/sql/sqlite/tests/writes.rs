@@ -14,7 +14,7 @@ async fn a_refused_put_changes_nothing() {
     let f = Fixture::new().await;
     let good = || document("good", "text");
     let half_a_character = NewDocument { chunks: vec![0..1, 0..2], ..document("bad", "ü") };
-    let past_the_end = NewDocument { chunks: vec![0..5], ..document("bad", "text") };
+    let past_the_end = NewDocument { chunks: vec![0..4, 0..5], ..document("bad", "text") };
     let no_object = NewDocument { metadata: "[]".into(), ..document("bad", "text") };
     let no_number = NewDocument { metadata: r#"{"n":1e999}"#.into(), ..document("bad", "text") };
     let twice = document("good", "other text");
