@@ -64,7 +64,6 @@ codes! {
     UNKNOWN_MODEL = NOT_FOUND "unknown-model" "There is no such model";
     METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method-not-allowed" "The method is not allowed here";
     BODY_TIMEOUT = REQUEST_TIMEOUT "body-timeout" "The body took too long to arrive";
-    POSITION_NOT_REACHED = PRECONDITION_FAILED "position-not-reached" "The position was not reached";
     TOO_LARGE = PAYLOAD_TOO_LARGE "too-large" "The body is too large";
     DOCUMENT_TOO_LARGE = PAYLOAD_TOO_LARGE "document-too-large" "A document is too large";
     TOO_MANY_DOCUMENTS = PAYLOAD_TOO_LARGE "too-many-documents" "The request has too many documents";
@@ -76,10 +75,8 @@ codes! {
     PIPELINE_TRAPPED = INTERNAL_SERVER_ERROR "pipeline-trapped" "The pipeline trapped";
     STACK_OVERFLOW = INTERNAL_SERVER_ERROR "stack-overflow" "The pipeline's stack overflowed";
     INVALID_ANSWER = INTERNAL_SERVER_ERROR "invalid-answer" "The pipeline's answer is not valid";
-    PIPELINE_FAILED = INTERNAL_SERVER_ERROR "pipeline-failed" "The pipeline failed";
     OVERLOADED = SERVICE_UNAVAILABLE "overloaded" "The server has too much to do";
     UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "A backend is not available";
-    NOT_READY = SERVICE_UNAVAILABLE "not-ready" "The server is not ready";
     DEADLINE_EXCEEDED = GATEWAY_TIMEOUT "deadline-exceeded" "The request took longer than its deadline";
     ANSWER_TOO_LARGE = INSUFFICIENT_STORAGE "answer-too-large" "The pipeline's answer is too large";
     MEMORY_EXCEEDED = INSUFFICIENT_STORAGE "memory-exceeded" "The pipeline asked for more memory than it may have";
