@@ -21,9 +21,7 @@ pub struct DocumentId(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NameError {
     /// Not `[a-z0-9][a-z0-9._-]{0,63}`.
-    #[error(
-        "a name is 1 to 64 of a-z, 0-9, '.', '_' and '-', and begins with a letter or a digit"
-    )]
+    #[error("a name is 1 to 64 of a-z, 0-9, '.', '_' and '-', and begins with a letter or a digit")]
     Name,
     /// Empty, over 512 bytes, or with a control character.
     #[error("a document's id is 1 to 512 bytes of UTF-8 without control characters")]

@@ -1,1 +1,55 @@
-fn main(){}
+//! `cargo xtask`: everything that is done with this repository, from set-up to benchmarks.
+//!
+//! One file a command in `commands`. What several of them need is beside this file:
+//! `set_up` (what a machine needs), `components` (guests from source), `server` (a child
+//! that serves), `client` (questions over HTTP).
+
+mod commands;
+mod components;
+mod process;
+mod progress;
+mod set_up;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::commands::{ci, setup, test};
+
+/// Set-up, demo, tests, evaluation and benchmarks of Weir.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Setup(setup::Setup),
+    Test(test::Test),
+    Ci(ci::Ci),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Arguments::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        // Not returned from `main`, which would print a backtrace where RUST_BACKTRACE is set.
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.chain().skip(1).for_each(|cause| eprintln!("because: {cause}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Setup(setup) => setup.run(),
+        Command::Test(test) => test.run(),
+        Command::Ci(ci) => ci.run(),
+    }
+}

@@ -1,0 +1,103 @@
+//! `cargo xtask ci`: what must hold before a change lands, in stages.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::commands::test::Test;
+use crate::process;
+use crate::set_up::{self, WASM_TARGET};
+use crate::workspace::Workspace;
+
+/// Check formatting, lints, documentation and dependencies, test, and run the demo once
+///
+/// The first stage that fails ends it. `.ci/run` calls this.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Ci {
+    /// The Cranfield collection, unless it lies in ../shared/data/cranfield
+    #[arg(long, value_name = "FOLDER")]
+    cranfield: Option<PathBuf>,
+}
+
+impl Ci {
+    pub(crate) fn run(self) -> Result<()> {
+        let workspace = Workspace::find()?;
+        let manifests = workspace.manifests();
+        let mut stages = Stages::default();
+        stages.run("format", || {
+            manifests.iter().try_for_each(|manifest| process::run(&mut format(manifest)))
+        })?;
+        stages.run("lint", || process::run(&mut lint(&workspace)))?;
+        stages.run("documentation", || process::run(&mut document(&workspace)))?;
+        stages.run("dependencies", || {
+            let cargo_deny = set_up::cargo_deny()?;
+            manifests.iter().try_for_each(|manifest| {
+                process::run(&mut dependencies(&workspace, &cargo_deny, manifest))
+            })
+        })?;
+        stages.run("test", || Test { cranfield: self.cranfield, arguments: Vec::new() }.run())?;
+        stages.report();
+        Ok(())
+    }
+}
+
+fn format(manifest: &Path) -> Command {
+    let mut command = process::cargo();
+    command.args(["fmt", "--all", "--check", "--manifest-path"]).arg(manifest);
+    command
+}
+
+fn lint(workspace: &Workspace) -> Command {
+    let mut command = process::cargo();
+    command
+        .args(["clippy", "--release", "--workspace", "--all-targets", "--", "--deny=warnings"])
+        .current_dir(&workspace.root);
+    command
+}
+
+fn document(workspace: &Workspace) -> Command {
+    let mut command = process::cargo();
+    command
+        .args(["doc", "--release", "--no-deps", "--workspace"])
+        .env("RUSTDOCFLAGS", "--deny=warnings")
+        .current_dir(&workspace.root);
+    command
+}
+
+fn dependencies(workspace: &Workspace, cargo_deny: &Path, manifest: &Path) -> Command {
+    let mut command = Command::new(cargo_deny);
+    command.arg("--manifest-path").arg(manifest);
+    command.arg("--config").arg(workspace.root.join("deny.toml"));
+    if manifest.parent() != Some(&workspace.root) {
+        command.args(["--target", WASM_TARGET]);
+    }
+    command.args(["check", "bans", "licenses", "sources"]);
+    command
+}
+
+/// Stages that have passed, with what they took.
+#[derive(Default)]
+struct Stages {
+    passed: Vec<(&'static str, Duration)>,
+}
+
+impl Stages {
+    fn run(&mut self, name: &'static str, stage: impl FnOnce() -> Result<()>) -> Result<()> {
+        println!("── {name}");
+        let started = Instant::now();
+        stage().with_context(|| format!("the stage `{name}` failed"))?;
+        self.passed.push((name, started.elapsed()));
+        Ok(())
+    }
+
+    fn report(&self) {
+        println!("── passed");
+        for (name, duration) in &self.passed {
+            println!("{name:<16}{:>8.1} s", duration.as_secs_f64());
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Guests from source to components: `plugins/` and `tests/guests/`.
+//!
+//! Cargo decides what to compile. The encoding of modules into components takes
+//! milliseconds and is done each time, so nothing can be out of date; a file is written
+//! only where its bytes differ.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use wit_component::ComponentEncoder;
+
+use crate::process;
+use crate::set_up::{WASM_TARGET, WasmToolchain};
+use crate::workspace::Workspace;
+
+/// Components by name, ready to be written.
+type Components = BTreeMap<String, Vec<u8>>;
+
+/// Builds the workspaces of guests that exist, into `plugins/` and `guests/` of
+/// [`Workspace::components`].
+pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<()> {
+    for (source, name) in [("plugins", "plugins"), ("tests/guests", "guests")] {
+        let source = workspace.root.join(source);
+        if source.join("Cargo.toml").is_file() {
+            let mut components = compile(workspace, toolchain, &source)?;
+            components.extend(ready_made(&source.join("raw"))?);
+            write(&workspace.components().join(name), &components)?;
+        }
+    }
+    Ok(())
+}
+
+/// A line of cargo's `--message-format=json`, the part that matters.
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    manifest_path: Option<PathBuf>,
+    target: Option<Target>,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    kind: Vec<String>,
+}
+
+/// Compiles every `cdylib` of a workspace and encodes it; named by its package's folder.
+fn compile(workspace: &Workspace, toolchain: &WasmToolchain, source: &Path) -> Result<Components> {
+    let mut build = toolchain.cargo_build()?;
+    // One target folder for all guests, so that std is compiled once.
+    build
+        .arg("--workspace")
+        .arg("--manifest-path")
+        .arg(source.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(workspace.target.join("weir-wasm"))
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit());
+    // Guests are small; what is set for the host (a linker, a CPU) is not meant for them.
+    build.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    let output = build.output().with_context(|| format!("starting {}", process::line(&build)))?;
+    ensure!(
+        output.status.success(),
+        "compiling {} to {WASM_TARGET} failed: `{}` ended with {}",
+        source.display(),
+        process::line(&build),
+        output.status,
+    );
+    let mut components = Components::new();
+    for module in modules(&output.stdout)? {
+        let component = encode(&module.path)
+            .with_context(|| format!("making {} a component", module.path.display()))?;
+        if components.insert(module.name.clone(), component).is_some() {
+            bail!("two packages in folders named {}", module.name);
+        }
+    }
+    Ok(components)
+}
+
+/// A compiled core module.
+#[derive(Debug, PartialEq)]
+struct Module {
+    /// The name of its package's folder.
+    name: String,
+    path: PathBuf,
+}
+
+fn modules(messages: &[u8]) -> Result<Vec<Module>> {
+    let mut modules = Vec::new();
+    for line in messages.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let message: Message = serde_json::from_slice(line).context("reading cargo's messages")?;
+        let is_guest = message.reason == "compiler-artifact"
+            && message.target.is_some_and(|target| target.kind.iter().any(|k| k == "cdylib"));
+        if !is_guest {
+            continue;
+        }
+        let name = message
+            .manifest_path
+            .as_deref()
+            .and_then(|manifest| manifest.parent()?.file_name()?.to_str())
+            .context("cargo reports an artifact without its package's folder")?
+            .to_owned();
+        let is_wasm = |path: &PathBuf| path.extension().is_some_and(|e| e == "wasm");
+        let path = message
+            .filenames
+            .into_iter()
+            .find(is_wasm)
+            .with_context(|| format!("{name} was compiled to no .wasm file"))?;
+        modules.push(Module { name, path });
+    }
+    Ok(modules)
+}
+
+fn encode(module: &Path) -> Result<Vec<u8>> {
+    let module = fs::read(module)?;
+    ComponentEncoder::default().module(&module)?.validate(true).encode()
+}
+
+/// Guests that no compiler makes: text components (`.wat`) are assembled, and other files,
+/// such as one that is no component, are taken as they are.
+fn ready_made(folder: &Path) -> Result<Components> {
+    let mut components = Components::new();
+    if !folder.is_dir() {
+        return Ok(components);
+    }
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|stem| stem.to_str());
+        let name = name.with_context(|| format!("{} has no name", path.display()))?.to_owned();
+        let bytes = if path.extension().is_some_and(|extension| extension == "wat") {
+            wat::parse_file(&path)?
+        } else {
+            fs::read(&path)?
+        };
+        components.insert(name, bytes);
+    }
+    Ok(components)
+}
+
+/// Makes the folder hold exactly these components.
+fn write(folder: &Path, components: &Components) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|stem| stem.to_str());
+        if !name.is_some_and(|name| components.contains_key(name)) {
+            fs::remove_file(&path)?;
+        }
+    }
+    for (name, bytes) in components {
+        let path = folder.join(name).with_extension("wasm");
+        if fs::read(&path).is_ok_and(|present| present == *bytes) {
+            continue;
+        }
+        // Renamed into place: a server may be reading the file.
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        std::io::Write::write_all(&mut file, bytes)?;
+        file.persist(&path).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    #[test]
+    fn modules_are_the_cdylibs_named_by_their_folder() {
+        let messages = br#"
+{"reason":"compiler-artifact","manifest_path":"/p/sdk/Cargo.toml","target":{"kind":["lib"]},"filenames":["/t/libsdk.rlib"]}
+{"reason":"compiler-artifact","manifest_path":"/p/policy-default/Cargo.toml","target":{"kind":["cdylib","rlib"]},"filenames":["/t/libp.rlib","/t/policy_default.wasm"]}
+{"reason":"build-script-executed","package_id":"x"}
+{"reason":"build-finished","success":true}
+"#;
+        let expected =
+            Module { name: "policy-default".into(), path: "/t/policy_default.wasm".into() };
+        assert_eq!(modules(messages).unwrap(), [expected]);
+    }
+
+    #[test]
+    fn raw_guests_are_assembled_or_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("empty.wat"), "(component)").unwrap();
+        fs::write(folder.path().join("text.txt"), "no component").unwrap();
+        let guests = ready_made(folder.path()).unwrap();
+        assert_eq!(guests["empty"], b"\0asm\x0d\0\x01\0");
+        assert_eq!(guests["text"], b"no component");
+        assert!(ready_made(&folder.path().join("absent")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_folder_holds_exactly_what_was_built() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut components = Components::from([("a".into(), vec![1]), ("b".into(), vec![2])]);
+        write(folder.path(), &components).unwrap();
+        components.remove("a");
+        components.insert("b".into(), vec![3]);
+        write(folder.path(), &components).unwrap();
+        assert!(!folder.path().join("a.wasm").exists());
+        assert_eq!(fs::read(folder.path().join("b.wasm")).unwrap(), [3]);
+    }
+}

