@@ -23,7 +23,10 @@ impl Planning for Default {
                 _ => return Err(unknown(&name)),
             }
         }
-        Ok(KeyPlan { key_epoch, ..KeyPlan::new(Storage::both_tiers(ttl_ms)).part(Source::Body, []) })
+        Ok(KeyPlan {
+            key_epoch,
+            ..KeyPlan::new(Storage::both_tiers(ttl_ms)).part(Source::Body, [])
+        })
     }
 }
 
@@ -51,12 +54,11 @@ mod tests {
 
     #[test]
     fn the_key_is_the_body_and_the_lifetimes_are_settings() {
-        let cases: [(&[(&str, &str)], u64, u32); 3] = [
-            (&[], 300_000, 0),
+        for (settings, ttl_ms, key_epoch) in [
+            ([].as_slice(), 300_000, 0),
             (&[("ttl_ms", "1")], 1, 0),
             (&[("key_epoch", "4294967295"), ("ttl_ms", "86400000")], 86_400_000, u32::MAX),
-        ];
-        for (settings, ttl_ms, key_epoch) in cases {
+        ] {
             let plan = plan(settings).unwrap_or_else(|error| panic!("{settings:?}: {error}"));
             assert_eq!((plan.storage.lifetime.ttl_ms, plan.key_epoch), (ttl_ms, key_epoch));
             assert!(matches!(plan.key.as_slice(), [part] if matches!(part.source, Source::Body)));

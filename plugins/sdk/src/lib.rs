@@ -69,7 +69,7 @@
 //!
 //! # A cache policy
 //!
-//! See [`policy`]: one function that says what the key is made of and how long an answer
+//! See [`mod@policy`]: one function that says what the key is made of and how long an answer
 //! lives, compiled to native code when the policy is loaded, and hooks for those who need
 //! them.
 //!
