@@ -1,4 +1,4 @@
-//! Everything that a plugin for [Weir] needs: pipelines answer requests, cache policies
+//! Everything that a plugin for Weir needs: pipelines answer requests, cache policies
 //! decide what is kept, under which key and for how long.
 //!
 //! A plugin is a WebAssembly component made from a crate like this:
