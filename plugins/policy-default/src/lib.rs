@@ -10,9 +10,9 @@ use weir_sdk::policy::{KeyPlan, Planning, Settings, Source, Storage};
 const DEFAULT_TTL_MS: u64 = 300_000;
 const MAX_TTL_MS: u64 = 86_400_000;
 
-struct Default;
+struct ByBody;
 
-impl Planning for Default {
+impl Planning for ByBody {
     fn plan(settings: Settings) -> Result<KeyPlan, String> {
         let mut ttl_ms = DEFAULT_TTL_MS;
         let mut key_epoch = 0;
@@ -41,7 +41,7 @@ fn unknown(name: &str) -> String {
     format!("there is no setting '{name}': there are 'ttl_ms' and 'key_epoch'")
 }
 
-weir_sdk::policy!(Default);
+weir_sdk::policy!(ByBody);
 
 #[cfg(test)]
 mod tests {
@@ -49,7 +49,7 @@ mod tests {
 
     fn plan(settings: &[(&str, &str)]) -> Result<KeyPlan, String> {
         let owned = |(name, text): &(&str, &str)| ((*name).into(), (*text).into());
-        Default::plan(settings.iter().map(owned).collect())
+        ByBody::plan(settings.iter().map(owned).collect())
     }
 
     #[test]
