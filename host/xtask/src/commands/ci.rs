@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::commands::demo::Demo;
 use crate::commands::test::Test;
 use crate::process;
 use crate::set_up::{self, WASM_TARGET};
@@ -24,22 +25,28 @@ pub(crate) struct Ci {
 }
 
 impl Ci {
-    pub(crate) fn run(self) -> Result<()> {
+    pub(crate) async fn run(self) -> Result<()> {
         let workspace = Workspace::find()?;
         let manifests = workspace.manifests();
         let mut stages = Stages::default();
-        stages.run("format", || {
-            manifests.iter().try_for_each(|manifest| process::run(&mut format(manifest)))
-        })?;
-        stages.run("lint", || process::run(&mut lint(&workspace)))?;
-        stages.run("documentation", || process::run(&mut document(&workspace)))?;
-        stages.run("dependencies", || {
-            let cargo_deny = set_up::cargo_deny()?;
-            manifests.iter().try_for_each(|manifest| {
-                process::run(&mut dependencies(&workspace, &cargo_deny, manifest))
+        stages
+            .run("format", async {
+                manifests.iter().try_for_each(|manifest| process::run(&mut format(manifest)))
             })
-        })?;
-        stages.run("test", || Test { cranfield: self.cranfield, arguments: Vec::new() }.run())?;
+            .await?;
+        stages.run("lint", async { process::run(&mut lint(&workspace)) }).await?;
+        stages.run("documentation", async { process::run(&mut document(&workspace)) }).await?;
+        stages
+            .run("dependencies", async {
+                let cargo_deny = set_up::cargo_deny()?;
+                manifests.iter().try_for_each(|manifest| {
+                    process::run(&mut dependencies(&workspace, &cargo_deny, manifest))
+                })
+            })
+            .await?;
+        let test = Test { cranfield: self.cranfield, arguments: Vec::new() };
+        stages.run("test", async { test.run() }).await?;
+        stages.run("demo", Demo::once().run()).await?;
         stages.report();
         Ok(())
     }
@@ -86,10 +93,14 @@ struct Stages {
 }
 
 impl Stages {
-    fn run(&mut self, name: &'static str, stage: impl FnOnce() -> Result<()>) -> Result<()> {
+    async fn run(
+        &mut self,
+        name: &'static str,
+        stage: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
         println!("── {name}");
         let started = Instant::now();
-        stage().with_context(|| format!("the stage `{name}` failed"))?;
+        stage.await.with_context(|| format!("the stage `{name}` failed"))?;
         self.passed.push((name, started.elapsed()));
         Ok(())
     }

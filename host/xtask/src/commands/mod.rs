@@ -1,5 +1,7 @@
 //! One file a command: its arguments, documented for `--help`, and `run`.
 
 pub(crate) mod ci;
+pub(crate) mod demo;
+pub(crate) mod eval;
 pub(crate) mod setup;
 pub(crate) mod test;
