@@ -1,1 +1,119 @@
-//! (being written)
+//! Entries: an answer, when it was made, and what makes it untrue.
+//!
+//! Two things end an entry. Its ttl is about time, and measured by a monotonic clock; its
+//! validity is about order, and measured by positions.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    Position,
+    tag::{Reads, TagTable},
+};
+
+/// A value in the cache, and what must hold for it to be served.
+#[derive(Clone, Debug)]
+pub struct Entry<V> {
+    /// What was computed.
+    pub value: V,
+    /// The position that it was computed at: every read saw at least this one.
+    pub as_of: Position,
+    /// What was read to compute it.
+    pub reads: Reads,
+    /// When it was computed; a promoted entry keeps the age that it has.
+    pub stored_at: Instant,
+    /// How long after `stored_at` it is fresh.
+    pub ttl: Duration,
+    /// What the value weighs, without what the cache adds to it.
+    pub weight_bytes: u32,
+}
+
+impl<V> Entry<V> {
+    /// How long ago it was computed.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.stored_at)
+    }
+
+    /// How long it will still be fresh.
+    #[must_use]
+    pub fn remaining_ttl(&self, now: Instant) -> Duration {
+        self.ttl.saturating_sub(self.age(now))
+    }
+
+    /// Whether its ttl has not passed.
+    #[must_use]
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        self.age(now) < self.ttl
+    }
+
+    /// The last position at which the value is proven to be what would be computed, or
+    /// `None` when something that it read has changed, or may have.
+    #[must_use]
+    pub fn exact_at(&self, tags: &TagTable) -> Option<Position> {
+        // First how far the table is, then what has changed: a change that comes between
+        // can only turn a proof down, never prove too much.
+        let latest = tags.latest();
+        let valid = self.as_of >= tags.floor() && !self.reads.changed_after(self.as_of);
+        valid.then(|| latest.max(self.as_of))
+    }
+
+    /// Whether nothing that it read has changed since it was computed.
+    #[must_use]
+    pub fn is_valid(&self, tags: &TagTable) -> bool {
+        self.exact_at(tags).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+    use crate::tag::Tag;
+
+    fn entry(as_of: u64, reads: Reads, stored_at: Instant) -> Entry<()> {
+        let ttl = Duration::from_secs(10);
+        Entry { value: (), as_of: Position(as_of), reads, stored_at, ttl, weight_bytes: 0 }
+    }
+
+    #[test]
+    fn age_and_freshness() {
+        let start = Instant::now();
+        let entry = entry(0, Reads::default(), start);
+        for (after_ms, fresh, remaining_ms) in
+            [(0, true, 10_000), (9_999, true, 1), (10_000, false, 0), (20_000, false, 0)]
+        {
+            let now = start + Duration::from_millis(after_ms);
+            assert_eq!(entry.age(now), Duration::from_millis(after_ms));
+            assert_eq!(entry.is_fresh(now), fresh, "after {after_ms} ms");
+            assert_eq!(entry.remaining_ttl(now), Duration::from_millis(remaining_ms));
+        }
+        // A clock read on another thread may be a little earlier.
+        assert!(start.checked_sub(Duration::from_secs(1)).is_none_or(|now| entry.is_fresh(now)));
+    }
+
+    #[test]
+    fn validity_follows_what_was_read() {
+        let tags = TagTable::new(8, Position(5));
+        let (books, films) = (Tag::new("books").unwrap(), Tag::new("films").unwrap());
+        let entry = |as_of, read: &[Tag]| entry(as_of, tags.resolve(read), Instant::now());
+        let exact_at = |entry: &Entry<()>| entry.exact_at(&tags).map(|at| at.0);
+
+        let old = entry(4, &[]);
+        let unread = entry(5, &[]);
+        let reads_books = entry(5, std::slice::from_ref(&books));
+        let reads_both = entry(5, &[books.clone(), films.clone()]);
+        let ahead = entry(7, std::slice::from_ref(&films));
+        let all = [&old, &unread, &reads_books, &reads_both, &ahead];
+
+        assert_eq!(all.map(exact_at), [None, Some(5), Some(5), Some(5), Some(7)]);
+        tags.record(&[films], Position(6));
+        assert_eq!(all.map(exact_at), [None, Some(6), Some(6), None, Some(7)]);
+        tags.record(&[books], Position(7));
+        assert_eq!(all.map(exact_at), [None, Some(7), None, None, Some(7)]);
+        tags.record(&[], Position(8));
+        assert_eq!(all.map(exact_at), [None, Some(8), None, None, Some(8)]);
+        tags.raise_floor(Position(9));
+        assert_eq!(all.map(exact_at), [None; 5]);
+    }
+}

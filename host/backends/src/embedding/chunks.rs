@@ -1,12 +1,84 @@
 //! Cuts a document's text into chunks that fit the model's window, by sentences.
+//!
+//! The boundaries are text-splitter's; what is added here keeps the cost proportional to the
+//! text. Overlaps and headings repeated in each chunk are left out: a chunk is a range of the
+//! document's own bytes.
 
 use std::ops::Range;
 
+use text_splitter::{ChunkConfig, ChunkSizer, TextSplitter};
+
 use super::Embedder;
+use super::tokenizer::count_bounded;
+
+/// text-splitter looks at all of the text that remains for each chunk, so it is shown a
+/// section at a time: some ten chunks of English, of which the last is cut again.
+const SECTION_BYTES: usize = 16 * 1024;
 
 /// The byte ranges of `text`'s chunks, in order: each fits the model's window, is cut at
-/// the best boundary there is (paragraph, sentence, word, character), and is not blank. A
-/// text without words has none. Blocking: call it off the async threads.
-pub fn split(_text: &str, _embedder: &dyn Embedder) -> Vec<Range<u32>> {
-    todo!()
+/// the best boundary there is (paragraph, sentence, word, character), has no blanks around
+/// it, and has a word in it. A text without words has none; a text that fits is one chunk.
+/// Blocking: call it off the async threads.
+pub fn split(text: &str, embedder: &dyn Embedder) -> Vec<Range<u32>> {
+    let sizer = Sizer(embedder);
+    let whole = trimmed(text);
+    let mut chunks = if sizer.size(&text[whole.clone()]) <= embedder.max_tokens() {
+        vec![whole]
+    } else {
+        split_long(text, whole, sizer)
+    };
+    chunks.retain(|chunk| has_word(&text[chunk.clone()]));
+    chunks.into_iter().map(|chunk| offset(chunk.start)..offset(chunk.end)).collect()
+}
+
+fn split_long(text: &str, whole: Range<usize>, sizer: Sizer<'_>) -> Vec<Range<usize>> {
+    let max_tokens = sizer.0.max_tokens();
+    let splitter = TextSplitter::new(ChunkConfig::new(max_tokens).with_sizer(sizer));
+    let mut chunks: Vec<Range<usize>> = Vec::new();
+    let mut start = whole.start;
+    let mut section_bytes = SECTION_BYTES;
+    loop {
+        let end = text.floor_char_boundary(start.saturating_add(section_bytes)).min(whole.end);
+        let before = chunks.len();
+        chunks.extend(
+            splitter
+                .chunk_indices(&text[start..end])
+                .map(|(offset, chunk)| start + offset..start + offset + chunk.len()),
+        );
+        if end == whole.end {
+            return chunks;
+        }
+        // The last chunk ends where the section does, not at a boundary of the text: again.
+        chunks.truncate(before.max(chunks.len().saturating_sub(1)));
+        if chunks.len() > before {
+            start = chunks.last().map_or(start, |last| last.end);
+            section_bytes = SECTION_BYTES;
+        } else {
+            section_bytes = section_bytes.saturating_mul(2);
+        }
+    }
+}
+
+struct Sizer<'a>(&'a dyn Embedder);
+
+impl ChunkSizer for Sizer<'_> {
+    fn size(&self, chunk: &str) -> usize {
+        count_bounded(chunk, self.0.max_tokens(), |text| self.0.count_tokens(text))
+    }
+}
+
+fn trimmed(text: &str) -> Range<usize> {
+    let end = text.trim_end().len();
+    let start = end - text[..end].trim_start().len();
+    start..end
+}
+
+/// What has neither letter nor digit says nothing that could be searched for.
+fn has_word(text: &str) -> bool {
+    text.chars().any(char::is_alphanumeric)
+}
+
+/// Documents are bounded far below 4 GiB where they enter.
+fn offset(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }

@@ -1,15 +1,31 @@
 //! Texts to vectors: the trait that the rest of the host sees, and its one implementation.
 //!
-//! [`onnx`] runs the model; [`chunks`] cuts a text so that each piece fits the model's
-//! window. Left out: what a guest may embed (`capability`), and where vectors are searched.
+//! The way of a text: [`cached`] knows it already, or computes it once for all who ask;
+//! `tokenizer` makes tokens of it; `queue` holds it in one of two lanes; `pool` takes it with
+//! others of its length (`batch`) to a session's thread; `session` runs the model. [`onnx`]
+//! puts these together and, with [`expected`], checks at the start that the model is the one
+//! that it is called; [`load_error`] says what is wrong with it. [`chunks`] cuts a text so
+//! that each piece fits the model's window.
+//!
+//! Left out: what a guest may embed (`capability`), and where vectors are searched.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error;
 
+mod batch;
+pub mod cached;
 pub mod chunks;
+pub mod expected;
+pub mod load_error;
 pub mod onnx;
+mod pool;
+mod queue;
+mod session;
+#[cfg(test)]
+mod tests;
+mod tokenizer;
 
 /// A unit-length vector, shared, never copied.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +46,8 @@ pub enum EmbedError {
     /// A text has more tokens than the model's window.
     #[error("the text has {tokens} tokens, and the model takes {max_tokens}")]
     TooLong {
-        /// Tokens of the text, with the model's own special tokens.
+        /// Tokens of the text, with the model's own special tokens. At least these: a very
+        /// long text is not read to its end.
         tokens: usize,
         /// The model's window.
         max_tokens: usize,
@@ -54,6 +71,11 @@ pub trait Embedder: Send + Sync {
 
     /// Components of a vector.
     fn dimensions(&self) -> usize;
+
+    /// The model's window: tokens that a text may have, special tokens included.
+    fn max_tokens(&self) -> usize {
+        256
+    }
 
     /// Tokens of `text`, special tokens included, as counted against the model's window.
     fn count_tokens(&self, text: &str) -> usize;

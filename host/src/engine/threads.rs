@@ -1,0 +1,84 @@
+//! The threads that guests run on. A guest that computes holds its thread for up to one
+//! epoch; hits, host calls and connections are elsewhere, so that it delays none of them.
+//!
+//! A place is one guest at work. Places are counted, and whoever finds none waits for a
+//! bounded time.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::config;
+
+/// No place became free in time.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("all of the guests' places are taken")]
+pub struct NoPlace;
+
+/// The guests' own runtime.
+pub struct GuestThreads {
+    /// Taken only by `drop`.
+    runtime: Option<Runtime>,
+    handle: Handle,
+    places: Arc<Semaphore>,
+    queue_timeout: Duration,
+}
+
+impl GuestThreads {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// The operating system gives none.
+    pub fn start(limits: &config::Engine) -> io::Result<Self> {
+        let mut builder = Builder::new_multi_thread();
+        if limits.guest_threads > 0 {
+            builder.worker_threads(limits.guest_threads);
+        }
+        let runtime = builder.thread_name("weir-guest").enable_time().build()?;
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+            places: Arc::new(Semaphore::new(limits.max_concurrent_guests)),
+            queue_timeout: Duration::from_millis(limits.queue_timeout_ms),
+        })
+    }
+
+    /// Waits for a place; it is free again when the permit is dropped.
+    ///
+    /// # Errors
+    /// None became free in time.
+    pub async fn place(&self) -> Result<OwnedSemaphorePermit, NoPlace> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        match timeout(self.queue_timeout, Arc::clone(&self.places).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(NoPlace),
+        }
+    }
+
+    /// Runs `guest` on one of the threads, detached from the caller.
+    pub fn spawn<F>(&self, guest: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.handle.spawn(guest)
+    }
+}
+
+impl Drop for GuestThreads {
+    fn drop(&mut self) {
+        // Dropping a runtime waits for its threads, which an async context must not; guests
+        // are interrupted at their next epoch.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A request's body: read whole, within a limit and a time.
+//!
+//! [`RequestBody`] makes sure that a refusal reaches its client: many clients send all of
+//! their body before they read, and a connection closed meanwhile loses the answer. So a body
+//! that is dropped unread is read on and thrown away, up to 64 MiB or 5 s, while the response
+//! is already on its way. A client that waits for `100 Continue` sends nothing without it,
+//! and is not read on. Left out: what the bytes mean.
+
+use std::fmt::Display;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use super::problem::{Problem, codes};
+
+const MAX_DISCARDED_BYTES: usize = 64 << 20;
+const MAX_DISCARD_TIME: Duration = Duration::from_secs(5);
+
+/// What a body may be.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// Its bytes.
+    pub max_bytes: usize,
+    /// From its first to its last byte.
+    pub timeout: Duration,
+}
+
+/// A request's body that is read on and thrown away when it is dropped before its end.
+#[derive(Debug)]
+pub struct RequestBody {
+    /// `None` once it has ended, failed or been handed to the discarding task.
+    incoming: Option<Incoming>,
+    /// The client sends nothing until it is told to, and asking for a frame tells it.
+    waits_to_be_asked: bool,
+}
+
+impl RequestBody {
+    /// Wraps the body of `request`.
+    pub fn wrap(request: Request<Incoming>) -> Request<Self> {
+        let waits_to_be_asked = request.headers().contains_key(header::EXPECT);
+        request.map(|incoming| {
+            let incoming = (!incoming.is_end_stream()).then_some(incoming);
+            Self { incoming, waits_to_be_asked }
+        })
+    }
+}
+
+/// Reads all of `body`. `headers` are the request's: a coded body is refused.
+///
+/// # Errors
+/// 413 beyond the limit, 408 beyond the time, 415 for a content encoding, 400 for a body
+/// that breaks off.
+pub async fn read<B>(body: B, headers: &HeaderMap, limits: BodyLimits) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    refuse_encoding(headers)?;
+    let too_large = || {
+        let max = limits.max_bytes;
+        Problem::new(codes::TOO_LARGE, format!("The body may have at most {max} bytes."))
+    };
+    if body.size_hint().lower() > limits.max_bytes as u64 {
+        return Err(too_large());
+    }
+    match timeout(limits.timeout, collect(body, limits.max_bytes)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => Err(too_large()),
+        Ok(Err(error)) => {
+            Err(Problem::new(codes::INVALID_BODY, format!("The body broke off: {error}.")))
+        }
+        Err(_) => {
+            let seconds = limits.timeout.as_secs_f64();
+            let detail = format!("The body did not arrive within {seconds} seconds.");
+            Err(Problem::new(codes::BODY_TIMEOUT, detail))
+        }
+    }
+}
+
+/// All of `body`, or `None` when it has more than `max_bytes`. A body of one frame, as most
+/// are, is not copied.
+async fn collect<B>(mut body: B, max_bytes: usize) -> Result<Option<Bytes>, B::Error>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if first.len().max(all.len()) + data.len() > max_bytes {
+            return Ok(None);
+        }
+        if first.is_empty() {
+            first = data;
+            continue;
+        }
+        if all.is_empty() {
+            all.reserve(first.len() + usize::try_from(body.size_hint().lower()).unwrap_or(0));
+            all.extend_from_slice(&first);
+        }
+        all.extend_from_slice(&data);
+    }
+    Ok(Some(if all.is_empty() { first } else { all.freeze() }))
+}
+
+fn refuse_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let coded = headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if coded {
+        let detail = "Send the body as it is: no content encoding is supported.";
+        return Err(Problem::new(codes::UNSUPPORTED_ENCODING, detail));
+    }
+    Ok(())
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        this.waits_to_be_asked = false;
+        let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) || incoming.is_end_stream() {
+            this.incoming = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let Some(incoming) = self.incoming.take() else { return };
+        if self.waits_to_be_asked {
+            return;
+        }
+        // Outside a runtime (the last moments of a shutdown) there is nobody to answer.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(timeout(MAX_DISCARD_TIME, discard(incoming)));
+        }
+    }
+}
+
+async fn discard(mut incoming: Incoming) {
+    let mut discarded = 0;
+    while let Some(Ok(frame)) = incoming.frame().await {
+        discarded += frame.data_ref().map_or(0, Bytes::len);
+        if discarded > MAX_DISCARDED_BYTES {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn only_the_identity_encoding_is_read() {
+        for (encoding, accepted) in
+            [("identity", true), ("Identity", true), ("gzip", false), ("br", false)]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            assert_eq!(refuse_encoding(&headers).is_ok(), accepted, "{encoding}");
+        }
+        assert!(refuse_encoding(&HeaderMap::new()).is_ok());
+    }
+}

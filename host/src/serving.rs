@@ -1,0 +1,438 @@
+//! How one request of a pipeline gets its answer: from the memory tier, from a leader that
+//! is at it already, or by running the pipeline.
+//!
+//! ```text
+//! key ─► memory tier ── valid and fresh ─────────────────────► hit
+//!  │          │ miss
+//!  │          ▼
+//!  │     single-flight ── follow ── valid for this follower ─► collapsed
+//!  │          │ lead (detached)        │ not: by itself
+//!  │          ▼                        ▼
+//!  └─ bypass ─► run ─► admit ─► store ─► answer
+//! ```
+//!
+//! Left out: HTTP on either side (`http::handler`).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+use tokio::time::timeout;
+use tracing::warn;
+use weir_backends::Position;
+use weir_cache::CacheKey;
+use weir_cache::entry::Entry;
+use weir_cache::key::{KeyBuilder, KeyPrefix};
+use weir_cache::memory::MemoryTier;
+use weir_cache::single_flight::{Flight, Leader, SingleFlight};
+use weir_cache::tag::{Reads, Tag, TagTable};
+use weir_cache::uncacheable::Uncacheable;
+
+use crate::config;
+use crate::engine::threads::GuestThreads;
+use crate::pipeline::call::Services;
+use crate::pipeline::invoke::Run;
+use crate::pipeline::{Answer, Deployment, KeyedRequest, RunError};
+use crate::policy::component::{Outcome, RequestView};
+use crate::policy::plan::Storage;
+use crate::policy::{Admission, Keying, Policy, Source};
+
+/// How often a request that followed a leader in vain follows or leads again, before it runs
+/// the pipeline for itself.
+const MAX_FLIGHTS_JOINED: usize = 3;
+
+/// What the tiers keep and what clients get: a pipeline's answer, ready to be sent.
+#[derive(Debug)]
+pub struct StoredAnswer {
+    /// The status.
+    pub status: StatusCode,
+    /// The content type.
+    pub content_type: HeaderValue,
+    /// The pipeline's further headers.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// A strong validator of the body.
+    pub etag: HeaderValue,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// How an answer was come by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// The memory tier had it.
+    Hit {
+        /// Since it was stored.
+        age: Duration,
+        /// Freshness left.
+        ttl_left: Duration,
+    },
+    /// Another request's run was waited for.
+    Collapsed,
+    /// The pipeline ran, and its answer was stored.
+    Stored,
+    /// The pipeline ran; its answer was not stored, for this reason.
+    NotStored(&'static str),
+    /// The cache was not asked, for this reason.
+    Bypass(&'static str),
+}
+
+/// An answer for one client.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// The answer.
+    pub answer: Arc<StoredAnswer>,
+    /// The position that it is exact at.
+    pub exact_at: Position,
+    /// How it was come by.
+    pub via: Via,
+}
+
+/// What a leader leaves to its followers.
+#[derive(Clone, Debug)]
+enum Landed {
+    /// An answer, and what it read, so that each follower can tell whether it still holds.
+    Answer { answer: Arc<StoredAnswer>, as_of: Position, reads: Reads },
+    /// An error that every one of them would get.
+    Error(RunError),
+    /// Made from something outside of the key: each runs for itself.
+    NotShared,
+}
+
+/// The cache and the pipelines behind it.
+pub struct Serving {
+    memory: MemoryTier<Arc<StoredAnswer>>,
+    flights: SingleFlight<CacheKey, Landed>,
+    uncacheable: Uncacheable,
+    tags: Arc<TagTable>,
+    threads: GuestThreads,
+    services: Arc<Services>,
+}
+
+impl Serving {
+    /// An empty cache in front of `services`.
+    #[must_use]
+    pub fn new(limits: &config::Cache, threads: GuestThreads, services: Arc<Services>) -> Self {
+        let max_entry_bytes = u32::try_from(limits.max_entry_bytes).unwrap_or(u32::MAX);
+        Self {
+            memory: MemoryTier::new(limits.memory_bytes).with_max_entry_bytes(max_entry_bytes),
+            flights: SingleFlight::new(limits.max_flights, limits.max_followers),
+            uncacheable: Uncacheable::new(
+                limits.max_flights as u64,
+                Duration::from_millis(limits.uncacheable_ttl_ms),
+            ),
+            tags: Arc::clone(&services.tags),
+            threads,
+            services,
+        }
+    }
+
+    /// The prefix of a deployment's keys: all that decides what an answer is, beside the
+    /// request.
+    #[must_use]
+    pub fn key_prefix(&self, deployment: &Deployment, policy: &Policy) -> KeyPrefix {
+        KeyPrefix::new(&[
+            crate::TENANT,
+            deployment.name.as_str(),
+            &deployment.digest,
+            &deployment.settings_digest,
+            self.services.embedder.model_digest(),
+            &policy.digest,
+            &policy.settings_digest,
+            &policy.plan.key_epoch.to_string(),
+        ])
+    }
+
+    /// Answers one request of `deployment`.
+    ///
+    /// # Errors
+    /// The pipeline had no answer.
+    pub async fn serve(
+        self: &Arc<Self>,
+        deployment: &Arc<Deployment>,
+        source: &Source<'_>,
+    ) -> Result<Served, RunError> {
+        let arrived_at = self.tags.latest();
+        let Some(policy) = deployment.policy.as_ref().filter(|_| !deployment.writes) else {
+            let reason = if deployment.writes { "writes" } else { "no-policy" };
+            return self.run_alone(deployment, source, Via::Bypass(reason)).await;
+        };
+        let Some(key) = self.key(deployment, policy, source).await else {
+            return self.run_alone(deployment, source, Via::Bypass("policy")).await;
+        };
+        if let Some(hit) = self.look_up(&key) {
+            deployment.counters.hits.increment(1);
+            return Ok(hit);
+        }
+        deployment.counters.misses.increment(1);
+        if self.uncacheable.contains(&key) {
+            return self.run_alone(deployment, source, Via::NotStored("uncacheable")).await;
+        }
+        for _ in 0..MAX_FLIGHTS_JOINED {
+            match self.flights.join(key) {
+                Flight::Lead(leader) => {
+                    return self.lead(leader, key, deployment, policy, source).await;
+                }
+                Flight::Crowded => break,
+                Flight::Follow(follower) => {
+                    match timeout(deployment.deadline, follower.wait()).await {
+                        Ok(Ok(landed)) => match self.take(landed, arrived_at) {
+                            Some(outcome) => return outcome,
+                            // Somebody wrote meanwhile, or the answer is another's own.
+                            None if self.uncacheable.contains(&key) => break,
+                            None => {}
+                        },
+                        Ok(Err(_abandoned)) => {}
+                        Err(_) => return Err(deployment.deadline_exceeded()),
+                    }
+                }
+            }
+        }
+        self.run_alone(deployment, source, Via::NotStored("alone")).await
+    }
+
+    /// `None` when the policy bypasses the cache, or fails.
+    async fn key(
+        &self,
+        deployment: &Arc<Deployment>,
+        policy: &Arc<Policy>,
+        source: &Source<'_>,
+    ) -> Option<CacheKey> {
+        let prefix = deployment.key_prefix.get_or_init(|| self.key_prefix(deployment, policy));
+        let mut key = KeyBuilder::new(prefix);
+        policy.plan.hash(source, &mut key);
+        if policy.has_keying() {
+            let view = policy.view(&deployment.name, source);
+            match self.ask(policy, move |policy| policy.key(&view)).await? {
+                Keying::Parts(parts) => {
+                    for part in parts {
+                        key.part(part.as_bytes());
+                    }
+                }
+                Keying::Bypass(_) => return None,
+            }
+        }
+        Some(key.finish())
+    }
+
+    /// Asks the sandbox on the guests' threads. `None` when it fails: the log says how.
+    async fn ask<T: Send + 'static>(
+        &self,
+        policy: &Arc<Policy>,
+        ask: impl FnOnce(&Policy) -> Result<T, crate::policy::PolicyError> + Send + 'static,
+    ) -> Option<T> {
+        let place = self.threads.place().await.ok()?;
+        let asked = Arc::clone(policy);
+        let decision = self.threads.spawn(async move {
+            let _place = place;
+            ask(&asked)
+        });
+        match decision.await {
+            Ok(Ok(decision)) => Some(decision),
+            Ok(Err(error)) => {
+                warn!(policy = policy.name.as_str(), "bypassing the cache: {error}");
+                None
+            }
+            Err(error) => {
+                warn!(policy = policy.name.as_str(), "bypassing the cache: {error}");
+                None
+            }
+        }
+    }
+
+    fn look_up(&self, key: &CacheKey) -> Option<Served> {
+        let entry = self.memory.get(key)?;
+        let exact_at = entry.exact_at(&self.tags)?;
+        let now = Instant::now();
+        let via = Via::Hit { age: entry.age(now), ttl_left: entry.remaining_ttl(now) };
+        Some(Served { answer: Arc::clone(&entry.value), exact_at, via })
+    }
+
+    /// What a follower that arrived at `arrived_at` may take of a leader's outcome: an answer
+    /// that was exact then, or is still.
+    fn take(&self, landed: Landed, arrived_at: Position) -> Option<Result<Served, RunError>> {
+        match landed {
+            Landed::Answer { answer, as_of, reads } => {
+                let holds = as_of >= arrived_at || !reads.changed_after(as_of);
+                holds.then_some(Ok(Served { answer, exact_at: as_of, via: Via::Collapsed }))
+            }
+            Landed::Error(error) => Some(Err(error)),
+            Landed::NotShared => None,
+        }
+    }
+
+    /// Leads, detached: the client's going away cuts neither the followers nor the fill.
+    async fn lead(
+        self: &Arc<Self>,
+        leader: Leader<CacheKey, Landed>,
+        key: CacheKey,
+        deployment: &Arc<Deployment>,
+        policy: &Arc<Policy>,
+        source: &Source<'_>,
+    ) -> Result<Served, RunError> {
+        let request = Arc::new(policy.plan.request(source));
+        let view = policy.view(&deployment.name, source);
+        let (serving, deployment, policy) =
+            (Arc::clone(self), Arc::clone(deployment), Arc::clone(policy));
+        let fill = tokio::spawn(async move {
+            let run = serving.run(&deployment, request).await;
+            let shared = policy.plan.coverage.covers(&run.parts);
+            let reads = serving.tags.resolve(&run.tags);
+            let served = match run.made() {
+                Ok((answer, outcome)) => {
+                    let via = if shared {
+                        let fill = Fill {
+                            key,
+                            answer: &answer,
+                            as_of: run.as_of,
+                            tags: &run.tags,
+                            reads: &reads,
+                        };
+                        serving.fill(fill, &policy, view, outcome).await
+                    } else {
+                        Via::NotStored("read-outside-key")
+                    };
+                    Ok(Served { answer, exact_at: run.as_of, via })
+                }
+                Err(error) => Err(error),
+            };
+            // Noted before the followers wake, so that they do not lead one after another.
+            if matches!(&served, Ok(Served { via: Via::NotStored(_), .. })) || !shared {
+                serving.uncacheable.note(key);
+            }
+            leader.finish(match &served {
+                _ if !shared => Landed::NotShared,
+                Ok(Served { answer, exact_at, .. }) => {
+                    Landed::Answer { answer: Arc::clone(answer), as_of: *exact_at, reads }
+                }
+                Err(error) => Landed::Error(error.clone()),
+            });
+            served
+        });
+        fill.await.unwrap_or(Err(RunError::Panicked))
+    }
+
+    async fn fill(
+        &self,
+        fill: Fill<'_>,
+        policy: &Arc<Policy>,
+        view: RequestView,
+        outcome: Outcome,
+    ) -> Via {
+        let admission = if policy.has_admission() {
+            self.ask(policy, move |policy| policy.admit(&view, &outcome)).await
+        } else {
+            policy.admit(&view, &outcome).ok()
+        };
+        match admission {
+            Some(Admission::Store(storage)) => self.store(&fill, &storage),
+            Some(Admission::DoNotStore(_)) => Via::NotStored("policy"),
+            None => Via::NotStored("policy-failed"),
+        }
+    }
+
+    fn store(&self, fill: &Fill<'_>, storage: &Storage) -> Via {
+        if !storage.memory {
+            return Via::NotStored("tiers");
+        }
+        if fill.reads.changed_after(fill.as_of) {
+            // Written to while it was made: the entry would be a miss from the first.
+            return Via::NotStored("changed");
+        }
+        let reads = self.tags.resolve(&[fill.tags, &storage.tags].concat());
+        let entry = Entry {
+            value: Arc::clone(fill.answer),
+            as_of: fill.as_of,
+            reads,
+            stored_at: Instant::now(),
+            ttl: jittered(storage, &fill.key),
+            weight_bytes: fill.answer.weight_bytes(),
+        };
+        match self.memory.insert(fill.key, entry) {
+            Ok(()) => Via::Stored,
+            Err(_) => Via::NotStored("too-large"),
+        }
+    }
+
+    /// Runs the pipeline for this request only; `via` says why.
+    async fn run_alone(
+        &self,
+        deployment: &Arc<Deployment>,
+        source: &Source<'_>,
+        via: Via,
+    ) -> Result<Served, RunError> {
+        let request = match &deployment.policy {
+            Some(policy) if !deployment.writes => policy.plan.request(source),
+            _ => source.request(),
+        };
+        let run = self.run(deployment, Arc::new(request)).await;
+        let (answer, _) = run.made()?;
+        Ok(Served { answer, exact_at: run.as_of, via })
+    }
+
+    async fn run(&self, deployment: &Arc<Deployment>, request: Arc<KeyedRequest>) -> Run {
+        deployment.run(&self.threads, &self.services, request).await
+    }
+}
+
+/// An answer on its way into the tiers.
+struct Fill<'a> {
+    key: CacheKey,
+    answer: &'a Arc<StoredAnswer>,
+    as_of: Position,
+    tags: &'a [Tag],
+    reads: &'a Reads,
+}
+
+/// The ttl, shortened by a share that the key decides: entries made together do not end
+/// together, and a key's ttl is the same on every node.
+fn jittered(storage: &Storage, key: &CacheKey) -> Duration {
+    let share = f64::from(key.as_bytes()[31]) / 255.0 * f64::from(storage.jitter_percent) / 100.0;
+    storage.ttl.mul_f64(1.0 - share).max(Duration::from_millis(1))
+}
+
+impl StoredAnswer {
+    fn of(answer: Answer) -> Self {
+        // The status and the content type too: a validator stands for the whole representation.
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&answer.status.as_u16().to_le_bytes());
+        hasher.update(answer.content_type.as_bytes());
+        hasher.update(b"\0");
+        hasher.update(&answer.body);
+        let hash = hasher.finalize().to_hex();
+        let etag = HeaderValue::from_str(&format!("\"{}\"", &hash[..32]));
+        Self {
+            status: answer.status,
+            content_type: answer.content_type,
+            headers: answer.headers,
+            // Hex between quotes: never refused.
+            etag: etag.unwrap_or(HeaderValue::from_static("\"\"")),
+            body: answer.body,
+        }
+    }
+
+    fn weight_bytes(&self) -> u32 {
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
+        let bytes = size_of::<Self>() + self.body.len() + self.content_type.len() + headers;
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+}
+
+impl Run {
+    /// The answer, ready to be sent and kept, and how a policy sees it.
+    fn made(&self) -> Result<(Arc<StoredAnswer>, Outcome), RunError> {
+        let answer = self.outcome.as_ref().map_err(Clone::clone)?;
+        let header = |(name, value): &(HeaderName, HeaderValue)| {
+            (name.as_str().to_owned(), value.as_bytes().to_vec())
+        };
+        let outcome = Outcome {
+            status: answer.status.as_u16(),
+            headers: answer.headers.iter().map(header).collect(),
+            body_bytes: answer.body.len() as u64,
+            compute: self.compute,
+            searched: self.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
+        };
+        Ok((Arc::new(StoredAnswer::of(answer.clone())), outcome))
+    }
+}

@@ -1,0 +1,113 @@
+//! Counters of the HTTP layer, and the text that `/metrics` answers.
+//!
+//! Handles are made once, so that a request pays for additions and not for looking names
+//! up. Other parts name their own metrics where they count.
+
+use std::time::Duration;
+
+use ::metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge};
+use ::metrics::{describe_histogram, gauge, histogram};
+use http::StatusCode;
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+
+/// Bounds of the histogram of durations, in seconds: a memory hit to a slow pipeline.
+const DURATION_BOUNDS: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0,
+];
+
+/// How often the histograms' samples are folded into their buckets, scraped or not.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Which kind of route answered.
+#[derive(Clone, Copy, Debug)]
+pub enum Route {
+    /// A pipeline ran, or a cached answer of it was sent.
+    Pipeline = 0,
+    /// Anything else.
+    Other = 1,
+}
+
+/// The HTTP layer's metrics.
+pub struct Metrics {
+    /// `None` where another recorder is the process's (in tests).
+    rendering: Option<PrometheusHandle>,
+    /// By route, then by the status's first digit.
+    requests: [[Counter; 6]; 2],
+    durations: [Histogram; 2],
+    /// Open connections.
+    pub connections: Gauge,
+    /// Connections that waited for another to end before they were accepted.
+    pub connections_waited: Counter,
+}
+
+impl Metrics {
+    /// Installs the process's recorder and makes the handles.
+    ///
+    /// # Errors
+    /// Another recorder is installed.
+    pub fn install() -> Result<Self, BuildError> {
+        let rendering =
+            PrometheusBuilder::new().set_buckets(DURATION_BOUNDS)?.install_recorder()?;
+        describe();
+        Ok(Self { rendering: Some(rendering), ..Self::default() })
+    }
+
+    /// Counts one answer.
+    pub fn answered(&self, route: Route, status: StatusCode, elapsed: Duration) {
+        let class = usize::from(status.as_u16() / 100).min(5);
+        self.requests[route as usize][class].increment(1);
+        self.durations[route as usize].record(elapsed.as_secs_f64());
+    }
+
+    /// Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.rendering.as_ref().map(PrometheusHandle::render).unwrap_or_default()
+    }
+
+    /// Keeps the recorder's memory bounded when nobody scrapes; ends with the runtime.
+    pub fn spawn_upkeep(&self) {
+        let Some(rendering) = self.rendering.clone() else { return };
+        tokio::spawn(async move {
+            let mut interval = tokio::time::interval(UPKEEP_INTERVAL);
+            loop {
+                interval.tick().await;
+                rendering.run_upkeep();
+            }
+        });
+    }
+}
+
+/// Counts with whatever recorder the process has, and renders nothing.
+impl Default for Metrics {
+    fn default() -> Self {
+        let requests = |route: &'static str| {
+            ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"].map(
+                |class| counter!("weir_http_requests_total", "route" => route, "status" => class),
+            )
+        };
+        let duration = |route: &'static str| histogram!("weir_http_request_duration_seconds", "route" => route);
+        Self {
+            rendering: None,
+            requests: [requests("pipeline"), requests("other")],
+            durations: [duration("pipeline"), duration("other")],
+            connections: gauge!("weir_http_connections"),
+            connections_waited: counter!("weir_http_connections_waited_total"),
+        }
+    }
+}
+
+fn describe() {
+    describe_counter!("weir_http_requests_total", "Answers by route and status class.");
+    describe_histogram!(
+        "weir_http_request_duration_seconds",
+        Unit::Seconds,
+        "From a request's head to its response's head."
+    );
+    describe_gauge!("weir_http_connections", "Open connections.");
+    describe_counter!(
+        "weir_http_connections_waited_total",
+        "Connections that waited because server.max_connections were open."
+    );
+}

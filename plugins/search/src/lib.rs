@@ -1,0 +1,168 @@
+//! A pipeline that answers a question with the best documents of a collection.
+//!
+//! Request: `{"query", "collection", "mode", "limit", "offset", "filter", "minimum_score"}`,
+//! of which only `query` is required (`request` and `filter` hold the grammar). Answer:
+//! `{"results": [{"document_id", "score", "text", "start", "end", "metadata"}], "mode"}`, one
+//! entry a document, best first, whose `results` the host writes.
+//!
+//! [`answer`] is the whole of it over a trait, [`Host`], so that tests and benchmarks run the
+//! same code natively; `component` is the trait over the host's real calls. Left out: what a
+//! search means, which is the host's.
+
+#[cfg(target_arch = "wasm32")]
+mod component;
+pub mod filter;
+pub mod request;
+
+use std::future::Future;
+
+use weir_sdk::Failure;
+use weir_sdk::collections::{Filter, Unit, VectorError};
+use weir_sdk::embedding::EmbedError;
+
+pub use request::{Defaults, Mode, SearchRequest};
+
+/// The calls to the host that a search makes.
+pub trait Host {
+    /// A text's vector.
+    type Embedding;
+    /// What a search found.
+    type Hits;
+
+    /// A setting of the deployment.
+    fn setting(&self, name: &str) -> Option<String>;
+
+    /// The vector of `text`, by the model of that name; the empty name is the host's own.
+    fn embed(
+        &self,
+        model: &str,
+        text: &str,
+    ) -> impl Future<Output = Result<Self::Embedding, EmbedError>>;
+
+    /// Asks the collection of that name.
+    fn search(
+        &self,
+        collection: &str,
+        query: Query<'_, Self::Embedding>,
+    ) -> impl Future<Output = Result<Self::Hits, VectorError>>;
+}
+
+/// A query as the WIT's, over any host's embeddings.
+pub struct Query<'a, E> {
+    /// Dense evidence.
+    pub nearest: Option<&'a E>,
+    /// Keyword evidence.
+    pub text: Option<String>,
+    /// Which documents may be found.
+    pub filter: Option<Filter>,
+    /// Hits below it are left out.
+    pub minimum_score: Option<f32>,
+    /// What a hit is.
+    pub unit: Unit,
+    /// Most hits answered.
+    pub limit: u32,
+    /// Best hits passed over first.
+    pub offset: u32,
+}
+
+/// Answers the request with this JSON `body`.
+pub async fn answer<H: Host>(host: &H, body: &[u8]) -> Result<(H::Hits, Mode), Failure> {
+    let defaults = Defaults::from_settings(|name| host.setting(name))?;
+    let request = SearchRequest::parse(body, &defaults)?;
+    let embedding = match request.mode {
+        Mode::Keyword => None,
+        Mode::Dense | Mode::Hybrid => Some(host.embed(&defaults.model, &request.query).await?),
+    };
+    let query = Query {
+        nearest: embedding.as_ref(),
+        text: (request.mode != Mode::Dense).then_some(request.query),
+        filter: request.filter,
+        minimum_score: request.minimum_score,
+        unit: Unit::Document,
+        limit: request.limit,
+        offset: request.offset,
+    };
+    let hits = host.search(&request.collection, query).await?;
+    Ok((hits, request.mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// Writes down what it is asked. Its embeddings are their texts.
+    #[derive(Default)]
+    struct Notebook(RefCell<Vec<String>>);
+
+    impl Host for Notebook {
+        type Embedding = String;
+        type Hits = usize;
+
+        fn setting(&self, name: &str) -> Option<String> {
+            (name == "collection").then(|| "books".into())
+        }
+
+        async fn embed(&self, model: &str, text: &str) -> Result<String, EmbedError> {
+            self.0.borrow_mut().push(format!("embed {model:?} {text:?}"));
+            if text == "too long" { Err(EmbedError::TooLong(300)) } else { Ok(text.into()) }
+        }
+
+        async fn search(
+            &self,
+            collection: &str,
+            query: Query<'_, String>,
+        ) -> Result<usize, VectorError> {
+            let Query { nearest, text, limit, offset, .. } = query;
+            self.0
+                .borrow_mut()
+                .push(format!("search {collection} {nearest:?} {text:?} {limit} {offset}"));
+            match collection {
+                "books" => Ok(3),
+                other => Err(VectorError::UnknownCollection(other.into())),
+            }
+        }
+    }
+
+    fn ask(host: &Notebook, body: &str) -> Result<(usize, Mode), Failure> {
+        let mut answer = pin!(answer(host, body.as_bytes()));
+        match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => panic!("the notebook never waits"),
+        }
+    }
+
+    #[test]
+    fn each_mode_gathers_its_own_evidence() {
+        let embed = r#"embed "" "q""#;
+        for (mode, calls) in [
+            (Mode::Dense, vec![embed, r#"search books Some("q") None 10 0"#]),
+            (Mode::Keyword, vec![r#"search books None Some("q") 10 0"#]),
+            (Mode::Hybrid, vec![embed, r#"search books Some("q") Some("q") 10 0"#]),
+        ] {
+            let host = Notebook::default();
+            let body = format!(r#"{{"query":"q","mode":"{}"}}"#, mode.as_str());
+            assert!(ask(&host, &body).is_ok_and(|answer| answer == (3, mode)));
+            assert_eq!(host.0.into_inner(), calls);
+        }
+    }
+
+    #[test]
+    fn a_refused_request_asks_the_host_for_nothing() {
+        let host = Notebook::default();
+        assert!(matches!(ask(&host, "{}"), Err(Failure::InvalidRequest(_))));
+        assert!(host.0.into_inner().is_empty());
+    }
+
+    #[test]
+    fn what_the_host_says_reaches_the_client() {
+        let host = Notebook::default();
+        let unknown = ask(&host, r#"{"query":"q","collection":"songs"}"#).err();
+        assert!(matches!(unknown, Some(Failure::NotFound(d)) if d.code == "unknown-collection"));
+        let long = ask(&host, r#"{"query":"too long"}"#).err();
+        assert!(matches!(long, Some(Failure::InvalidRequest(d)) if d.code == "text-too-long"));
+    }
+}
