@@ -1,11 +1,15 @@
 //! Weir's HTTP interface as a client uses it: collections, documents, questions.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::process::Child;
+use tokio::time::{Instant, sleep};
 
 /// A client of one server.
 pub(crate) struct Client {
@@ -86,6 +90,19 @@ impl Client {
     fn collection(&self, collection: &str) -> String {
         format!("{}/v1/collections/{collection}", self.base)
     }
+}
+
+/// Waits until `child` listens at `address`.
+pub(crate) async fn connectable(address: SocketAddr, child: &mut Child) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(address).await.is_err() {
+        if let Some(status) = child.try_wait()? {
+            bail!("it ended with {status}");
+        }
+        ensure!(Instant::now() < deadline, "nobody listens at {address}");
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
 }
 
 /// Sends; an answer that is no success is an error with its body, a problem document.

@@ -68,6 +68,11 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Where its log is.
     pub(crate) fn log(&self) -> &Path {
         &self.log

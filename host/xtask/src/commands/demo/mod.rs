@@ -178,7 +178,7 @@ fn print_commands(server: &Server, corpus: &Corpus) {
          -d '{question}'\n  \
          curl -si {url}/v1/pipelines/search -H 'content-type: application/json' \\\n    \
          -d '{keyword}'\n\
-         What else there is: {url}/openapi.json · the log: {log}\n\
+         The log: {log}\n\
          Ctrl-C stops it.",
         log = server.log().display(),
     );
