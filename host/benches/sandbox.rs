@@ -155,9 +155,7 @@ impl Host for Native {
         let page = self.0.vectors.search(query).await.unwrap();
         let texts = self.0.truth.hit_texts(&collection, &page.hits).await.unwrap();
         let found = page.hits.into_iter().zip(texts);
-        Ok(FoundHits(
-            found.filter_map(|(hit, text)| Some(FoundHit { hit, text: text? })).collect(),
-        ))
+        Ok(FoundHits(found.filter_map(|(hit, text)| Some(FoundHit { hit, text: text? })).collect()))
     }
 }
 
