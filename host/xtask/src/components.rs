@@ -52,13 +52,12 @@ struct Target {
 /// Compiles every `cdylib` of a workspace and encodes it; named by its package's folder.
 fn compile(workspace: &Workspace, toolchain: &WasmToolchain, source: &Path) -> Result<Components> {
     let mut build = toolchain.cargo_build()?;
-    // One target folder for all guests, so that std is compiled once.
     build
         .arg("--workspace")
-        .arg("--manifest-path")
-        .arg(source.join("Cargo.toml"))
+        // Cargo reads the configuration of the folder that it runs in.
+        .current_dir(source)
         .arg("--target-dir")
-        .arg(workspace.target.join("weir-wasm"))
+        .arg(workspace.guests_target())
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit());
     // Guests are small; what is set for the host (a linker, a CPU) is not meant for them.
@@ -158,9 +157,10 @@ fn write(folder: &Path, components: &Components) -> Result<()> {
             continue;
         }
         // Renamed into place: a server may be reading the file.
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        std::io::Write::write_all(&mut file, bytes)?;
-        file.persist(&path).with_context(|| format!("writing {}", path.display()))?;
+        let unfinished = folder.join(format!(".{name}.{}", std::process::id()));
+        fs::write(&unfinished, bytes)
+            .and_then(|()| fs::rename(&unfinished, &path))
+            .with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
 }

@@ -4,10 +4,12 @@
 //! `set_up` (what a machine needs), `components` (guests from source), `server` (a child
 //! that serves), `client` (questions over HTTP).
 
+mod client;
 mod commands;
 mod components;
 mod process;
 mod progress;
+mod server;
 mod set_up;
 mod workspace;
 
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{ci, setup, test};
+use crate::commands::{bench, bench_load, ci, demo, eval, setup, test};
 
 /// Set-up, demo, tests, evaluation and benchmarks of Weir.
 #[derive(Parser)]
@@ -29,8 +31,13 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Setup(setup::Setup),
+    Demo(demo::Demo),
     Test(test::Test),
     Ci(ci::Ci),
+    Eval(eval::Eval),
+    Bench(bench::Bench),
+    #[command(hide = true)]
+    BenchLoad(bench_load::BenchLoad),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -49,7 +56,11 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> Result<()> {
     match command {
         Command::Setup(setup) => setup.run(),
+        Command::Demo(demo) => demo.run().await,
         Command::Test(test) => test.run(),
-        Command::Ci(ci) => ci.run(),
+        Command::Ci(ci) => ci.run().await,
+        Command::Eval(eval) => eval.run().await,
+        Command::Bench(bench) => bench.run().await,
+        Command::BenchLoad(load) => load.run().await,
     }
 }

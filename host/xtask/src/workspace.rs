@@ -2,7 +2,7 @@
 //!
 //! Nothing here creates or reads a file of Weir's; it only names them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -53,6 +53,12 @@ impl Workspace {
         self.target.join("weir-components")
     }
 
+    /// The target folder of all guests, apart from the host's, so that neither build waits
+    /// for the other, and one, so that std is compiled once.
+    pub(crate) fn guests_target(&self) -> PathBuf {
+        self.target.join("weir-guests")
+    }
+
     /// The manifests of the workspace itself and of the guests' workspaces, those that exist.
     pub(crate) fn manifests(&self) -> Vec<PathBuf> {
         ["Cargo.toml", "plugins/Cargo.toml", "tests/guests/Cargo.toml"]
@@ -76,12 +82,4 @@ pub(crate) fn cache_folder() -> Result<PathBuf> {
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .context("neither XDG_CACHE_HOME nor HOME names a folder")?;
     Ok(base.join("weir"))
-}
-
-/// A path as an argument or a message shows it: relative to the current folder if below it.
-pub(crate) fn shown(path: &Path) -> String {
-    let relative = std::env::current_dir().ok().and_then(|here| {
-        path.strip_prefix(&here).map(Path::to_path_buf).ok().filter(|p| p != Path::new(""))
-    });
-    relative.as_deref().unwrap_or(path).display().to_string()
 }

@@ -10,9 +10,9 @@ use weir_sdk::policy::{KeyPlan, Planning, Settings, Source, Storage};
 const DEFAULT_TTL_MS: u64 = 300_000;
 const MAX_TTL_MS: u64 = 86_400_000;
 
-struct Default;
+struct ByBody;
 
-impl Planning for Default {
+impl Planning for ByBody {
     fn plan(settings: Settings) -> Result<KeyPlan, String> {
         let mut ttl_ms = DEFAULT_TTL_MS;
         let mut key_epoch = 0;
@@ -23,7 +23,10 @@ impl Planning for Default {
                 _ => return Err(unknown(&name)),
             }
         }
-        Ok(KeyPlan { key_epoch, ..KeyPlan::new(Storage::both_tiers(ttl_ms)).part(Source::Body, []) })
+        Ok(KeyPlan {
+            key_epoch,
+            ..KeyPlan::new(Storage::both_tiers(ttl_ms)).part(Source::Body, [])
+        })
     }
 }
 
@@ -38,7 +41,7 @@ fn unknown(name: &str) -> String {
     format!("there is no setting '{name}': there are 'ttl_ms' and 'key_epoch'")
 }
 
-weir_sdk::policy!(Default);
+weir_sdk::policy!(ByBody);
 
 #[cfg(test)]
 mod tests {
@@ -46,17 +49,16 @@ mod tests {
 
     fn plan(settings: &[(&str, &str)]) -> Result<KeyPlan, String> {
         let owned = |(name, text): &(&str, &str)| ((*name).into(), (*text).into());
-        Default::plan(settings.iter().map(owned).collect())
+        ByBody::plan(settings.iter().map(owned).collect())
     }
 
     #[test]
     fn the_key_is_the_body_and_the_lifetimes_are_settings() {
-        let cases: [(&[(&str, &str)], u64, u32); 3] = [
-            (&[], 300_000, 0),
+        for (settings, ttl_ms, key_epoch) in [
+            ([].as_slice(), 300_000, 0),
             (&[("ttl_ms", "1")], 1, 0),
             (&[("key_epoch", "4294967295"), ("ttl_ms", "86400000")], 86_400_000, u32::MAX),
-        ];
-        for (settings, ttl_ms, key_epoch) in cases {
+        ] {
             let plan = plan(settings).unwrap_or_else(|error| panic!("{settings:?}: {error}"));
             assert_eq!((plan.storage.lifetime.ttl_ms, plan.key_epoch), (ttl_ms, key_epoch));
             assert!(matches!(plan.key.as_slice(), [part] if matches!(part.source, Source::Body)));

@@ -79,7 +79,6 @@ impl<'a> Query<'a> {
     }
 }
 
-#[expect(clippy::derivable_impls, reason = "the type is generated")]
 impl Default for Filter {
     /// Passes every document.
     fn default() -> Self {

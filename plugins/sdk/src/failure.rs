@@ -47,9 +47,9 @@ impl From<EmbedError> for Failure {
             EmbedError::UnknownModel(model) => {
                 Self::failed("unknown-model", format!("there is no model '{model}'"))
             }
-            EmbedError::TooLong(max_tokens) => Self::invalid(
+            EmbedError::TooLong(tokens) => Self::invalid(
                 "text-too-long",
-                format!("the text is longer than the model's {max_tokens} tokens"),
+                format!("the text has {tokens} tokens, which is more than the model takes"),
             ),
             EmbedError::Overloaded => {
                 Self::unavailable("overloaded", "too many texts wait for the model; try again")
@@ -70,9 +70,7 @@ impl From<VectorError> for Failure {
             }
             VectorError::InvalidQuery(reason) => Self::invalid("invalid-query", reason),
             VectorError::Unavailable(reason) => Self::unavailable("unavailable", reason),
-            VectorError::TimedOut => {
-                Self::timed_out("timed-out", "the search did not end in time")
-            }
+            VectorError::TimedOut => Self::timed_out("timed-out", "the search did not end in time"),
             VectorError::Failed(reason) => Self::failed("failed", reason),
         }
     }

@@ -1,4 +1,4 @@
-//! Everything that a plugin for [Weir] needs: pipelines answer requests, cache policies
+//! Everything that a plugin for Weir needs: pipelines answer requests, cache policies
 //! decide what is kept, under which key and for how long.
 //!
 //! A plugin is a WebAssembly component made from a crate like this:
@@ -69,7 +69,7 @@
 //!
 //! # A cache policy
 //!
-//! See [`policy`]: one function that says what the key is made of and how long an answer
+//! See [`mod@policy`]: one function that says what the key is made of and how long an answer
 //! lives, compiled to native code when the policy is loaded, and hooks for those who need
 //! them.
 //!

@@ -21,13 +21,14 @@
 //! # fn main() {}
 //! ```
 //!
-//! A key that leaves out what an answer depends on cannot harm: the host notices what a
-//! pipeline reads beyond the key, and such an answer is neither kept nor shared.
+//! A key cannot be too small. Of a body, the pipeline receives the fields that the key names,
+//! transformed as they were hashed, and no others; and an answer made from another part of
+//! the request, such as a header that is not in the key, is neither kept nor shared.
 //!
-//! The other hooks run in the sandbox, [`Keying`] on every request and [`Admission`] on every
-//! answer that would be kept. Name those that the policy implements:
-//! `weir_sdk::policy!(ByQuestion: Planning + Admission);`. A policy that traps or fails means
-//! that the cache is bypassed.
+//! The other hooks run in the sandbox: [`Keying`] on every request, to tell requests apart
+//! that the plan does not, and [`Admission`] on every answer, to decide about it. Name those
+//! that the policy implements: `weir_sdk::policy!(ByQuestion: Planning + Admission);`. A
+//! policy that traps or fails means that the cache is bypassed.
 
 pub use crate::bindings::admission::exports::weir::policy::admission::{
     Decision as StoreDecision, Guest as Admission,
@@ -70,8 +71,8 @@ macro_rules! policy {
 }
 
 impl KeyPlan {
-    /// A plan of key-epoch 0 without key parts: add at least one, since otherwise all
-    /// requests to a pipeline share one answer.
+    /// A plan of key-epoch 0, to which [`part`](KeyPlan::part) adds the key: the host refuses
+    /// one without parts.
     #[must_use]
     pub fn new(storage: Storage) -> Self {
         Self { key_epoch: 0, key: Vec::new(), storage }
@@ -79,11 +80,7 @@ impl KeyPlan {
 
     /// Adds a part of the key; the transforms are applied in order.
     #[must_use]
-    pub fn part(
-        mut self,
-        source: Source,
-        transforms: impl IntoIterator<Item = Transform>,
-    ) -> Self {
+    pub fn part(mut self, source: Source, transforms: impl IntoIterator<Item = Transform>) -> Self {
         self.key.push(KeyPart { source, transforms: transforms.into_iter().collect() });
         self
     }

@@ -115,14 +115,113 @@ fn object<'a>(path: &str, value: &'a Value) -> Result<&'a Map<String, Value>, Fa
 fn bounded_list<'a>(path: &str, value: &'a Value) -> Result<&'a [Value], Failure> {
     match value {
         Value::Array(list) if list.len() <= MAX_CONDITIONS => Ok(list),
-        Value::Array(list) => Err(wrong(
-            path,
-            &format!("has {} elements, and may have {MAX_CONDITIONS}", list.len()),
-        )),
+        Value::Array(list) => {
+            Err(wrong(path, &format!("has {} elements, and may have {MAX_CONDITIONS}", list.len())))
+        }
         other => Err(wrong(path, &format!("must be a list, and is {}", described(other)))),
     }
 }
 
 fn wrong(path: &str, problem: &str) -> Failure {
     Failure::invalid("invalid-filter", format!("{path} {problem}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_sdk::serde_json;
+
+    use super::*;
+
+    fn parsed(json: &str) -> Result<Filter, Failure> {
+        parse(&serde_json::from_str(json).unwrap_or_else(|error| panic!("{json}: {error}")))
+    }
+
+    /// The one condition of `must`, as the debugger prints it.
+    fn predicate_of(condition: &str) -> String {
+        let json = format!(r#"{{"must":[{{"field":"f",{condition}}}]}}"#);
+        let filter = parsed(&json).unwrap_or_else(|failure| panic!("{json}: {failure:?}"));
+        format!("{:?}", filter.must[0].predicate)
+    }
+
+    /// The filter is refused, and the message begins with this path.
+    fn refused(json: &str, path: &str) {
+        let failure = parsed(json).err().unwrap_or_else(|| panic!("{json} is taken"));
+        let Failure::InvalidRequest(detail) = failure else { panic!("{failure:?}") };
+        assert_eq!(detail.code, "invalid-filter");
+        assert!(detail.message.starts_with(&format!("{path} ")), "{json}: {}", detail.message);
+    }
+
+    #[test]
+    fn each_predicate_is_read() {
+        for (condition, expected) in [
+            (r#""equals":"x""#, r#"Predicate::Equals(Value::Text("x"))"#),
+            (r#""equals":-3"#, "Predicate::Equals(Value::Integer(-3))"),
+            (r#""equals":3.0"#, "Predicate::Equals(Value::Number(3.0))"),
+            (r#""equals":false"#, "Predicate::Equals(Value::Boolean(false))"),
+            (
+                r#""equals":9223372036854775807"#,
+                "Predicate::Equals(Value::Integer(9223372036854775807))",
+            ),
+            (r#""any_of":["x",1]"#, r#"Predicate::AnyOf([Value::Text("x"), Value::Integer(1)])"#),
+            (r#""at_least":1"#, "Predicate::AtLeast(1.0)"),
+            (r#""at_most":-2.5"#, "Predicate::AtMost(-2.5)"),
+            (r#""exists":true"#, "Predicate::Exists"),
+        ] {
+            assert_eq!(predicate_of(condition), expected);
+        }
+    }
+
+    #[test]
+    fn each_list_is_optional_and_in_order() {
+        assert!(parsed("{}").is_ok_and(|filter| filter.must.is_empty()));
+        let filter = parsed(
+            r#"{"must":[{"field":"a","exists":true},{"field":"b","exists":true}],
+                "should":[{"field":"c","equals":1}],"must_not":[{"equals":1,"field":"d.e"}]}"#,
+        );
+        let filter = filter.unwrap_or_else(|failure| panic!("{failure:?}"));
+        let fields = |list: &[Condition]| -> Vec<String> {
+            list.iter().map(|condition| condition.field.clone()).collect()
+        };
+        assert_eq!(fields(&filter.must), ["a", "b"]);
+        assert_eq!(fields(&filter.should), ["c"]);
+        assert_eq!(fields(&filter.must_not), ["d.e"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        for (json, path) in [
+            ("[]", "filter"),
+            (r#"{"not":[]}"#, "filter.not"),
+            (r#"{"must":{}}"#, "filter.must"),
+            (r#"{"must":null}"#, "filter.must"),
+            (r#"{"must":[1]}"#, "filter.must[0]"),
+            (r#"{"must":[{"exists":true}]}"#, "filter.must[0]"),
+            (r#"{"must":[{"field":"","exists":true}]}"#, "filter.must[0]"),
+            (r#"{"must":[{"field":1,"exists":true}]}"#, "filter.must[0]"),
+            (r#"{"should":[{"field":"f"}]}"#, "filter.should[0]"),
+            (r#"{"must":[{"field":"f","at_least":1,"at_most":2}]}"#, "filter.must[0]"),
+            (r#"{"must":[{"field":"f","like":"x"}]}"#, "filter.must[0].like"),
+            (r#"{"must":[{"field":"f","equals":null}]}"#, "filter.must[0].equals"),
+            (r#"{"must":[{"field":"f","equals":["x"]}]}"#, "filter.must[0].equals"),
+            (r#"{"must":[{"field":"f","equals":9223372036854775808}]}"#, "filter.must[0].equals"),
+            (r#"{"must":[{"field":"f","any_of":"x"}]}"#, "filter.must[0].any_of"),
+            (r#"{"must":[{"field":"f","any_of":[]}]}"#, "filter.must[0].any_of"),
+            (r#"{"must":[{"field":"f","any_of":[1,{}]}]}"#, "filter.must[0].any_of[1]"),
+            (r#"{"must":[{"field":"f","at_least":"1"}]}"#, "filter.must[0].at_least"),
+            (r#"{"must_not":[{"field":"f","at_most":true}]}"#, "filter.must_not[0].at_most"),
+            (r#"{"must":[{"field":"f","exists":false}]}"#, "filter.must[0].exists"),
+        ] {
+            refused(json, path);
+        }
+    }
+
+    #[test]
+    fn conditions_are_bounded() {
+        let conditions = |count: usize| vec![r#"{"field":"f","exists":true}"#; count].join(",");
+        assert!(parsed(&format!(r#"{{"must":[{}]}}"#, conditions(MAX_CONDITIONS))).is_ok());
+        let too_many = conditions(MAX_CONDITIONS + 1);
+        refused(&format!(r#"{{"must":[{too_many}]}}"#), "filter.must");
+        let half = conditions(MAX_CONDITIONS / 2 + 1);
+        refused(&format!(r#"{{"must":[{half}],"should":[{half}]}}"#), "filter");
+    }
 }

@@ -85,3 +85,84 @@ pub async fn answer<H: Host>(host: &H, body: &[u8]) -> Result<(H::Hits, Mode), F
     let hits = host.search(&request.collection, query).await?;
     Ok((hits, request.mode))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// Writes down what it is asked. Its embeddings are their texts.
+    #[derive(Default)]
+    struct Notebook(RefCell<Vec<String>>);
+
+    impl Host for Notebook {
+        type Embedding = String;
+        type Hits = usize;
+
+        fn setting(&self, name: &str) -> Option<String> {
+            (name == "collection").then(|| "books".into())
+        }
+
+        async fn embed(&self, model: &str, text: &str) -> Result<String, EmbedError> {
+            self.0.borrow_mut().push(format!("embed {model:?} {text:?}"));
+            if text == "too long" { Err(EmbedError::TooLong(300)) } else { Ok(text.into()) }
+        }
+
+        async fn search(
+            &self,
+            collection: &str,
+            query: Query<'_, String>,
+        ) -> Result<usize, VectorError> {
+            let Query { nearest, text, limit, offset, .. } = query;
+            self.0
+                .borrow_mut()
+                .push(format!("search {collection} {nearest:?} {text:?} {limit} {offset}"));
+            match collection {
+                "books" => Ok(3),
+                other => Err(VectorError::UnknownCollection(other.into())),
+            }
+        }
+    }
+
+    fn ask(host: &Notebook, body: &str) -> Result<(usize, Mode), Failure> {
+        let mut answer = pin!(answer(host, body.as_bytes()));
+        match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => panic!("the notebook never waits"),
+        }
+    }
+
+    #[test]
+    fn each_mode_gathers_its_own_evidence() {
+        let embed = r#"embed "" "q""#;
+        for (mode, calls) in [
+            (Mode::Dense, vec![embed, r#"search books Some("q") None 10 0"#]),
+            (Mode::Keyword, vec![r#"search books None Some("q") 10 0"#]),
+            (Mode::Hybrid, vec![embed, r#"search books Some("q") Some("q") 10 0"#]),
+        ] {
+            let host = Notebook::default();
+            let body = format!(r#"{{"query":"q","mode":"{}"}}"#, mode.as_str());
+            assert!(ask(&host, &body).is_ok_and(|answer| answer == (3, mode)));
+            assert_eq!(host.0.into_inner(), calls);
+        }
+    }
+
+    #[test]
+    fn a_refused_request_asks_the_host_for_nothing() {
+        let host = Notebook::default();
+        assert!(matches!(ask(&host, "{}"), Err(Failure::InvalidRequest(_))));
+        assert!(host.0.into_inner().is_empty());
+    }
+
+    #[test]
+    fn what_the_host_says_reaches_the_client() {
+        let host = Notebook::default();
+        let unknown = ask(&host, r#"{"query":"q","collection":"songs"}"#).err();
+        assert!(matches!(unknown, Some(Failure::NotFound(d)) if d.code == "unknown-collection"));
+        let long = ask(&host, r#"{"query":"too long"}"#).err();
+        assert!(matches!(long, Some(Failure::InvalidRequest(d)) if d.code == "text-too-long"));
+    }
+}

@@ -218,3 +218,132 @@ pub(crate) fn described(value: &Value) -> String {
         short => short.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defaults() -> Defaults {
+        Defaults { collection: Some("books".into()), ..Defaults::default() }
+    }
+
+    fn parse(body: &str) -> Result<SearchRequest, (String, String)> {
+        SearchRequest::parse(body.as_bytes(), &defaults()).map_err(code_and_message)
+    }
+
+    fn code_and_message(failure: Failure) -> (String, String) {
+        match failure {
+            Failure::InvalidRequest(detail) | Failure::Failed(detail) => {
+                (detail.code, detail.message)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The body is refused with this code and a message that holds this text.
+    fn refused(body: &str, code: &str, text: &str) {
+        let (actual, message) = parse(body).err().unwrap_or_else(|| panic!("{body} is taken"));
+        assert_eq!(actual, code, "{body}: {message}");
+        assert!(message.contains(text), "{body}: {message}");
+    }
+
+    #[test]
+    fn only_the_query_is_required() {
+        let request = parse(r#"{"query":"q"}"#).unwrap_or_else(|error| panic!("{error:?}"));
+        assert_eq!((request.query.as_str(), request.collection.as_str()), ("q", "books"));
+        assert_eq!((request.mode, request.limit, request.offset), (Mode::Hybrid, 10, 0));
+        assert!(request.filter.is_none() && request.minimum_score.is_none());
+    }
+
+    #[test]
+    fn every_member_is_read() {
+        let request = parse(
+            r#"{"query":" q ","collection":"a.b-c_d","mode":"dense","limit":100,"offset":9900,
+                "filter":{"must":[{"field":"f","exists":true}]},"minimum_score":-0.5}"#,
+        );
+        let request = request.unwrap_or_else(|error| panic!("{error:?}"));
+        assert_eq!((request.query.as_str(), request.collection.as_str()), (" q ", "a.b-c_d"));
+        assert_eq!((request.mode, request.limit, request.offset), (Mode::Dense, 100, 9_900));
+        assert_eq!(request.filter.map(|filter| filter.must.len()), Some(1));
+        assert_eq!(request.minimum_score, Some(-0.5));
+    }
+
+    #[test]
+    fn what_is_no_object_of_known_fields_is_refused() {
+        for body in ["", "nothing", "[]", "\"q\"", "null"] {
+            refused(body, "invalid-body", "JSON object");
+        }
+        refused(r#"{"query":"q","limti":1}"#, "unknown-field", "'limti'");
+        refused(r#"{"query":"q","Query":"q"}"#, "unknown-field", "'Query'");
+    }
+
+    #[test]
+    fn a_query_is_words() {
+        for body in ["{}", r#"{"query":""}"#, r#"{"query":" \n\u3000"}"#] {
+            refused(body, "invalid-query", "the text to search for");
+        }
+        for query in ["null", "1", "true", r#"["q"]"#, r#"{"q":1}"#] {
+            refused(&format!(r#"{{"query":{query}}}"#), "invalid-query", "must be a string");
+        }
+        let longest = "q".repeat(MAX_QUERY_BYTES);
+        assert!(parse(&format!(r#"{{"query":"{longest}"}}"#)).is_ok());
+        refused(&format!(r#"{{"query":"{longest}q"}}"#), "invalid-query", "8193 bytes");
+    }
+
+    #[test]
+    fn a_member_of_a_wrong_type_or_range_is_refused() {
+        let long_name = format!("\"{}\"", "a".repeat(65));
+        for (member, code, values) in [
+            (
+                "collection",
+                "invalid-collection",
+                ["\"\"", "\"A\"", "\"-a\"", "\"a/b\"", &long_name, "1", "null"].as_slice(),
+            ),
+            ("mode", "invalid-mode", &["\"\"", "\"Dense\"", "\"sparse\"", "1", "null"]),
+            (
+                "limit",
+                "invalid-limit",
+                &["\"10\"", "1.5", "0", "101", "-1", "10.0", "1e1", "4294967297", "true", "null"],
+            ),
+            ("offset", "invalid-offset", &["\"0\"", "0.5", "-1", "9901", "0.0", "[]", "null"]),
+            ("minimum_score", "invalid-minimum-score", &["\"0.5\"", "1e39", "{}", "null"]),
+            ("filter", "invalid-filter", &["[]", "\"f\"", "null"]),
+        ] {
+            for value in values {
+                refused(&format!(r#"{{"query":"q","{member}":{value}}}"#), code, member);
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_default_a_collection_must_be_named() {
+        let failure = SearchRequest::parse(br#"{"query":"q"}"#, &Defaults::default());
+        let (code, message) = code_and_message(failure.err().unwrap_or_else(|| panic!("taken")));
+        assert_eq!(code, "invalid-collection", "{message}");
+    }
+
+    #[test]
+    fn settings_are_defaults_and_a_bad_one_is_the_operators() {
+        let read = |settings: &[(&str, &str)]| {
+            Defaults::from_settings(|name| {
+                let found = settings.iter().find(|(known, _)| *known == name);
+                found.map(|(_, text)| (*text).to_owned())
+            })
+        };
+        let all = [("collection", "c"), ("mode", "keyword"), ("limit", "5"), ("model", "m")];
+        let expected = Defaults {
+            collection: Some("c".into()),
+            mode: Mode::Keyword,
+            limit: 5,
+            model: "m".into(),
+        };
+        assert_eq!(read(&all).ok(), Some(expected));
+        assert_eq!(read(&[]).ok(), Some(Defaults::default()));
+        for (name, text) in [("collection", "C"), ("mode", ""), ("limit", "101"), ("limit", "x")] {
+            let failure = read(&[(name, text)]).err().unwrap_or_else(|| panic!("{name}={text}"));
+            let (code, message) = code_and_message(failure);
+            assert_eq!(code, "invalid-settings");
+            assert!(message.contains(&format!("'{name}'")), "{message}");
+        }
+    }
+}

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::commands::test::Test;
+use crate::commands::demo::Demo;
+use crate::commands::test::{Test, plugins_cargo};
 use crate::process;
 use crate::set_up::{self, WASM_TARGET};
 use crate::workspace::Workspace;
@@ -24,22 +25,38 @@ pub(crate) struct Ci {
 }
 
 impl Ci {
-    pub(crate) fn run(self) -> Result<()> {
+    pub(crate) async fn run(self) -> Result<()> {
         let workspace = Workspace::find()?;
         let manifests = workspace.manifests();
         let mut stages = Stages::default();
-        stages.run("format", || {
-            manifests.iter().try_for_each(|manifest| process::run(&mut format(manifest)))
-        })?;
-        stages.run("lint", || process::run(&mut lint(&workspace)))?;
-        stages.run("documentation", || process::run(&mut document(&workspace)))?;
-        stages.run("dependencies", || {
-            let cargo_deny = set_up::cargo_deny()?;
-            manifests.iter().try_for_each(|manifest| {
-                process::run(&mut dependencies(&workspace, &cargo_deny, manifest))
+        stages
+            .run("format", async {
+                manifests.iter().try_for_each(|manifest| process::run(&mut format(manifest)))
             })
-        })?;
-        stages.run("test", || Test { cranfield: self.cranfield, arguments: Vec::new() }.run())?;
+            .await?;
+        stages
+            .run("lint", async {
+                process::run(&mut lint(host_cargo(&workspace)))?;
+                process::run(&mut lint(plugins_cargo(&workspace)))
+            })
+            .await?;
+        stages
+            .run("documentation", async {
+                process::run(&mut document(host_cargo(&workspace)))?;
+                process::run(&mut document(plugins_cargo(&workspace)))
+            })
+            .await?;
+        stages
+            .run("dependencies", async {
+                let cargo_deny = set_up::cargo_deny()?;
+                manifests.iter().try_for_each(|manifest| {
+                    process::run(&mut dependencies(&workspace, &cargo_deny, manifest))
+                })
+            })
+            .await?;
+        let test = Test { cranfield: self.cranfield, arguments: Vec::new() };
+        stages.run("test", async { test.run() }).await?;
+        stages.run("demo", Demo::once().run()).await?;
         stages.report();
         Ok(())
     }
@@ -51,21 +68,22 @@ fn format(manifest: &Path) -> Command {
     command
 }
 
-fn lint(workspace: &Workspace) -> Command {
-    let mut command = process::cargo();
-    command
-        .args(["clippy", "--release", "--workspace", "--all-targets", "--", "--deny=warnings"])
-        .current_dir(&workspace.root);
-    command
+fn host_cargo(workspace: &Workspace) -> Command {
+    let mut cargo = process::cargo();
+    cargo.current_dir(&workspace.root);
+    cargo
 }
 
-fn document(workspace: &Workspace) -> Command {
-    let mut command = process::cargo();
-    command
+fn lint(mut cargo: Command) -> Command {
+    cargo.args(["clippy", "--release", "--workspace", "--all-targets", "--", "--deny=warnings"]);
+    cargo
+}
+
+fn document(mut cargo: Command) -> Command {
+    cargo
         .args(["doc", "--release", "--no-deps", "--workspace"])
-        .env("RUSTDOCFLAGS", "--deny=warnings")
-        .current_dir(&workspace.root);
-    command
+        .env("RUSTDOCFLAGS", "--deny=warnings");
+    cargo
 }
 
 fn dependencies(workspace: &Workspace, cargo_deny: &Path, manifest: &Path) -> Command {
@@ -86,10 +104,14 @@ struct Stages {
 }
 
 impl Stages {
-    fn run(&mut self, name: &'static str, stage: impl FnOnce() -> Result<()>) -> Result<()> {
+    async fn run(
+        &mut self,
+        name: &'static str,
+        stage: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
         println!("── {name}");
         let started = Instant::now();
-        stage().with_context(|| format!("the stage `{name}` failed"))?;
+        stage.await.with_context(|| format!("the stage `{name}` failed"))?;
         self.passed.push((name, started.elapsed()));
         Ok(())
     }

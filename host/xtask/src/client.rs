@@ -1,0 +1,116 @@
+//! Weir's HTTP interface as a client uses it: collections, documents, questions.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::process::Child;
+use tokio::time::{Instant, sleep};
+
+/// A client of one server.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+/// What the `search` pipeline answers.
+#[derive(Deserialize)]
+pub(crate) struct Found {
+    pub(crate) results: Vec<Hit>,
+}
+
+/// A document that was found, by its best chunk.
+#[derive(Deserialize)]
+pub(crate) struct Hit {
+    pub(crate) document_id: String,
+    pub(crate) score: f64,
+    pub(crate) text: String,
+}
+
+/// An answer, with what the server says about how it came to be.
+pub(crate) struct Answer {
+    pub(crate) found: Found,
+    /// `Cache-Status` (RFC 9211), or empty.
+    pub(crate) cache_status: String,
+    /// `X-Response-Time`, or empty.
+    pub(crate) response_time: String,
+}
+
+impl Client {
+    /// A client of the server at `base`, such as `http://127.0.0.1:8080`.
+    pub(crate) fn new(base: &str) -> Result<Self> {
+        // Longer than the server takes to embed a batch of documents on a busy machine.
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(600)).build()?;
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned() })
+    }
+
+    /// Asks the `search` pipeline.
+    pub(crate) async fn search(&self, question: &Value) -> Result<Answer> {
+        let url = format!("{}/v1/pipelines/search", self.base);
+        let response = accepted(self.http.post(url).json(question)).await?;
+        let header = |name| {
+            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        let (cache_status, response_time) = (header("cache-status"), header("x-response-time"));
+        let found = response.json().await.context("reading the answer of `search`")?;
+        Ok(Answer { found, cache_status, response_time })
+    }
+
+    /// Whether there is a collection of this name.
+    pub(crate) async fn has_collection(&self, collection: &str) -> Result<bool> {
+        let response = self.http.get(self.collection(collection)).send().await?;
+        Ok(response.status() == StatusCode::OK)
+    }
+
+    /// Makes a collection, if there is none of this name.
+    pub(crate) async fn create_collection(&self, collection: &str) -> Result<()> {
+        accepted(self.http.put(self.collection(collection))).await?;
+        Ok(())
+    }
+
+    /// Ingests a batch and returns when it can be searched.
+    pub(crate) async fn ingest(&self, collection: &str, ndjson: String) -> Result<()> {
+        let url = format!("{}/documents", self.collection(collection));
+        let request = self.http.post(url).header("content-type", "application/x-ndjson");
+        let response = accepted(request.body(ndjson)).await?;
+        if response.status() == StatusCode::ACCEPTED {
+            bail!(
+                "a batch was stored and could not be searched in time: raise \
+                 ingest.searchable_timeout_ms in the server's configuration"
+            );
+        }
+        Ok(())
+    }
+
+    fn collection(&self, collection: &str) -> String {
+        format!("{}/v1/collections/{collection}", self.base)
+    }
+}
+
+/// Waits until `child` listens at `address`.
+pub(crate) async fn connectable(address: SocketAddr, child: &mut Child) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(address).await.is_err() {
+        if let Some(status) = child.try_wait()? {
+            bail!("it ended with {status}");
+        }
+        ensure!(Instant::now() < deadline, "nobody listens at {address}");
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// Sends; an answer that is no success is an error with its body, a problem document.
+async fn accepted(request: RequestBuilder) -> Result<Response> {
+    let response = request.send().await.context("asking the server")?;
+    if !response.status().is_success() {
+        let (status, url) = (response.status(), response.url().clone());
+        bail!("{url} answered {status}: {}", response.text().await.unwrap_or_default());
+    }
+    Ok(response)
+}

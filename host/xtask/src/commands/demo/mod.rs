@@ -1,0 +1,264 @@
+//! `cargo xtask demo`: from a checkout to answers from a real corpus, in one command.
+//!
+//! `corpus` says what is searched. The server is the release binary, and everything is
+//! asked of it over HTTP.
+
+mod corpus;
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::corpus::Corpus;
+use crate::client::{Answer, Client};
+use crate::commands::test::build_server;
+use crate::components;
+use crate::server::{Configuration, Server, free_address, search_sections};
+use crate::set_up;
+use crate::workspace::Workspace;
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const LIMIT: usize = 3;
+const EXCERPT_CHARACTERS: usize = 160;
+
+/// Set up, build, serve, ingest the Rust book and ask it three questions
+///
+/// The server's data, configuration and log are in .weir/ of the checkout, so that the second
+/// demo ingests nothing. It serves until Ctrl-C.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Demo {
+    /// Address and port to serve at
+    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = DEFAULT_LISTEN)]
+    listen: SocketAddr,
+    /// End after the questions; uses a free port and a temporary folder
+    #[arg(long, conflicts_with = "listen")]
+    once: bool,
+}
+
+impl Demo {
+    /// `--once`.
+    pub(crate) fn once() -> Self {
+        Self { listen: DEFAULT_LISTEN, once: true }
+    }
+
+    pub(crate) async fn run(self) -> Result<()> {
+        let workspace = Workspace::find()?;
+        let listen = if self.once { free_address()? } else { available(self.listen)? };
+        let tools = set_up::set_up()?;
+        components::build(&workspace, &tools.wasm)?;
+        build_server(&workspace)?;
+        let corpus = Corpus::find(&workspace.root)?;
+        let folder = Folder::new(&workspace, self.once)?;
+        let configuration = Configuration {
+            listen,
+            embedding: &tools.embedding,
+            sections: search_sections(&workspace.plugins()),
+        };
+        let mut interrupt = Interrupt::new()?;
+        let binary = workspace.server_binary();
+        let mut server = tokio::select! {
+            server = Server::start(&binary, folder.path(), &configuration) => server?,
+            () = interrupt.received() => return Ok(()),
+        };
+        let url = server.url();
+        let shown = tokio::select! {
+            shown = show(&url, &binary, folder.path(), &corpus) => shown,
+            error = server.ended() => return Err(error),
+            () = interrupt.received() => return server.stop().await,
+        };
+        if self.once || shown.is_err() {
+            let log = server.log().display().to_string();
+            let stopped = server.stop().await;
+            return shown.with_context(|| format!("the server's log is {log}")).and(stopped);
+        }
+        print_commands(&server, &corpus);
+        println!("Weir is serving");
+        tokio::select! {
+            error = server.ended() => Err(error),
+            () = interrupt.received() => server.stop().await,
+        }
+    }
+}
+
+/// Ingests the corpus if it is not there yet, and asks.
+async fn show(url: &str, binary: &Path, folder: &Path, corpus: &Corpus) -> Result<()> {
+    let client = Client::new(url)?;
+    ingest_once(&client, url, binary, folder, corpus).await?;
+    let mut first = None;
+    for question in corpus.questions {
+        let answer = client.search(&request(question, corpus)).await?;
+        print_answer(question, &answer);
+        ensure!(!answer.found.results.is_empty(), "nothing was found for {question:?}");
+        first.get_or_insert(answer.found.results.len());
+    }
+    let again = corpus.questions[0];
+    let answer = client.search(&request(again, corpus)).await?;
+    println!("\nThe first question again: {}", origin(&answer));
+    ensure!(Some(answer.found.results.len()) == first, "asked again, it found something else");
+    ensure!(
+        answer.cache_status.split(';').any(|part| part.trim() == "hit"),
+        "asked again, it was not answered from the cache: {:?}",
+        answer.cache_status
+    );
+    Ok(())
+}
+
+async fn ingest_once(
+    client: &Client,
+    url: &str,
+    binary: &Path,
+    folder: &Path,
+    corpus: &Corpus,
+) -> Result<()> {
+    let digest = corpus.digest()?;
+    // Written after a complete ingest; the data that it speaks of may have been removed since.
+    let ingested = folder.join(format!("{}.sha256", corpus.collection));
+    let is_known = fs::read_to_string(&ingested).is_ok_and(|known| known == digest);
+    if is_known && client.has_collection(corpus.collection).await? {
+        println!("{} is in the collection {} already", corpus.title, corpus.collection);
+        return Ok(());
+    }
+    println!("Ingesting {}: {} pages", corpus.title, corpus.files.len());
+    let status = tokio::process::Command::new(binary)
+        .arg("ingest")
+        .args(&corpus.files)
+        .args(["--collection", corpus.collection, "--url", url])
+        // Documents are named by their paths: short ones.
+        .current_dir(&corpus.folder)
+        .kill_on_drop(true)
+        .status()
+        .await
+        .with_context(|| format!("starting {}", binary.display()))?;
+    ensure!(status.success(), "the ingest ended with {status}");
+    fs::write(&ingested, digest).with_context(|| format!("writing {}", ingested.display()))
+}
+
+fn request(question: &str, corpus: &Corpus) -> Value {
+    json!({ "query": question, "collection": corpus.collection, "limit": LIMIT })
+}
+
+fn print_answer(question: &str, answer: &Answer) {
+    println!("\n{question}\n  {}", origin(answer));
+    for hit in &answer.found.results {
+        println!("  {:.3}  {}", hit.score, hit.document_id);
+        println!("         {}", excerpt(&hit.text));
+    }
+}
+
+/// How long it took, and whether the cache had it.
+fn origin(answer: &Answer) -> String {
+    format!("{} · {}", answer.response_time, answer.cache_status)
+}
+
+/// The beginning of a text, on one line.
+fn excerpt(text: &str) -> String {
+    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = line.char_indices().nth(EXCERPT_CHARACTERS) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+fn print_commands(server: &Server, corpus: &Corpus) {
+    let url = server.url();
+    let question = request("How do I handle errors?", corpus);
+    let keyword =
+        json!({ "query": "lifetime", "collection": corpus.collection, "mode": "keyword" });
+    println!(
+        "\nAsk more:\n  \
+         curl -s {url}/v1/pipelines/search -H 'content-type: application/json' \\\n    \
+         -d '{question}'\n  \
+         curl -si {url}/v1/pipelines/search -H 'content-type: application/json' \\\n    \
+         -d '{keyword}'\n\
+         The log: {log}\n\
+         Ctrl-C stops it.",
+        log = server.log().display(),
+    );
+}
+
+/// Refuses an address that is taken, before anything is built.
+fn available(listen: SocketAddr) -> Result<SocketAddr> {
+    match TcpListener::bind(listen) {
+        Ok(_) => Ok(listen),
+        Err(error) => bail!(
+            "cannot serve at {listen} ({error}); choose another: \
+             cargo xtask demo --listen 127.0.0.1:8090"
+        ),
+    }
+}
+
+/// Where the server's data is: kept in the checkout, or gone with this process.
+enum Folder {
+    Kept(PathBuf),
+    Temporary(TempDir),
+}
+
+impl Folder {
+    fn new(workspace: &Workspace, temporary: bool) -> Result<Self> {
+        if temporary {
+            let folder = tempfile::tempdir().context("making a folder for the server")?;
+            return Ok(Self::Temporary(folder));
+        }
+        Ok(Self::Kept(workspace.root.join(".weir")))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Temporary(folder) => folder.path(),
+        }
+    }
+}
+
+/// Ctrl-C or SIGTERM, from now on.
+struct Interrupt {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupt {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_one_line_cut_between_characters() {
+        assert_eq!(excerpt("  a \n\n b\t"), "a b");
+        let long = "ü".repeat(EXCERPT_CHARACTERS + 1);
+        assert_eq!(excerpt(&long), format!("{}…", "ü".repeat(EXCERPT_CHARACTERS)));
+        let fits = "ü".repeat(EXCERPT_CHARACTERS);
+        assert_eq!(excerpt(&fits), fits);
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_with_a_way_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let refused = available(listener.local_addr().unwrap()).unwrap_err();
+        assert!(refused.to_string().contains("--listen"), "{refused}");
+    }
+}

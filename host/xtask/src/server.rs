@@ -1,0 +1,240 @@
+//! A server of Weir as a child process: configured, awaited, asked to stop, and waited for.
+//!
+//! Its folder holds everything that is its own: `weir.toml`, `weir.log`, `data/`.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::set_up::Embedding;
+
+/// Loading the model takes seconds; catching up after a crash can take longer.
+const READY_TIMEOUT: Duration = Duration::from_secs(120);
+/// The server drains for at most 10 s.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+const LOG_LINES_SHOWN: usize = 30;
+
+/// A running server; killed when dropped without [`Server::stop`].
+pub(crate) struct Server {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts `binary` with a configuration and waits until it is ready.
+    pub(crate) async fn start(
+        binary: &Path,
+        folder: &Path,
+        configuration: &Configuration<'_>,
+    ) -> Result<Self> {
+        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+        let file = folder.join("weir.toml");
+        let toml = configuration.toml(folder)?;
+        fs::write(&file, toml).with_context(|| format!("writing {}", file.display()))?;
+        let log = folder.join("weir.log");
+        let output = File::create(&log).with_context(|| format!("writing {}", log.display()))?;
+        let mut command = Command::new(binary);
+        command
+            .args(["serve", "--config"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            // A group of its own: Ctrl-C reaches this process only, which then asks for a drain.
+            .process_group(0)
+            .kill_on_drop(true);
+        end_with_this_process(&mut command);
+        let child = command.spawn().with_context(|| format!("starting {}", binary.display()))?;
+        let mut server = Self { child, address: configuration.listen, log };
+        if let Err(error) = server.ready().await {
+            let said = last_lines(&server.log);
+            bail!("{error:#}. The end of {}:\n{said}", server.log.display());
+        }
+        Ok(server)
+    }
+
+    /// `http://ADDRESS`.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where its log is.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Its process id, while it runs.
+    pub(crate) fn id(&self) -> Result<u32> {
+        self.child.id().context("the server has ended")
+    }
+
+    /// Waits for an end that nobody asked for.
+    pub(crate) async fn ended(&mut self) -> anyhow::Error {
+        match self.child.wait().await {
+            Ok(status) => self.unexpected(status),
+            Err(error) => anyhow!(error).context("waiting for the server"),
+        }
+    }
+
+    /// SIGTERM, and its drain awaited. An exit status other than 0 is an error.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        let id = i32::try_from(self.id()?)?;
+        kill(Pid::from_raw(id), Signal::SIGTERM).context("asking the server to stop")?;
+        let status = timeout(STOP_TIMEOUT, self.child.wait())
+            .await
+            .with_context(|| format!("the server did not stop in {STOP_TIMEOUT:?}"))??;
+        ensure!(status.success(), self.unexpected(status));
+        Ok(())
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        let url = format!("{}/health/readiness", self.url());
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended with {status} before it was ready");
+            }
+            let answer = http.get(&url).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "the server was not ready in {READY_TIMEOUT:?}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn unexpected(&self, status: ExitStatus) -> anyhow::Error {
+        let said = last_lines(&self.log);
+        anyhow!("the server ended with {status}. The end of {}:\n{said}", self.log.display())
+    }
+}
+
+/// What a server is told.
+pub(crate) struct Configuration<'a> {
+    pub(crate) listen: SocketAddr,
+    pub(crate) embedding: &'a Embedding,
+    /// `[policies]`, `[pipelines]` and what else differs between commands.
+    pub(crate) sections: Value,
+}
+
+impl Configuration<'_> {
+    fn toml(&self, folder: &Path) -> Result<String> {
+        let mut configuration = json!({
+            "server": { "listen": self.listen },
+            "data": { "folder": folder.join("data") },
+            "embedding": {
+                "library": self.embedding.library,
+                "model": self.embedding.model,
+                "tokenizer": self.embedding.tokenizer,
+            },
+        });
+        if let (Value::Object(whole), Value::Object(sections)) =
+            (&mut configuration, self.sections.clone())
+        {
+            whole.extend(sections);
+        }
+        toml::to_string(&configuration).context("writing the server's configuration")
+    }
+}
+
+/// The sections of a server that hosts `search` under the default policy.
+pub(crate) fn search_sections(plugins: &Path) -> Value {
+    json!({
+        "policies": {
+            "default": { "component": plugins.join("policy-default.wasm") },
+        },
+        "pipelines": {
+            "search": {
+                "component": plugins.join("search.wasm"),
+                "policy": "default",
+                "grants": [
+                    "weir:embedding/embedder",
+                    "weir:vector/collections",
+                    "weir:observe/settings",
+                ],
+            },
+        },
+    })
+}
+
+/// An address of this machine that nobody listens on.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port")?;
+    Ok(listener.local_addr()?)
+}
+
+/// The kernel asks the child to stop when this process is killed.
+fn end_with_this_process(command: &mut Command) {
+    // SAFETY: between fork and exec only async-signal-safe functions may be called; this
+    // is one system call.
+    unsafe {
+        command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?));
+    }
+}
+
+fn last_lines(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let skipped = lines.len().saturating_sub(LOG_LINES_SHOWN);
+    lines[skipped..].iter().map(|line| format!("    {line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    #[test]
+    fn configuration_is_toml_with_absolute_paths() {
+        let embedding = Embedding {
+            library: "/cache/lib.so".into(),
+            model: "/cache/model.onnx".into(),
+            tokenizer: "/cache/tokenizer.json".into(),
+        };
+        let configuration = Configuration {
+            listen: "127.0.0.1:8080".parse().unwrap(),
+            embedding: &embedding,
+            sections: search_sections(Path::new("/plug \"ins\"")),
+        };
+        let toml: toml::Table = configuration.toml(Path::new("/w/.weir")).unwrap().parse().unwrap();
+        assert_eq!(toml["server"]["listen"].as_str(), Some("127.0.0.1:8080"));
+        assert_eq!(toml["data"]["folder"].as_str(), Some("/w/.weir/data"));
+        let search = &toml["pipelines"]["search"];
+        assert_eq!(search["component"].as_str(), Some("/plug \"ins\"/search.wasm"));
+        assert_eq!(search["grants"].as_array().map(Vec::len), Some(3));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ends_at_once_is_an_error_with_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let embedding = Embedding { library: "a".into(), model: "b".into(), tokenizer: "c".into() };
+        let configuration = Configuration {
+            listen: free_address().unwrap(),
+            embedding: &embedding,
+            sections: json!({}),
+        };
+        // `cat serve --config FILE` prints an error and ends.
+        let started = Server::start(Path::new("/bin/cat"), folder.path(), &configuration).await;
+        let message = format!("{:#}", started.err().unwrap());
+        assert!(message.contains("before it was ready"), "{message}");
+        assert!(message.contains("--config"), "{message}");
+    }
+}

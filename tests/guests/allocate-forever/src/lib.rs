@@ -1,0 +1,16 @@
+//! Takes memory, 1 MiB at a time, until it is refused, and then aborts.
+
+use weir_sdk::{Failure, Pipeline, Request, Response};
+
+struct AllocateForever;
+
+impl Pipeline for AllocateForever {
+    async fn handle(_request: Request) -> Result<Response, Failure> {
+        loop {
+            // Written to, so that the host has to find the pages.
+            std::mem::forget(std::hint::black_box(vec![1_u8; 1 << 20]));
+        }
+    }
+}
+
+weir_sdk::pipeline!(AllocateForever);

@@ -1,0 +1,14 @@
+//! Traps at once.
+
+use weir_sdk::{Failure, Pipeline, Request, Response};
+
+struct Trap;
+
+impl Pipeline for Trap {
+    async fn handle(_request: Request) -> Result<Response, Failure> {
+        // `unreachable`, in WebAssembly.
+        std::process::abort()
+    }
+}
+
+weir_sdk::pipeline!(Trap);
