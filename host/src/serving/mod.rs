@@ -49,8 +49,8 @@ const MAX_FLIGHTS_JOINED: usize = 3;
 enum Landed {
     /// An answer, and what it read, so that each follower can tell whether it still holds.
     Answer { answer: Arc<StoredAnswer>, as_of: Position, reads: Reads },
-    /// An error that every one of them would get.
-    Error(RunError),
+    /// An error that every one of them would get, as long as what was read has not changed.
+    Error { error: RunError, as_of: Position, reads: Reads },
     /// Made from something outside of the key: each runs for itself.
     NotShared,
 }
@@ -127,7 +127,12 @@ impl Serving {
                 .await;
         }
         for _ in 0..MAX_FLIGHTS_JOINED {
-            match self.flights.join(key) {
+            let flight = self.flights.join(key);
+            // A leader may have landed between the last look and the join.
+            if let Some(hit) = self.look_up(&key) {
+                return Ok(hit);
+            }
+            match flight {
                 Flight::Lead(leader) => {
                     return self.lead(leader, key, deployment, policy, source).await;
                 }
@@ -207,14 +212,16 @@ impl Serving {
     }
 
     /// What a follower that arrived at `arrived_at` may take of a leader's outcome: an answer
-    /// that was exact then, or is still.
+    /// or an error that was exact then, or is still.
     fn take(&self, landed: Landed, arrived_at: Position) -> Option<Result<Served, RunError>> {
+        let holds = |as_of, reads: &Reads| as_of >= arrived_at || !reads.changed_after(as_of);
         match landed {
-            Landed::Answer { answer, as_of, reads } => {
-                let holds = as_of >= arrived_at || !reads.changed_after(as_of);
-                holds.then_some(Ok(Served { answer, exact_at: as_of, via: Via::Collapsed }))
-            }
-            Landed::Error(error) => Some(Err(error)),
+            Landed::Answer { answer, as_of, reads } => holds(as_of, &reads).then_some(Ok(Served {
+                answer,
+                exact_at: as_of,
+                via: Via::Collapsed,
+            })),
+            Landed::Error { error, as_of, reads } => holds(as_of, &reads).then_some(Err(error)),
             Landed::NotShared => None,
         }
     }
@@ -267,7 +274,7 @@ impl Serving {
                 Ok(Served { answer, exact_at, .. }) => {
                     Landed::Answer { answer: Arc::clone(answer), as_of: *exact_at, reads }
                 }
-                Err(error) => Landed::Error(error.clone()),
+                Err(error) => Landed::Error { error: error.clone(), as_of: run.as_of, reads },
             });
             served
         });
