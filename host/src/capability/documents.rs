@@ -56,7 +56,8 @@ async fn put(
         service.put(turn, &name, documents, None).await
     };
     match host_call::run(call, "put", work).await {
-        Ok(outcome) => outcome.map(|committed| committed.position.0).map_err(write_error),
+        Ok(Ok(committed)) => Ok(call.wrote(committed.position).0),
+        Ok(Err(error)) => Err(write_error(error)),
         Err(error) => Err(host_call_error(error)),
     }
 }
@@ -82,10 +83,11 @@ async fn delete(
                 position = deleted_at;
             }
         }
-        Ok(position.0)
+        Ok(position)
     };
     match host_call::run(call, "delete", work).await {
-        Ok(outcome) => outcome.map_err(write_error),
+        Ok(Ok(position)) => Ok(call.wrote(position).0),
+        Ok(Err(error)) => Err(write_error(error)),
         Err(error) => Err(host_call_error(error)),
     }
 }

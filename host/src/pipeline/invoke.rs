@@ -2,7 +2,7 @@
 //! what ended it. Runs on the guests' threads. Left out: the cache around it (`http::handler`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -101,7 +101,7 @@ pub enum FailureKind {
 pub struct Run {
     /// The answer, or what came in its place.
     pub outcome: Result<Answer, RunError>,
-    /// The position that it is exact at.
+    /// The position that it is exact at; that of its last write, where it wrote.
     pub as_of: Position,
     /// The tags of everything that was read.
     pub tags: Vec<Tag>,
@@ -125,7 +125,13 @@ impl Deployment {
         let outcome = self.run_there(threads, &call).await;
         let compute = began.elapsed();
         self.counters.ran(outcome.as_ref().err(), compute);
-        Run { outcome, as_of: call.as_of, tags: call.tags(), parts: call.parts_read(), compute }
+        Run {
+            outcome,
+            as_of: call.position(),
+            tags: call.tags(),
+            parts: call.parts_read(),
+            compute,
+        }
     }
 
     async fn run_there(
@@ -177,6 +183,7 @@ impl Deployment {
             host_calls: Arc::new(Semaphore::new(self.limits.max_host_calls)),
             bytes_left: AtomicUsize::new(MAX_HOST_CALL_BYTES),
             as_of,
+            wrote_at: AtomicU64::new(0),
             parts: Default::default(),
             collections: Default::default(),
             untracked: Arc::new(AtomicBool::new(self.untracked)),
