@@ -114,3 +114,26 @@ async fn accepted(request: RequestBuilder) -> Result<Response> {
     }
     Ok(response)
 }
+
+/// Whether a `Cache-Status` (RFC 9211) of one cache says that it had the answer.
+pub(crate) fn is_cache_hit(cache_status: &str) -> bool {
+    cache_status.split(';').any(|part| part.trim() == "hit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_hit_is_a_hit() {
+        for (cache_status, expected) in [
+            ("weir; hit; ttl=299", true),
+            ("weir;hit", true),
+            ("weir; fwd=miss; stored", false),
+            ("weir; fwd=uri-miss; detail=hit-for-miss", false),
+            ("", false),
+        ] {
+            assert_eq!(is_cache_hit(cache_status), expected, "{cache_status}");
+        }
+    }
+}

@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::client::is_cache_hit;
+
 /// Draws made beforehand; the connections go through them, each from another place.
 const DRAWS: usize = 1 << 20;
 const SEED: u64 = 2;
@@ -192,11 +194,6 @@ impl Head {
         let body_bytes = body_bytes.context("an answer without content-length")?;
         Ok(Some(Self { answer_bytes: end + 4 + body_bytes, is_hit }))
     }
-}
-
-/// Whether a `Cache-Status` (RFC 9211) of one cache says that it had the answer.
-pub(crate) fn is_cache_hit(cache_status: &str) -> bool {
-    cache_status.split(';').any(|part| part.trim() == "hit")
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::corpus::Corpus;
-use crate::client::{Answer, Client};
+use crate::client::{Answer, Client, is_cache_hit};
 use crate::commands::test::build_server;
 use crate::components;
 use crate::server::{Configuration, Server, free_address, search_sections};
@@ -103,7 +103,7 @@ async fn show(url: &str, binary: &Path, folder: &Path, corpus: &Corpus) -> Resul
     println!("\nThe first question again: {}", origin(&answer));
     ensure!(Some(answer.found.results.len()) == first, "asked again, it found something else");
     ensure!(
-        answer.cache_status.split(';').any(|part| part.trim() == "hit"),
+        is_cache_hit(&answer.cache_status),
         "asked again, it was not answered from the cache: {:?}",
         answer.cache_status
     );
