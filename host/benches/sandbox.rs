@@ -47,7 +47,7 @@ fn main() {
         let engines = Engines::new(&config.engine).unwrap();
         let pipelines = Registry::load(&engines, &config).unwrap();
         let deployment = Arc::clone(pipelines.iter().next().unwrap());
-        let threads = Arc::new(GuestThreads::start(&config.engine).unwrap());
+        let threads = Arc::new(GuestThreads::start(&config.engine, engines.clock()).unwrap());
         let mut results = serde_json::Map::new();
         for mode in ["keyword", "dense", "hybrid"] {
             let body = format!(r#"{{"mode":"{mode}","query":"flow over wing number 7"}}"#);

@@ -101,7 +101,8 @@ async fn start(config: Config) -> anyhow::Result<App> {
         tags: tags.clone(),
         io: tokio::runtime::Handle::current(),
     });
-    let threads = GuestThreads::start(&config.engine).context("the guests' threads")?;
+    let threads =
+        GuestThreads::start(&config.engine, engines.clock()).context("the guests' threads")?;
     Ok(App {
         serving: Arc::new(Serving::new(&config.cache, threads, services)),
         documents,

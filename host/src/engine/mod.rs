@@ -14,7 +14,7 @@ use tracing::warn;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::config;
-use epoch::Ticker;
+use epoch::{Clock, Ticker};
 
 /// Core instances of one component; what `wit-component` makes has three or four.
 const MAX_CORE_INSTANCES: u32 = 16;
@@ -38,7 +38,7 @@ pub struct Engines {
     pub pipelines: wasmtime::Engine,
     /// Policies: synchronous, bounded by fuel, the same answer on every node.
     pub policies: wasmtime::Engine,
-    _ticker: Ticker,
+    ticker: Ticker,
 }
 
 /// Why there is no engine.
@@ -55,7 +55,13 @@ impl Engines {
         let pipelines = pipeline_engine(limits)?;
         let policies = policy_engine(limits)?;
         let ticker = Ticker::start(&pipelines).map_err(wasmtime::Error::from)?;
-        Ok(Self { pipelines, policies, _ticker: ticker })
+        Ok(Self { pipelines, policies, ticker })
+    }
+
+    /// What the pipelines' guests begin their work by.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.ticker.clock()
     }
 }
 

@@ -74,9 +74,9 @@ impl Demo {
             () = interrupt.received() => return server.stop().await,
         };
         if self.once || shown.is_err() {
-            let log = server.log().display().to_string();
+            let shown = shown.map_err(|error| server.explain(&error));
             let stopped = server.stop().await;
-            return shown.with_context(|| format!("the server's log is {log}")).and(stopped);
+            return shown.and(stopped);
         }
         print_commands(&server, &corpus);
         println!("Weir is serving");
@@ -132,6 +132,8 @@ async fn ingest_once(
         .args(["--collection", corpus.collection, "--url", url])
         // Documents are named by their paths: short ones.
         .current_dir(&corpus.folder)
+        // A group of its own: Ctrl-C reaches this process only, which then ends it.
+        .process_group(0)
         .kill_on_drop(true)
         .status()
         .await
