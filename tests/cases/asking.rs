@@ -20,10 +20,32 @@ pub(super) async fn ask_with(
     client: &Client,
     pipeline: &str,
     request: &Value,
-    (name, value): (&str, &str),
+    header: (&str, &str),
 ) -> Answer {
-    let head = client.request("POST", &path(pipeline)).header("content-type", "application/json");
-    Answer::to(head.header(name, value).body(request.to_string())).await
+    send(client, "POST", pipeline, &request.to_string(), &[header]).await
+}
+
+/// Asks by any method, with the JSON as it is written: in the URL of GET and HEAD, else in the
+/// body.
+pub(super) async fn send(
+    client: &Client,
+    method: &str,
+    pipeline: &str,
+    text: &str,
+    headers: &[(&str, &str)],
+) -> Answer {
+    let request = match method {
+        "GET" | "HEAD" => {
+            let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            client.request(method, &format!("{}?json={encoded}", path(pipeline)))
+        }
+        _ => client
+            .request(method, &path(pipeline))
+            .header("content-type", "application/json")
+            .body(text.to_owned()),
+    };
+    Answer::to(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)))
+        .await
 }
 
 pub(super) fn path(pipeline: &str) -> String {
@@ -84,7 +106,7 @@ pub(super) async fn server_with_slow_reader() -> Server {
 /// Waits until `slow` has searched so many times for the first time of a run.
 pub(super) async fn searched(server: &Server, count: usize) {
     eventually(&format!("{count} runs have searched"), async || {
-        (server.log().matches(": searched ").count() >= count).then_some(())
+        (server.log().matches(" searched ").count() >= count).then_some(())
     })
     .await;
 }

@@ -8,7 +8,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::asking::{
     CHANGED, COLLAPSED, HIT, STORED, ask, ask_with, assert_hit, assert_via, missed, path, runs,
-    searched, server_with_slow_reader, under_default,
+    searched, send, server_with_slow_reader, under_default,
 };
 use crate::harness::{Answer, Client, Raw, Server, document, eventually};
 
@@ -216,12 +216,7 @@ async fn what_is_made_from_the_method_is_neither_kept_nor_shared() {
     let client = &server.client;
     for _ in 0..2 {
         for method in ["POST", "QUERY", "GET"] {
-            let request = client.request(method, &path("method"));
-            let answer = Answer::to(match method {
-                "GET" => request.query(&[("json", "{}")]),
-                _ => request.header("content-type", "application/json").body("{}"),
-            });
-            let answer = answer.await;
+            let answer = send(client, method, "method", "{}", &[]).await;
             assert_eq!(answer.json(), json!({ "method": method }));
             assert!(answer.header("cache-status").starts_with("weir; fwd=miss; detail="));
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use super::asking::{STORED, ask, assert_hit, assert_via, path, runs, under_default};
+use super::asking::{STORED, ask, assert_hit, assert_via, runs, send, under_default};
 use crate::harness::{Answer, Client, Server, document, eventually};
 
 const VIA: &str = "weir; fwd=bypass; detail=writes";
@@ -61,12 +61,7 @@ async fn it_is_refused_by_methods_that_promise_to_change_nothing() {
     let client = &server.client;
     let text = put("by-get", "Not to be written.").to_string();
     for method in ["GET", "HEAD", "QUERY"] {
-        let request = client.request(method, &path("writer"));
-        let request = match method {
-            "QUERY" => request.header("content-type", "application/json").body(text.clone()),
-            _ => request.query(&[("json", &text)]),
-        };
-        let refused = Answer::to(request).await;
+        let refused = send(client, method, "writer", &text, &[]).await;
         if method == "HEAD" {
             refused.assert_status(405);
         } else {
