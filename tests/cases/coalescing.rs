@@ -104,20 +104,23 @@ async fn all_who_ask_while_the_pipeline_runs_wait_for_that_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failure_is_shared_by_those_who_waited_and_not_kept() {
-    let server = harbour_server().await;
-    let client = &server.client;
-    let first = ask_slow(client);
-    searched(&server, 1).await;
-    let others: Vec<_> = (0..20).map(|_| ask_slow(client)).collect();
-    missed(client, "slow", 21).await;
-    assert_eq!(runs(client, "slow").await, 0.0);
-    client.delete("/v1/collections/docs").await.assert_status(200);
-    for answer in others.into_iter().chain([first]) {
-        answer.await.unwrap().assert_problem(404, "unknown-collection");
+    let server = Server::with(|config| {
+        config.search();
+        under_default(config, "loop", "loop-forever", &[]);
+        config.set("pipelines.loop.deadline_ms", 3_000);
+    })
+    .await;
+    let client = server.client.clone();
+    let answers = at_once(50, |_| {
+        let client = client.clone();
+        async move { ask(&client, "loop", &json!({})).await }
+    });
+    for answer in answers.await {
+        answer.assert_problem(504, "deadline-exceeded");
     }
-    assert_eq!(runs(client, "slow").await, 1.0);
-    ask_slow(client).await.unwrap().assert_problem(404, "unknown-collection");
-    assert_eq!(runs(client, "slow").await, 2.0);
+    assert_eq!(runs(&client, "loop").await, 1.0);
+    ask(&client, "loop", &json!({})).await.assert_problem(504, "deadline-exceeded");
+    assert_eq!(runs(&client, "loop").await, 2.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

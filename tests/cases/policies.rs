@@ -185,11 +185,14 @@ async fn a_pipeline_is_no_policy_and_a_policy_no_pipeline() {
     let ended = Server::refused(|config| {
         config.policy("echo", &plugin("echo"));
     });
-    ended.await.assert_refused(&["[policies]", "weir:policy/planning", "weir:pipeline/handler"]);
+    ended.await.assert_refused(&["[policies]", "the right world", "not weir:policy/planning"]);
     let ended = Server::refused(|config| {
         config.pipeline("it", &plugin("policy-default"), &[]);
     });
-    ended.await.assert_refused(&["[pipelines.it]", "weir:policy/planning"]);
+    ended.await.assert_refused(&[
+        "[pipelines.it]",
+        "it exports weir:policy/planning@0.1.0, not weir:pipeline/handler",
+    ]);
 }
 
 #[tokio::test]
