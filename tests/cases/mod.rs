@@ -1,0 +1,3 @@
+//! The cases, a file a subject.
+
+mod http;
