@@ -6,6 +6,7 @@
 //! ratios are taken within a round first. How well searches rank is `eval`'s.
 
 mod machine;
+mod sandbox;
 mod table;
 
 use std::collections::BTreeMap;
@@ -41,7 +42,8 @@ const UNCACHED: &str = "/v1/pipelines/echo-uncached";
 /// Two cases: hits of the memory tier over 100,000 keys drawn by Zipf 1.0, and an uncached
 /// `echo`, a fresh instance each. Both are asked by POST with JSON bodies over kept-alive
 /// connections. CPU time is all of the machine's but the load generator's: let nothing else
-/// run. Fails where an answer costs more over the plain server than it may.
+/// run. Then the sandbox's price: `search` as a component against the same code compiled
+/// natively. Fails where an answer costs more over the plain server than it may.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Bench {
@@ -103,6 +105,8 @@ impl Bench {
         }
         server.stop().await?;
         let within = table::print(&cases);
+        eprintln!("The sandbox's price …");
+        sandbox::run(&workspace, &tools.embedding)?;
         ensure!(within || self.no_bounds, "an answer costs more than it may");
         Ok(())
     }
