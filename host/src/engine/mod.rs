@@ -115,8 +115,14 @@ fn pool(limits: &config::Engine) -> PoolingAllocationConfig {
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
         .table_keep_resident(KEEP_RESIDENT_BYTES)
         .pagemap_scan(Enabled::Auto)
-        .decommit_batch_size(32);
+        .decommit_batch_size(decommit_batch_size(limits.max_concurrent_guests));
     pool
+}
+
+/// What is being given back by another thread is in no queue that could be flushed, and cannot
+/// be taken: batches are small beside the places, so that a guest with a place finds a slot.
+fn decommit_batch_size(places: usize) -> usize {
+    (places / 8).clamp(1, 32)
 }
 
 /// No epochs and no clock: fuel is the same on every machine, and so is what a policy that

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::ResourceTable;
-use wasmtime::{Store, Trap, UpdateDeadline};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use weir_backends::Position;
 use weir_bindings::pipeline::weir::pipeline::types as wit;
 use weir_cache::tag::Tag;
@@ -265,6 +265,7 @@ impl Deployment {
             _ if store.data().budget.refused() => {
                 RunError::MemoryExceeded { max_bytes: self.limits.max_memory_bytes }
             }
+            _ if error.is::<PoolConcurrencyLimitError>() => RunError::NoPlace(NoPlace),
             _ if is_hostcall_fuel(error) => {
                 RunError::TooLarge { max_bytes: self.max_handed_over_bytes() }
             }
