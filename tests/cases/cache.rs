@@ -271,16 +271,17 @@ async fn the_memory_tier_keeps_to_its_bound() {
     .await;
     let client = &server.client;
     let request = |number: usize| json!({ "number": number, "text": "x".repeat(10_000) });
-    for number in 0..100 {
-        assert_eq!(ask(client, "echo", &request(number)).await.json(), request(number));
-    }
-    let mut hits = 0;
-    for number in 0..100 {
-        let answer = ask(client, "echo", &request(number)).await;
-        assert_eq!(answer.json(), request(number));
-        hits += usize::from(answer.header("cache-status") != STORED);
-    }
-    assert!(hits <= 20, "{hits} entries of 10,000 bytes in 200,000");
+    // The tier evicts a little after it has taken in.
+    eventually("at most 20 entries of 10,000 bytes are in 200,000", async || {
+        let mut hits = 0;
+        for number in 0..100 {
+            let answer = ask(client, "echo", &request(number)).await;
+            assert_eq!(answer.json(), request(number));
+            hits += usize::from(answer.header("cache-status") != STORED);
+        }
+        (1..=20).contains(&hits).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::asking::{STORED, ask, assert_hit, assert_via, missed, runs, under_default};
-use crate::harness::{Answer, Client, Config, Server, document, guest, plugin};
+use crate::harness::{Answer, Client, Config, Server, document, eventually, guest, plugin};
 
 /// Hosts each guest under its own name, without a policy and with all that it may ask for.
 fn hostile(config: &mut Config, guests: &[&str]) {
@@ -95,41 +95,33 @@ async fn a_hundred_of_each_leave_every_place_as_it_was() {
     stream::iter(echoed).buffer_unordered(PLACES).collect::<Vec<_>>().await;
 }
 
-/// Guests that loop until they are awaited: none has ended while the cases look around.
+/// Requests to `loop-forever`, each with a key of its own.
 struct Looping(Vec<JoinHandle<Answer>>);
 
 impl Looping {
-    /// `count` requests to `loop-forever`, which is under a policy: each with a key of its own.
-    async fn begin(client: &Client, count: usize) -> Self {
+    fn begin(client: &Client, count: usize) -> Self {
         let ask_one = |number: usize| {
             let client = client.clone();
             tokio::spawn(async move { ask(&client, "loop-forever", &json!(number)).await })
         };
-        let looping = (0..count).map(ask_one).collect();
-        missed(client, "loop-forever", count).await;
-        Self(looping)
+        Self((0..count).map(ask_one).collect())
     }
 
     #[track_caller]
     fn assert_none_has_ended(&self) {
         assert!(self.0.iter().all(|one| !one.is_finished()), "a guest's time was over first");
     }
-
-    async fn assert_end(self, status: u16, code: &str) {
-        for one in self.0 {
-            one.await.unwrap().assert_problem(status, code);
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guests_on_every_thread_delay_neither_hits_nor_others() {
+    const LOOPING: usize = 8;
     let server = Server::with(|config| {
         config.search();
         config.set("engine.guest_threads", 2);
         hostile(config, &[]);
         under_default(config, "loop-forever", "loop-forever", &[]);
-        config.set("pipelines.loop-forever.deadline_ms", 15_000);
+        config.set("pipelines.loop-forever.deadline_ms", 12_000);
     })
     .await;
     let client = &server.client;
@@ -138,12 +130,12 @@ async fn guests_on_every_thread_delay_neither_hits_nor_others() {
     let question = json!({ "query": "flour" });
     assert_via(&client.search(&question).await, STORED);
 
-    let looping = Looping::begin(client, 8).await;
+    let looping = Looping::begin(client, LOOPING);
+    missed(client, "loop-forever", LOOPING).await;
     assert_hit(&client.search(&question).await);
     client.get("/health/liveness").await.assert_status(200);
     client.get("/health/readiness").await.assert_status(200);
-    let get = client.get("/v1/collections/docs/documents/bread").await;
-    get.assert_status(200);
+    client.get("/v1/collections/docs/documents/bread").await.assert_status(200);
     looping.assert_none_has_ended();
     // Others share the threads with them, turn by turn.
     assert_unharmed(client).await;
@@ -152,7 +144,9 @@ async fn guests_on_every_thread_delay_neither_hits_nor_others() {
     assert_eq!(client.search(&question).await.ids().len(), 2);
     looping.assert_none_has_ended();
 
-    looping.assert_end(504, "deadline-exceeded").await;
+    for one in looping.0 {
+        one.await.unwrap().assert_problem(504, "deadline-exceeded");
+    }
     assert_unharmed(client).await;
 }
 
@@ -163,26 +157,37 @@ async fn without_a_place_a_request_is_refused_and_a_hit_is_not() {
         config
             .search()
             .set("engine.max_concurrent_guests", PLACES as i64)
-            .set("engine.queue_timeout_ms", 50);
-        under_default(config, "loop-forever", "loop-forever", &[]);
-        config.set("pipelines.loop-forever.deadline_ms", 15_000);
-        config.pipeline("echo", &plugin("echo"), &[]).set("pipelines.echo.policy", "default");
+            .set("engine.queue_timeout_ms", 50)
+            .set("engine.deadline_ms", 600_000)
+            .pipeline("loop-forever", &guest("loop-forever"), &[])
+            .pipeline("echo", &plugin("echo"), &[])
+            .set("pipelines.echo.policy", "default");
     })
     .await;
     let client = &server.client;
-    let request = json!({ "a": 1 });
-    assert_via(&ask(client, "echo", &request).await, STORED);
+    let kept = json!("kept");
+    assert_via(&ask(client, "echo", &kept).await, STORED);
 
-    let looping = Looping::begin(client, PLACES).await;
+    let looping = Looping::begin(client, PLACES);
+    let mut asked = 0;
+    eventually("every place is taken", async || {
+        asked += 1;
+        (ask(client, "echo", &json!(asked)).await.status == 503).then_some(())
+    })
+    .await;
     for _ in 0..3 {
-        let refused = ask(client, "echo", &json!({ "a": 2 })).await;
+        let refused = ask(client, "echo", &json!("new")).await;
         refused.assert_problem(503, "overloaded");
         assert!(refused.header("retry-after").parse::<u32>().is_ok(), "{refused:?}");
-        assert_hit(&ask(client, "echo", &request).await);
+        assert_hit(&ask(client, "echo", &kept).await);
     }
     looping.assert_none_has_ended();
-    looping.assert_end(504, "deadline-exceeded").await;
-    assert_via(&ask(client, "echo", &json!({ "a": 2 })).await, STORED);
+    // Their clients go away, and so do they.
+    looping.0.iter().for_each(JoinHandle::abort);
+    eventually("a place is free", async || {
+        (ask(client, "echo", &json!("new")).await.status == 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -374,11 +379,14 @@ async fn calls_to_the_host_are_bounded() {
     })
     .await;
     let client = &server.client;
-    let texts: Vec<_> = (0..100).map(|number| number.to_string()).collect();
-    let some = ask(client, "many-calls", &json!({ "texts": texts })).await;
+    let embed = async |count: usize| {
+        let texts: Vec<_> = (0..count).map(|number| number.to_string()).collect();
+        ask(client, "many-calls", &json!({ "texts": texts })).await
+    };
+    let some = embed(100).await;
     some.assert_status(200);
     assert_eq!(some.json(), json!({ "embedded": 100 }));
-    // 10,000 at once are more handles than a guest may hold.
-    ask(client, "many-calls", &json!({})).await.assert_problem(500, "pipeline-trapped");
+    // More than the handles that a guest may hold.
+    embed(20_000).await.assert_problem(500, "pipeline-trapped");
     assert_unharmed(client).await;
 }

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::wait::DEADLINE;
+use super::wait::{DEADLINE, eventually};
 
 /// A TCP connection to a server.
 pub(crate) struct Raw {
@@ -28,6 +28,24 @@ impl Raw {
     /// Sends where a server may close the connection meanwhile.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes).await
+    }
+
+    /// Waits until the server's process has read all that was sent, as the kernel sees it.
+    pub(crate) async fn taken(&self) {
+        let port =
+            |address: std::io::Result<SocketAddr>| format!(":{:04X}", address.unwrap().port());
+        let (server, own) = (port(self.stream.peer_addr()), port(self.stream.local_addr()));
+        eventually("the server has read what was sent", async || {
+            let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+            let is_read = |line: &str| {
+                let fields: Vec<_> = line.split_whitespace().collect();
+                let [_, local, remote, _, queues, ..] = fields[..] else { return false };
+                let is_servers = local.ends_with(&server) && remote.ends_with(&own);
+                is_servers && queues.ends_with(":00000000")
+            };
+            sockets.lines().any(is_read).then_some(())
+        })
+        .await;
     }
 
     /// The next answer: its head, with names in small letters, and its body by its length.

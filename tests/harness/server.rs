@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::client::Client;
+use super::client::{Answer, Client};
 use super::config::Config;
 use super::environment;
 use super::wait::{DEADLINE, eventually};
@@ -80,7 +80,9 @@ impl Server {
 
     async fn ready(&self) {
         eventually("the server is ready", async || {
-            let answer = self.client.get("/health/readiness").await;
+            // Kept by no one: a case begins without a connection.
+            let request = self.client.request("GET", "/health/readiness");
+            let answer = Answer::to(request.header("connection", "close")).await;
             (answer.status == 200).then_some(())
         })
         .await;
