@@ -52,8 +52,6 @@ async fn components_that_cannot_be_policies() {
     for (component, says) in [
         (guest("not-a-component"), "is no WebAssembly component"),
         (guest("wrong-world"), "not weir:policy/planning"),
-        // It does not get as far as its exports: policies are synchronous.
-        (plugin("echo"), "requires the component model async feature"),
         (guest("policy-impure"), "a policy imports nothing"),
     ] {
         let ended = Server::refused(|config| {
