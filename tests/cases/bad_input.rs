@@ -74,7 +74,7 @@ async fn questions_that_cannot_be_asked() {
         (limit("0"), (400, "invalid-limit"), limit_rule),
         (limit("101"), (400, "invalid-limit"), limit_rule),
         (limit("-1"), (400, "invalid-limit"), limit_rule),
-        (limit("1e400"), (400, "invalid-limit"), limit_rule),
+        (limit("1e400"), (400, "invalid-body"), "number out of range"),
         (limit("18446744073709551626"), (400, "invalid-limit"), limit_rule),
         (br#"{"query":"a","offset":-1}"#.to_vec(), (400, "invalid-offset"), "0 to 9900"),
         (br#"{"query":"a","mode":"sparse"}"#.to_vec(), (400, "invalid-mode"), "\"hybrid\""),

@@ -20,8 +20,8 @@ async fn writes_get_positions_and_answers_are_exact_at_them() {
     created.assert_status(201);
     later(created.position());
 
-    let bread = document("bread", "Bread is baked from flour.");
-    let wrote = client.ingest("docs", &[bread.clone()]).await;
+    let bread = [document("bread", "Bread is baked from flour.")];
+    let wrote = client.ingest("docs", &bread).await;
     assert_eq!(wrote.json()["position"], later(wrote.position()));
     for _ in 0..2 {
         assert_eq!(client.search(&question).await.position(), wrote.position());
@@ -30,7 +30,7 @@ async fn writes_get_positions_and_answers_are_exact_at_them() {
     assert_eq!(read.position(), wrote.position());
     assert_eq!(read.json()["version"], wrote.position());
 
-    let same = client.ingest("docs", &[bread]).await;
+    let same = client.ingest("docs", &bread).await;
     assert_eq!(same.position(), wrote.position(), "nothing changed");
 
     let deleted = client.delete("/v1/collections/docs/documents/bread").await;

@@ -52,7 +52,6 @@ async fn components_that_cannot_be_policies() {
     for (component, says) in [
         (guest("not-a-component"), "is no WebAssembly component"),
         (guest("wrong-world"), "not weir:policy/planning"),
-        (plugin("echo"), "not weir:policy/planning"),
         (guest("policy-impure"), "a policy imports nothing"),
     ] {
         let ended = Server::refused(|config| {

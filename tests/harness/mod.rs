@@ -15,4 +15,4 @@ pub(crate) use client::{Answer, Client, document};
 pub(crate) use config::{Config, guest, plugin};
 pub(crate) use raw::Raw;
 pub(crate) use server::{Ended, Server, weir};
-pub(crate) use wait::{DEADLINE, eventually};
+pub(crate) use wait::eventually;

@@ -2,6 +2,7 @@
 //!
 //! Its folder holds `weir.toml`, `weir.log` and `data/`, and goes with it.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
@@ -149,13 +150,18 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// It failed, and said all of `texts`, without a panic.
+    /// It failed, and said all of `texts`, each thing once and without a panic.
     #[track_caller]
     pub(crate) fn assert_refused(&self, texts: &[&str]) {
         assert!(!self.success, "{self:?}");
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
         for text in texts {
             assert!(self.stderr.contains(text), "no {text:?} in:\n{}", self.stderr);
+        }
+        let mut said = HashSet::new();
+        let parts = self.stderr.split([':', '\n']).map(str::trim).filter(|part| part.len() > 24);
+        for part in parts {
+            assert!(said.insert(part), "{part:?} is said twice in:\n{}", self.stderr);
         }
     }
 }
