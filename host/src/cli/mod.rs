@@ -51,10 +51,19 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("weir: {error:#}");
+            eprintln!("weir: {}", with_causes(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes, each once: many say their cause in their own words.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        text if text.contains(&cause) => said,
+        _ => format!("{said}: {cause}"),
+    })
 }
 
 fn check(path: &Path) -> anyhow::Result<()> {
@@ -68,4 +77,15 @@ fn check(path: &Path) -> anyhow::Result<()> {
     let (pipelines, policies) = (config.pipelines.len(), config.policies.len());
     println!("{}: valid, with {pipelines} pipelines and {policies} policies", path.display());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_is_said_once() {
+        let error = anyhow::anyhow!("disk full").context("a: disk full").context("cannot start");
+        assert_eq!(with_causes(&error), "cannot start: a: disk full");
+    }
 }

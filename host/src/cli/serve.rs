@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use weir_backends::catch_up::CatchUp;
 use weir_backends::embedding::Embedder;
+use weir_backends::embedding::expected::Expected;
 use weir_backends::embedding::onnx::{OnnxConfig, OnnxEmbedder};
 use weir_backends::sql::sqlite::SqliteTruth;
 use weir_backends::vector::VectorStore;
@@ -121,6 +122,7 @@ async fn load_model(config: &config::Embedding) -> anyhow::Result<Arc<dyn Embedd
     let config::Embedding { library, model, tokenizer, .. } = config.clone();
     let config = OnnxConfig {
         model_name: config.name.clone(),
+        expected: Expected::of_model(&config.name),
         sessions: config.sessions,
         max_batch_tokens: config.max_batch_tokens,
         max_queued_texts: config.max_queued_texts,

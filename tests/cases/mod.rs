@@ -1,0 +1,16 @@
+//! The cases, a file a subject.
+
+mod asking;
+mod bad_input;
+mod cache;
+mod coalescing;
+mod documents;
+mod durability;
+mod embeddings;
+mod guests;
+mod http;
+mod policies;
+mod positions;
+mod search;
+mod startup;
+mod writers;

@@ -1,0 +1,187 @@
+//! A client of one server, and the answers that it gets.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::HeaderMap;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+/// Longer than any request of a test takes.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A client of one server. Its clones share connections.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+impl Client {
+    pub(super) fn new(address: SocketAddr) -> Self {
+        Self::built(address, reqwest::Client::builder())
+    }
+
+    /// The same server, by HTTP/2 without an upgrade.
+    pub(crate) fn http2(address: SocketAddr) -> Self {
+        Self::built(address, reqwest::Client::builder().http2_prior_knowledge())
+    }
+
+    fn built(address: SocketAddr, builder: reqwest::ClientBuilder) -> Self {
+        let http = builder.timeout(REQUEST_TIMEOUT).no_proxy().build().unwrap();
+        Self { http, base: format!("http://{address}") }
+    }
+
+    /// A request that is completed by the case, and sent by [`Answer::to`].
+    pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        Answer::to(self.request("GET", path)).await
+    }
+
+    pub(crate) async fn put(&self, path: &str) -> Answer {
+        Answer::to(self.request("PUT", path)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        Answer::to(self.request("DELETE", path)).await
+    }
+
+    /// Posts JSON.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.post_bytes(path, "application/json", body.to_string()).await
+    }
+
+    /// Posts any bytes as any type.
+    pub(crate) async fn post_bytes(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        let request = self.request("POST", path).header("content-type", content_type);
+        Answer::to(request.body(body)).await
+    }
+
+    /// Makes a collection.
+    pub(crate) async fn create(&self, collection: &str) {
+        self.put(&format!("/v1/collections/{collection}")).await.assert_status(201);
+    }
+
+    /// Stores documents of `{"id","text","metadata"}`, and expects that they can be searched.
+    pub(crate) async fn ingest(&self, collection: &str, documents: &[Value]) -> Answer {
+        let path = format!("/v1/collections/{collection}/documents");
+        let answer = self.post(&path, &json!({ "documents": documents })).await;
+        answer.assert_status(200);
+        answer
+    }
+
+    /// Asks the pipeline `search`, and expects an answer.
+    pub(crate) async fn search(&self, request: &Value) -> Answer {
+        let answer = self.post("/v1/pipelines/search", request).await;
+        answer.assert_status(200);
+        answer
+    }
+
+    /// Documents in a collection.
+    pub(crate) async fn count(&self, collection: &str) -> u64 {
+        let answer = self.get(&format!("/v1/collections/{collection}")).await;
+        answer.assert_status(200);
+        answer.json()["documents"].as_u64().unwrap()
+    }
+
+    /// A metric as `/metrics` has it now, added up over every series with these labels; 0
+    /// where there is none.
+    pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let text = self.get("/metrics").await.text();
+        let of_series = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let (found, given) = series.split_once('{').unwrap_or((series, ""));
+            let has = |(key, value): &(&str, &str)| given.contains(&format!("{key}=\"{value}\""));
+            (found == name && labels.iter().all(has)).then(|| value.parse::<f64>().unwrap())
+        };
+        text.lines().filter(|line| !line.starts_with('#')).filter_map(of_series).sum()
+    }
+}
+
+/// A document as requests bring it.
+pub(crate) fn document(id: &str, text: &str) -> Value {
+    json!({ "id": id, "text": text })
+}
+
+/// An answer, all of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// Sends `request` and reads the whole answer.
+    pub(crate) async fn to(request: RequestBuilder) -> Self {
+        Self::of(request.send().await.unwrap_or_else(|error| panic!("no answer: {error:?}"))).await
+    }
+
+    async fn of(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, body: response.bytes().await.unwrap() }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// A header; empty when there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The position that it is exact at, or that the write has.
+    #[track_caller]
+    pub(crate) fn position(&self) -> u64 {
+        self.header("weir-position").parse().unwrap_or_else(|_| panic!("no position: {self:?}"))
+    }
+
+    /// The results of `search`.
+    #[track_caller]
+    pub(crate) fn results(&self) -> Vec<Value> {
+        self.json()["results"].as_array().unwrap_or_else(|| panic!("no results: {self:?}")).clone()
+    }
+
+    /// The ids of the documents that `search` found, best first.
+    #[track_caller]
+    pub(crate) fn ids(&self) -> Vec<String> {
+        let id = |hit: &Value| hit["document_id"].as_str().unwrap().to_owned();
+        self.results().iter().map(id).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_status(&self, status: u16) {
+        assert_eq!(self.status, status, "{}", self.text());
+    }
+
+    /// It is a problem document of this kind, complete.
+    #[track_caller]
+    pub(crate) fn assert_problem(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["code"], code, "{problem}");
+        assert_eq!(problem["status"], status, "{problem}");
+        assert_eq!(problem["type"], format!("urn:weir:problem:{code}"), "{problem}");
+        let text = |member: &str| problem[member].as_str().unwrap_or_default().to_owned();
+        assert!(!text("title").is_empty() && text("detail").len() > 10, "{problem}");
+        assert_eq!(text("request_id"), self.header("x-request-id"), "{problem}");
+        assert!(!text("request_id").is_empty(), "{problem}");
+    }
+}

@@ -1,0 +1,37 @@
+//! What `cargo xtask test` built and fetched, by the environment that it sets.
+
+use std::env;
+use std::path::PathBuf;
+
+/// The server's binary.
+pub(super) fn binary() -> PathBuf {
+    file("WEIR_BINARY")
+}
+
+/// The folder of components: `plugins/` and `guests/`.
+pub(super) fn components() -> PathBuf {
+    file("WEIR_COMPONENTS")
+}
+
+/// ONNX Runtime's shared library.
+pub(super) fn library() -> PathBuf {
+    file("WEIR_ONNXRUNTIME_LIBRARY")
+}
+
+/// The model.
+pub(super) fn model() -> PathBuf {
+    file("WEIR_MODEL")
+}
+
+/// The model's tokenizer.
+pub(super) fn tokenizer() -> PathBuf {
+    file("WEIR_TOKENIZER")
+}
+
+fn file(variable: &str) -> PathBuf {
+    let path = env::var_os(variable).map(PathBuf::from);
+    let path = path.unwrap_or_else(|| panic!("{variable} is not set: run `cargo xtask test`"));
+    path.canonicalize().unwrap_or_else(|error| {
+        panic!("{variable} = {}: {error}; run `cargo xtask test`", path.display())
+    })
+}

@@ -1,0 +1,18 @@
+//! What cases stand on: [`Server`] is the real binary with a configuration and a folder of
+//! its own, [`Client`] and [`Raw`] talk to it, [`weir`] runs the other commands.
+//!
+//! Nothing sleeps for a while and hopes: [`eventually`] waits for a condition, and fails the
+//! test at its deadline.
+
+mod client;
+mod config;
+mod environment;
+mod raw;
+mod server;
+mod wait;
+
+pub(crate) use client::{Answer, Client, document};
+pub(crate) use config::{Config, guest, plugin};
+pub(crate) use raw::Raw;
+pub(crate) use server::{Ended, Server, weir};
+pub(crate) use wait::eventually;

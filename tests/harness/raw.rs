@@ -1,0 +1,85 @@
+//! A connection by hand, for what no client would send.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::wait::{DEADLINE, eventually};
+
+/// A TCP connection to a server.
+pub(crate) struct Raw {
+    stream: TcpStream,
+    /// Read, and not part of an answer yet.
+    ahead: Vec<u8>,
+}
+
+impl Raw {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self { stream, ahead: Vec::new() }
+    }
+
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Sends where a server may close the connection meanwhile.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
+    /// Waits until the server's process has read all that was sent, as the kernel sees it.
+    pub(crate) async fn taken(&self) {
+        let port =
+            |address: std::io::Result<SocketAddr>| format!(":{:04X}", address.unwrap().port());
+        let (server, own) = (port(self.stream.peer_addr()), port(self.stream.local_addr()));
+        eventually("the server has read what was sent", async || {
+            let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+            let is_read = |line: &str| {
+                let fields: Vec<_> = line.split_whitespace().collect();
+                let [_, local, remote, _, queues, ..] = fields[..] else { return false };
+                let is_servers = local.ends_with(&server) && remote.ends_with(&own);
+                is_servers && queues.ends_with(":00000000")
+            };
+            sockets.lines().any(is_read).then_some(())
+        })
+        .await;
+    }
+
+    /// The next answer: its head, with names in small letters, and its body by its length.
+    pub(crate) async fn answer(&mut self) -> (String, Vec<u8>) {
+        let head = self.head().await;
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length = length.map_or(0, |length| length.trim().parse().unwrap());
+        while self.ahead.len() < length {
+            assert!(self.read().await > 0, "closed within a body after {head}");
+        }
+        (head, self.ahead.drain(..length).collect())
+    }
+
+    /// The next head: an answer's to HEAD, or one without a body.
+    pub(crate) async fn head(&mut self) -> String {
+        loop {
+            if let Some(end) = self.ahead.windows(4).position(|window| window == b"\r\n\r\n") {
+                let head: Vec<u8> = self.ahead.drain(..end + 4).collect();
+                return String::from_utf8(head).unwrap().to_lowercase();
+            }
+            let read = self.read().await;
+            assert!(read > 0, "closed before an answer: {:?}", self.ahead);
+        }
+    }
+
+    /// Waits until the server closes the connection; what it sent before that.
+    pub(crate) async fn closed(&mut self) -> Vec<u8> {
+        while self.read().await > 0 {}
+        std::mem::take(&mut self.ahead)
+    }
+
+    /// Reads some; 0 when the connection is closed, in whichever way.
+    async fn read(&mut self) -> usize {
+        let read = timeout(DEADLINE, self.stream.read_buf(&mut self.ahead)).await;
+        read.expect("the server says something or closes the connection").unwrap_or(0)
+    }
+}

@@ -1,0 +1,202 @@
+//! A server as a process: configured, awaited, signalled, killed, started again.
+//!
+//! Its folder holds `weir.toml`, `weir.log` and `data/`, and goes with it.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+use super::client::{Answer, Client};
+use super::config::Config;
+use super::environment;
+use super::wait::{DEADLINE, eventually};
+
+/// What a command that should end by itself gets to do so.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A running server; killed when it is dropped.
+pub(crate) struct Server {
+    /// Talks to it, over HTTP/1.1.
+    pub(crate) client: Client,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    child: Child,
+    /// Kept open, so that it never writes into nothing.
+    _stdout: BufReader<ChildStdout>,
+    folder: TempDir,
+}
+
+impl Server {
+    /// A server that hosts `search`.
+    pub(crate) async fn start() -> Self {
+        Self::with(|config| {
+            config.search();
+        })
+        .await
+    }
+
+    /// A server with what `configure` adds to a configuration that hosts nothing.
+    pub(crate) async fn with(configure: impl FnOnce(&mut Config)) -> Self {
+        Self::launch(configured(configure)).await
+    }
+
+    /// Another server on the folder of this one, which is killed if it still runs.
+    pub(crate) async fn restart(mut self) -> Self {
+        if self.child.id().is_some() {
+            self.kill9().await;
+        }
+        Self::launch(self.folder).await
+    }
+
+    async fn launch(folder: TempDir) -> Self {
+        let log = folder.path().join("weir.log");
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let mut child = command(&["serve", "--config"])
+            .arg(folder.path().join("weir.toml"))
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        let read = timeout(DEADLINE, stdout.read_line(&mut line)).await;
+        let address = line.trim().strip_prefix("weir listening on ");
+        let address = address.and_then(|address| address.parse().ok());
+        let Some(address) = address else {
+            panic!("the server did not start: {read:?}, {line:?}\n{}", log_of(folder.path()));
+        };
+        let server = Self { client: Client::new(address), address, child, _stdout: stdout, folder };
+        server.ready().await;
+        server
+    }
+
+    async fn ready(&self) {
+        eventually("the server is ready", async || {
+            // Kept by no one: a case begins without a connection.
+            let request = self.client.request("GET", "/health/readiness");
+            let answer = Answer::to(request.header("connection", "close")).await;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+    }
+
+    /// The folder of its files; the data are in `data/`.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What it has logged, over all of its restarts.
+    pub(crate) fn log(&self) -> String {
+        log_of(self.folder.path())
+    }
+
+    /// Waits until `text` is in the log.
+    pub(crate) async fn logged(&self, text: &str) {
+        let what = format!("the log says {text:?}");
+        eventually(&what, async || self.log().contains(text).then_some(())).await;
+    }
+
+    /// Asks it to drain.
+    pub(crate) fn sigterm(&self) {
+        let id = self.child.id().expect("it has not ended");
+        // SAFETY: no memory is involved; the child has not been waited for, so the id is its.
+        let sent = unsafe { libc::kill(id.cast_signed(), libc::SIGTERM) };
+        assert_eq!(sent, 0);
+    }
+
+    /// Ends it as a crash would, and waits until it is gone.
+    pub(crate) async fn kill9(&mut self) {
+        self.child.start_kill().unwrap();
+        let status = self.wait().await;
+        assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn wait(&mut self) -> ExitStatus {
+        let ended = timeout(DEADLINE, self.child.wait()).await;
+        ended.unwrap_or_else(|_| panic!("the server did not end\n{}", self.log())).unwrap()
+    }
+
+    /// Starts a server that should not start, and says how it ended.
+    pub(crate) async fn refused(configure: impl FnOnce(&mut Config)) -> Ended {
+        let folder = configured(configure);
+        weir(&["serve", "--config", folder.path().join("weir.toml").to_str().unwrap()]).await
+    }
+}
+
+fn configured(configure: impl FnOnce(&mut Config)) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::new(folder.path());
+    configure(&mut config);
+    fs::write(folder.path().join("weir.toml"), config.toml()).unwrap();
+    folder
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) success: bool,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    /// It failed, and said all of `texts`, each thing once and without a panic.
+    #[track_caller]
+    pub(crate) fn assert_refused(&self, texts: &[&str]) {
+        assert!(!self.success, "{self:?}");
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        for text in texts {
+            assert!(self.stderr.contains(text), "no {text:?} in:\n{}", self.stderr);
+        }
+        let mut said = HashSet::new();
+        let parts = self.stderr.split([':', '\n']).map(str::trim).filter(|part| part.len() > 24);
+        for part in parts {
+            assert!(said.insert(part), "{part:?} is said twice in:\n{}", self.stderr);
+        }
+    }
+}
+
+/// Runs `weir` to its end.
+pub(crate) async fn weir(arguments: &[&str]) -> Ended {
+    let output = timeout(COMMAND_DEADLINE, command(arguments).output()).await;
+    let output = output.unwrap_or_else(|_| panic!("`weir {}` did not end", arguments.join(" ")));
+    let output = output.unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ended {
+        success: output.status.success(),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(environment::binary());
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    // SAFETY: between fork and exec only async-signal-safe functions may be called; this is
+    // one system call.
+    unsafe {
+        command.pre_exec(|| {
+            // A test that is killed leaves no server behind.
+            match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+    command
+}
+
+fn log_of(folder: &Path) -> String {
+    let bytes = fs::read(folder.join("weir.log")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
