@@ -98,8 +98,8 @@ fn collection_name(name: &str) -> Result<Name, DocumentError> {
 
 fn incoming(document: Document) -> Result<IncomingDocument, DocumentError> {
     let id = DocumentId::new(&document.id).map_err(|error| invalid(&document.id, &error))?;
-    if document.text.is_empty() || document.text.contains('\0') {
-        return Err(invalid(&document.id, &"a text is not empty and has no NUL"));
+    if document.text.contains('\0') {
+        return Err(invalid(&document.id, &"a text has no NUL"));
     }
     let metadata = if document.metadata.is_empty() { "{}" } else { &document.metadata };
     let metadata = canonicalize(metadata, JsonLimits::default())

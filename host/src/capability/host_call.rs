@@ -6,7 +6,7 @@
 //! Work that needs no waiting, such as a vector that is cached, is done where the guest is:
 //! two changes of threads would cost more than it does.
 
-use std::future::Future;
+use std::future::{self, Future};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -45,10 +45,16 @@ pub async fn run<T: Send + 'static>(
         let _permit = permits.acquire_owned().await.ok()?;
         Some(work.await)
     });
-    let outcome = match futures::poll!(&mut permitted) {
+    let io = &call.services.io;
+    // In the host's runtime: what the work spawns detached stays off the guests' threads.
+    let at_once = future::poll_fn(|context| {
+        let _entered = io.enter();
+        Poll::Ready(permitted.as_mut().poll(context))
+    });
+    let outcome = match at_once.await {
         Poll::Ready(outcome) => outcome,
         Poll::Pending => {
-            let task = call.services.io.spawn(timeout_at(call.deadline.into(), permitted));
+            let task = io.spawn(timeout_at(call.deadline.into(), permitted));
             match AbortOnDropHandle::new(task).await {
                 Ok(outcome) => outcome.map_err(|_elapsed| HostCallError::TimedOut)?,
                 Err(_) => return Err(HostCallError::Panicked),

@@ -104,8 +104,14 @@ async fn start(config: Config) -> anyhow::Result<App> {
     });
     let threads =
         GuestThreads::start(&config.engine, engines.clock()).context("the guests' threads")?;
+    let lifecycle = Lifecycle::default();
     Ok(App {
-        serving: Arc::new(Serving::new(&config.cache, threads, services)),
+        serving: Arc::new(Serving::new(
+            &config.cache,
+            threads,
+            services,
+            lifecycle.detached.clone(),
+        )),
         documents,
         vectors,
         embedder,
@@ -113,7 +119,7 @@ async fn start(config: Config) -> anyhow::Result<App> {
         pipelines,
         engines,
         metrics,
-        lifecycle: Lifecycle::default(),
+        lifecycle,
         config,
     })
 }

@@ -1,5 +1,5 @@
 //! One call of a pipeline: a fresh store, one deadline, and an outcome that is told apart by
-//! what ended it. Runs on the guests' threads. Left out: the cache around it (`http::handler`).
+//! what ended it. Runs on the guests' threads. Left out: the cache around it (`serving`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::ResourceTable;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use weir_backends::Position;
+use weir_backends::name::Name;
 use weir_bindings::pipeline::weir::pipeline::types as wit;
 use weir_cache::tag::Tag;
 
@@ -103,6 +104,8 @@ pub struct Run {
     pub outcome: Result<Answer, RunError>,
     /// The position that it is exact at; that of its last write, where it wrote.
     pub as_of: Position,
+    /// The collections that were read, found or not.
+    pub collections: Vec<Name>,
     /// The tags of everything that was read.
     pub tags: Vec<Tag>,
     /// The parts of the request that were read.
@@ -128,6 +131,7 @@ impl Deployment {
         Run {
             outcome,
             as_of: call.position(),
+            collections: call.collections.lock().iter().cloned().collect(),
             tags: call.tags(),
             parts: call.parts_read(),
             compute,

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 use weir_backends::Position;
 use weir_cache::CacheKey;
@@ -63,12 +64,19 @@ pub struct Serving {
     tags: Arc<TagTable>,
     threads: GuestThreads,
     services: Arc<Services>,
+    /// Fills: a drain waits for them.
+    detached: TaskTracker,
 }
 
 impl Serving {
-    /// An empty cache in front of `services`.
+    /// An empty cache in front of `services`; `detached` is what a drain waits for.
     #[must_use]
-    pub fn new(limits: &config::Cache, threads: GuestThreads, services: Arc<Services>) -> Self {
+    pub fn new(
+        limits: &config::Cache,
+        threads: GuestThreads,
+        services: Arc<Services>,
+        detached: TaskTracker,
+    ) -> Self {
         let max_entry_bytes = u32::try_from(limits.max_entry_bytes).unwrap_or(u32::MAX);
         Self {
             memory: MemoryTier::new(limits.memory_bytes).with_max_entry_bytes(max_entry_bytes),
@@ -80,6 +88,7 @@ impl Serving {
             tags: Arc::clone(&services.tags),
             threads,
             services,
+            detached,
         }
     }
 
@@ -239,7 +248,7 @@ impl Serving {
         let view = policy.view(&deployment.name, source);
         let (serving, deployment, policy) =
             (Arc::clone(self), Arc::clone(deployment), Arc::clone(policy));
-        let fill = tokio::spawn(async move {
+        let fill = self.detached.spawn(async move {
             let run = serving.run(&deployment, request).await;
             let shared = policy.plan.coverage.covers(&run.parts);
             let reads = serving.tags.resolve(&run.tags);

@@ -152,7 +152,7 @@ impl Run {
             headers: answer.headers.iter().map(header).collect(),
             body_bytes: answer.body.len() as u64,
             compute: self.compute,
-            searched: self.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
+            searched: self.collections.iter().map(ToString::to_string).collect(),
         };
         Ok((Arc::new(StoredAnswer::of(answer.clone())), outcome))
     }
