@@ -86,6 +86,11 @@ impl Call {
         self.as_of.max(Position(self.wrote_at.load(Ordering::Relaxed)))
     }
 
+    /// The collections that were read, each once.
+    pub fn collections_read(&self) -> Vec<Name> {
+        self.collections.lock().iter().cloned().collect()
+    }
+
     /// The tags of all that was read.
     pub fn tags(&self) -> Vec<Tag> {
         self.collections.lock().iter().map(crate::documents::collection_tag).collect()

@@ -131,7 +131,7 @@ impl Deployment {
         Run {
             outcome,
             as_of: call.position(),
-            collections: call.collections.lock().iter().cloned().collect(),
+            collections: call.collections_read(),
             tags: call.tags(),
             parts: call.parts_read(),
             compute,
