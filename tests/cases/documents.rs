@@ -277,17 +277,17 @@ async fn what_is_only_durable_is_said_to_be() {
     client.put(COLLECTION).await.assert_status(201);
     // Enough to embed that it cannot be done by the time of the answer.
     let documents: Vec<_> =
-        (0..50).map(|n| document(&format!("d{n}"), &format!("Number {n}. ").repeat(20))).collect();
+        (0..50).map(|n| document(&format!("d{n}"), &format!("Number {n}. ").repeat(10))).collect();
     let answer = client.post(DOCUMENTS, &json!({ "documents": documents })).await;
     answer.assert_status(202);
-    let expected = json!({ "position": answer.position(), "searchable": false, "documents": 50 });
+    let expected = json!({ "position": answer.position(), "searchable": false, "documents": 20 });
     assert_eq!(answer.json(), expected);
     crate::harness::eventually("it can be searched", async || {
         let found = client.search(&json!({ "query": "number", "mode": "keyword" })).await;
         (found.position() >= answer.position()).then_some(())
     })
     .await;
-    assert_eq!(found(client, "number").await[1].len(), 50);
+    assert_eq!(found(client, "number").await[1].len(), 20);
 }
 
 async fn ingest(server: &Server, paths: &[&Path]) -> Ended {

@@ -124,7 +124,7 @@ async fn a_restart_keeps_answers_to_the_byte() {
     for (round, topic) in topics.iter().enumerate() {
         let documents: Vec<_> = (0..5)
             .map(|n| {
-                let text = format!("Note {n} is about {topic}. {}", "It goes on. ".repeat(n * 40));
+                let text = format!("Note {n} is about {topic}. {}", "It goes on. ".repeat(n * 20));
                 json!({ "id": format!("{round}-{n}"), "text": text, "metadata": { "n": n } })
             })
             .collect();

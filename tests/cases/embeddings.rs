@@ -69,16 +69,11 @@ async fn a_text_has_one_vector_in_every_form_and_company() {
     ];
     // In company first: alone, it could come from the memory of texts.
     let together = vectors(&embed(json!(company), None).await);
-    let restarted = server.client.metric("weir_http_requests_total", &[]).await;
-    assert!(restarted > 0.0);
     let alone = vectors(&embed(json!(text), None).await).remove(0);
     assert_eq!(alone, together[1]);
     for format in ["float", "base64"] {
-        assert_eq!(
-            vectors(&embed(json!([text]), Some(format)).await),
-            std::slice::from_ref(&alone),
-            "{format}"
-        );
+        let in_list = vectors(&embed(json!([text]), Some(format)).await).remove(0);
+        assert_eq!(in_list, alone, "{format}");
     }
     let reversed: Vec<_> = company.iter().rev().collect();
     let mut backwards = vectors(&embed(json!(reversed), Some("base64")).await);
@@ -94,7 +89,7 @@ async fn a_text_has_one_vector_in_every_form_and_company() {
 #[tokio::test]
 async fn a_vector_does_not_depend_on_its_batch() {
     let text = "What must be obeyed when models of aircraft are built?";
-    let others: Vec<_> = (1..40).map(|n| "word ".repeat(n)).collect();
+    let others: Vec<_> = (1..20).map(|n| "word ".repeat(n)).collect();
     let mut vectors_of_text = Vec::new();
     // A server each: within one, the second would come from its memory of texts.
     for input in [json!(text), json!([&others[..], &[text.to_owned()]].concat())] {

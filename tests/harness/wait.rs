@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// What a condition gets. Generous: a busy machine is no failure, and a condition that
 /// comes true is not waited for any longer.
-pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
