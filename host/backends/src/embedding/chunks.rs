@@ -33,21 +33,20 @@ pub fn split(text: &str, embedder: &dyn Embedder) -> Vec<Range<u32>> {
 
 fn split_long(text: &str, whole: Range<usize>, sizer: Sizer<'_>) -> Vec<Range<usize>> {
     let max_tokens = sizer.0.max_tokens();
-    let splitter = TextSplitter::new(ChunkConfig::new(max_tokens).with_sizer(sizer));
+    let full = TextSplitter::new(ChunkConfig::new(max_tokens).with_sizer(sizer));
     let mut chunks: Vec<Range<usize>> = Vec::new();
     let mut start = whole.start;
     let mut section_bytes = SECTION_BYTES;
     loop {
         let end = text.floor_char_boundary(start.saturating_add(section_bytes)).min(whole.end);
-        let before = chunks.len();
-        chunks.extend(
-            splitter
-                .chunk_indices(&text[start..end])
-                .map(|(offset, chunk)| start + offset..start + offset + chunk.len()),
-        );
+        let section = &text[start..end];
+        let range = |(offset, chunk): (usize, &str)| start + offset..start + offset + chunk.len();
         if end == whole.end {
+            chunks.extend(even(section, sizer).chunk_indices(section).map(range));
             return chunks;
         }
+        let before = chunks.len();
+        chunks.extend(full.chunk_indices(section).map(range));
         // The last chunk ends where the section does, not at a boundary of the text: again.
         chunks.truncate(before.max(chunks.len().saturating_sub(1)));
         if chunks.len() > before {
@@ -59,6 +58,17 @@ fn split_long(text: &str, whole: Range<usize>, sizer: Sizer<'_>) -> Vec<Range<us
     }
 }
 
+/// Cuts a text's last section into as few chunks as it needs, of about one size: a short rest
+/// would be found for the little that it says.
+fn even<'a>(section: &str, sizer: Sizer<'a>) -> TextSplitter<Sizer<'a>> {
+    let max_tokens = sizer.0.max_tokens();
+    let tokens = sizer.0.count_tokens(section);
+    let chunks = tokens.div_ceil(max_tokens).max(1);
+    let desired_tokens = tokens.div_ceil(chunks).min(max_tokens);
+    TextSplitter::new(ChunkConfig::new(desired_tokens..=max_tokens).with_sizer(sizer))
+}
+
+#[derive(Clone, Copy)]
 struct Sizer<'a>(&'a dyn Embedder);
 
 impl ChunkSizer for Sizer<'_> {
