@@ -105,7 +105,6 @@ async fn what_it_cannot_write_is_its_failure() {
         ("NO NAME", "a", "Text.", 404, "unknown-collection"),
         ("docs", "", "Text.", 400, "invalid-document"),
         ("docs", "a\nb", "Text.", 400, "invalid-document"),
-        ("docs", "a", "", 400, "invalid-document"),
         ("docs", "a", "nul \0", 400, "nul-in-text"),
     ] {
         let request = json!({ "collection": collection, "id": id, "text": text });

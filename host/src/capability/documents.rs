@@ -56,7 +56,8 @@ async fn put(
         service.put(turn, &name, documents, None).await
     };
     match host_call::run(call, "put", work).await {
-        Ok(outcome) => outcome.map(|committed| committed.position.0).map_err(write_error),
+        Ok(Ok(committed)) => Ok(call.wrote(committed.position).0),
+        Ok(Err(error)) => Err(write_error(error)),
         Err(error) => Err(host_call_error(error)),
     }
 }
@@ -82,10 +83,11 @@ async fn delete(
                 position = deleted_at;
             }
         }
-        Ok(position.0)
+        Ok(position)
     };
     match host_call::run(call, "delete", work).await {
-        Ok(outcome) => outcome.map_err(write_error),
+        Ok(Ok(position)) => Ok(call.wrote(position).0),
+        Ok(Err(error)) => Err(write_error(error)),
         Err(error) => Err(host_call_error(error)),
     }
 }
@@ -96,8 +98,8 @@ fn collection_name(name: &str) -> Result<Name, DocumentError> {
 
 fn incoming(document: Document) -> Result<IncomingDocument, DocumentError> {
     let id = DocumentId::new(&document.id).map_err(|error| invalid(&document.id, &error))?;
-    if document.text.is_empty() || document.text.contains('\0') {
-        return Err(invalid(&document.id, &"a text is not empty and has no NUL"));
+    if document.text.contains('\0') {
+        return Err(invalid(&document.id, &"a text has no NUL"));
     }
     let metadata = if document.metadata.is_empty() { "{}" } else { &document.metadata };
     let metadata = canonicalize(metadata, JsonLimits::default())

@@ -2,9 +2,13 @@
 //! own permit and the request's deadline. The guest awaits the task's handle and nothing
 //! else, because host futures are not polled while a guest's fiber runs (wasmtime #11869):
 //! no lock, permit or pooled connection may depend on the guest's progress.
+//!
+//! Work that needs no waiting, such as a vector that is cached, is done where the guest is:
+//! two changes of threads would cost more than it does.
 
-use std::future::Future;
+use std::future::{self, Future};
 use std::sync::Arc;
+use std::task::Poll;
 
 use metrics::counter;
 use thiserror::Error;
@@ -36,16 +40,26 @@ pub async fn run<T: Send + 'static>(
 ) -> Result<T, HostCallError> {
     counter!("weir_host_calls_total", "call" => name).increment(1);
     let permits = Arc::clone(&call.host_calls);
-    let deadline = call.deadline.into();
-    let permitted = async move {
+    let mut permitted = Box::pin(async move {
         // The semaphore is never closed; without a permit the work would be unbounded.
         let _permit = permits.acquire_owned().await.ok()?;
         Some(work.await)
+    });
+    let io = &call.services.io;
+    // In the host's runtime: what the work spawns detached stays off the guests' threads.
+    let at_once = future::poll_fn(|context| {
+        let _entered = io.enter();
+        Poll::Ready(permitted.as_mut().poll(context))
+    });
+    let outcome = match at_once.await {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => {
+            let task = io.spawn(timeout_at(call.deadline.into(), permitted));
+            match AbortOnDropHandle::new(task).await {
+                Ok(outcome) => outcome.map_err(|_elapsed| HostCallError::TimedOut)?,
+                Err(_) => return Err(HostCallError::Panicked),
+            }
+        }
     };
-    let task = call.services.io.spawn(timeout_at(deadline, permitted));
-    match AbortOnDropHandle::new(task).await {
-        Ok(Ok(Some(outcome))) => Ok(outcome),
-        Ok(Ok(None) | Err(_)) => Err(HostCallError::TimedOut),
-        Err(_) => Err(HostCallError::Panicked),
-    }
+    outcome.ok_or(HostCallError::TimedOut)
 }

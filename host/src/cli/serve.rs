@@ -102,9 +102,16 @@ async fn start(config: Config) -> anyhow::Result<App> {
         tags: tags.clone(),
         io: tokio::runtime::Handle::current(),
     });
-    let threads = GuestThreads::start(&config.engine).context("the guests' threads")?;
+    let threads =
+        GuestThreads::start(&config.engine, engines.clock()).context("the guests' threads")?;
+    let lifecycle = Lifecycle::default();
     Ok(App {
-        serving: Arc::new(Serving::new(&config.cache, threads, services)),
+        serving: Arc::new(Serving::new(
+            &config.cache,
+            threads,
+            services,
+            lifecycle.detached.clone(),
+        )),
         documents,
         vectors,
         embedder,
@@ -112,7 +119,7 @@ async fn start(config: Config) -> anyhow::Result<App> {
         pipelines,
         engines,
         metrics,
-        lifecycle: Lifecycle::default(),
+        lifecycle,
         config,
     })
 }

@@ -132,8 +132,8 @@ impl Default for Embedding {
             tokenizer: PathBuf::from("tokenizer.json"),
             name: "all-MiniLM-L6-v2".to_owned(),
             sessions: 0,
-            max_batch_tokens: 2_048,
-            max_queued_texts: 4_096,
+            max_batch_tokens: 512,
+            max_queued_texts: 1_024,
             cache_bytes: 64 * MIB_U64,
         }
     }

@@ -14,7 +14,7 @@ use tracing::warn;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::config;
-use epoch::Ticker;
+use epoch::{Clock, Ticker};
 
 /// Core instances of one component; what `wit-component` makes has three or four.
 const MAX_CORE_INSTANCES: u32 = 16;
@@ -38,7 +38,7 @@ pub struct Engines {
     pub pipelines: wasmtime::Engine,
     /// Policies: synchronous, bounded by fuel, the same answer on every node.
     pub policies: wasmtime::Engine,
-    _ticker: Ticker,
+    ticker: Ticker,
 }
 
 /// Why there is no engine.
@@ -55,7 +55,13 @@ impl Engines {
         let pipelines = pipeline_engine(limits)?;
         let policies = policy_engine(limits)?;
         let ticker = Ticker::start(&pipelines).map_err(wasmtime::Error::from)?;
-        Ok(Self { pipelines, policies, _ticker: ticker })
+        Ok(Self { pipelines, policies, ticker })
+    }
+
+    /// What the pipelines' guests begin their work by.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.ticker.clock()
     }
 }
 
@@ -109,8 +115,14 @@ fn pool(limits: &config::Engine) -> PoolingAllocationConfig {
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
         .table_keep_resident(KEEP_RESIDENT_BYTES)
         .pagemap_scan(Enabled::Auto)
-        .decommit_batch_size(32);
+        .decommit_batch_size(decommit_batch_size(limits.max_concurrent_guests));
     pool
+}
+
+/// What is being given back by another thread is in no queue that could be flushed, and cannot
+/// be taken: batches are small beside the places, so that a guest with a place finds a slot.
+fn decommit_batch_size(places: usize) -> usize {
+    (places / 8).clamp(1, 32)
 }
 
 /// No epochs and no clock: fuel is the same on every machine, and so is what a policy that

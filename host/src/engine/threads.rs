@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::epoch::{AtWork, Clock};
 use crate::config;
 
 /// No place became free in time.
@@ -28,7 +29,14 @@ pub struct GuestThreads {
     runtime: Option<Runtime>,
     handle: Handle,
     places: Arc<Semaphore>,
+    clock: Clock,
     queue_timeout: Duration,
+}
+
+/// One guest at work: counted, and ticked for.
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+    _at_work: AtWork,
 }
 
 impl GuestThreads {
@@ -36,7 +44,7 @@ impl GuestThreads {
     ///
     /// # Errors
     /// The operating system gives none.
-    pub fn start(limits: &config::Engine) -> io::Result<Self> {
+    pub fn start(limits: &config::Engine, clock: Clock) -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
         if limits.guest_threads > 0 {
             builder.worker_threads(limits.guest_threads);
@@ -46,22 +54,24 @@ impl GuestThreads {
             handle: runtime.handle().clone(),
             runtime: Some(runtime),
             places: Arc::new(Semaphore::new(limits.max_concurrent_guests)),
+            clock,
             queue_timeout: Duration::from_millis(limits.queue_timeout_ms),
         })
     }
 
-    /// Waits for a place; it is free again when the permit is dropped.
+    /// Waits for a place; it is free again when it is dropped.
     ///
     /// # Errors
     /// None became free in time.
-    pub async fn place(&self) -> Result<OwnedSemaphorePermit, NoPlace> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(place);
-        }
-        match timeout(self.queue_timeout, Arc::clone(&self.places).acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) | Err(_) => Err(NoPlace),
-        }
+    pub async fn place(&self) -> Result<Place, NoPlace> {
+        let permit = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => timeout(self.queue_timeout, Arc::clone(&self.places).acquire_owned())
+                .await
+                .map_err(|_| NoPlace)?
+                .map_err(|_| NoPlace)?,
+        };
+        Ok(Place { _permit: permit, _at_work: self.clock.begin() })
     }
 
     /// Runs `guest` on one of the threads, detached from the caller.

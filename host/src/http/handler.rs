@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::pipeline::invoke::FailureKind;
 use crate::pipeline::{Deployment, RunError};
 use crate::policy::Source;
-use crate::serving::{Served, Via};
+use crate::serving::{Bypass, Served, Via};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// The query parameter that carries the JSON of a GET.
@@ -133,11 +133,6 @@ fn respond(head: &Parts, deployment: &Deployment, served: Served) -> Response {
 
 /// RFC 9211, with this cache's name first.
 fn cache_status(via: &Via) -> HeaderValue {
-    let because = |text: &'static str| match text {
-        "writes" => HeaderValue::from_static("weir; fwd=bypass; detail=writes"),
-        "no-policy" => HeaderValue::from_static("weir; fwd=bypass; detail=no-policy"),
-        _ => HeaderValue::from_static("weir; fwd=bypass; detail=policy"),
-    };
     match via {
         Via::Hit { ttl_left, .. } => {
             let mut text: SmallVec<[u8; 48]> = SmallVec::from_slice(b"weir; hit; ttl=");
@@ -147,9 +142,13 @@ fn cache_status(via: &Via) -> HeaderValue {
         }
         Via::Collapsed => HeaderValue::from_static("weir; fwd=miss; collapsed"),
         Via::Stored => HeaderValue::from_static("weir; fwd=miss; stored"),
-        Via::Bypass(reason) => because(reason),
+        Via::Bypass(Bypass::Writes) => HeaderValue::from_static("weir; fwd=bypass; detail=writes"),
+        Via::Bypass(Bypass::NoPolicy) => {
+            HeaderValue::from_static("weir; fwd=bypass; detail=no-policy")
+        }
+        Via::Bypass(Bypass::Policy) => HeaderValue::from_static("weir; fwd=bypass; detail=policy"),
         Via::NotStored(reason) => {
-            let text = format!("weir; fwd=miss; detail={reason}");
+            let text = format!("weir; fwd=miss; detail={}", reason.as_str());
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("weir; fwd=miss"))
         }
     }

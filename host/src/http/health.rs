@@ -31,7 +31,7 @@ pub(super) async fn readiness(State(app): State<Arc<App>>) -> Response {
         "ready": ready,
         "draining": draining,
         "truth": { "open": truth.is_ok(), "position": truth.ok().map(|position| position.0) },
-        "derived": { "catching_up": derived.last_error.is_none(), "position": derived.applied.0 },
+        "derived": { "healthy": derived.last_error.is_none(), "position": derived.applied.0 },
     });
     (status, Json(body)).into_response()
 }

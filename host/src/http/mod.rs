@@ -1,6 +1,6 @@
 //! HTTP, as clients see it: one service for every connection.
 //!
-//! [`answer`] is called for each request. The route of pipelines, the hot one, is matched by
+//! [`Service::answer`] is called for each request. The route of pipelines, the hot one, is matched by
 //! hand and goes to [`handler`]; everything else is [`router`]'s. [`body`] reads what comes
 //! in, [`respond`] completes what goes out, [`problem`] says what went wrong. Left out:
 //! connections and their timeouts (`server`).

@@ -79,6 +79,8 @@ impl Exchange {
         *response.body_mut() = Body::from(problem.body(self.id()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        // The router has measured the empty body that carried the problem here.
+        headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(NO_SNIFF, HeaderValue::from_static("nosniff"));
     }
@@ -202,7 +204,11 @@ mod tests {
     fn a_problem_is_written_with_the_requests_id() {
         let exchange = Exchange::begin(&Request::new(()));
         let problem = Problem::new(codes::OVERLOADED, "come again").retry_after(2);
-        let response = exchange.finish(problem.into_response(), &Metrics::default(), Route::Other);
+        let mut response = problem.into_response();
+        // As axum's router does.
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        let response = exchange.finish(response, &Metrics::default(), Route::Other);
+        assert!(!response.headers().contains_key(header::CONTENT_LENGTH));
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
         assert_eq!(response.headers()[header::RETRY_AFTER], "2");

@@ -138,7 +138,10 @@ struct ResultEntry<'a> {
 }
 
 /// Writes `{"results":[…], members…}` from the host's memory.
-pub(super) fn hits_body(
+///
+/// # Errors
+/// A member that is not JSON, is `results` or is there twice; a body over the limit.
+pub fn hits_body(
     hits: &FoundHits,
     members: &[(String, String)],
     max_bytes: usize,

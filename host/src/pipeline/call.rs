@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -56,6 +56,8 @@ pub struct Call {
     pub bytes_left: AtomicUsize,
     /// The position that the answer will be exact at: noted before the first read.
     pub as_of: Position,
+    /// The position of its last write; 0 while it has not written.
+    pub wrote_at: AtomicU64,
     /// The parts of the request read so far.
     pub parts: Mutex<PartsRead>,
     /// The collections read so far, found or not.
@@ -70,6 +72,23 @@ impl Call {
         self.bytes_left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes))
             .is_ok()
+    }
+
+    /// Notes a write, and gives its position back.
+    pub fn wrote(&self, position: Position) -> Position {
+        self.wrote_at.fetch_max(position.0, Ordering::Relaxed);
+        position
+    }
+
+    /// What the answer's `Weir-Position` is: what it is exact at, or the answer to a write
+    /// has the position of that write.
+    pub fn position(&self) -> Position {
+        self.as_of.max(Position(self.wrote_at.load(Ordering::Relaxed)))
+    }
+
+    /// The collections that were read, each once.
+    pub fn collections_read(&self) -> Vec<Name> {
+        self.collections.lock().iter().cloned().collect()
     }
 
     /// The tags of all that was read.

@@ -1,8 +1,8 @@
 //! One call of a pipeline: a fresh store, one deadline, and an outcome that is told apart by
-//! what ended it. Runs on the guests' threads. Left out: the cache around it (`http::handler`).
+//! what ended it. Runs on the guests' threads. Left out: the cache around it (`serving`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -10,8 +10,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::ResourceTable;
-use wasmtime::{Store, Trap, UpdateDeadline};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use weir_backends::Position;
+use weir_backends::name::Name;
 use weir_bindings::pipeline::weir::pipeline::types as wit;
 use weir_cache::tag::Tag;
 
@@ -101,8 +102,10 @@ pub enum FailureKind {
 pub struct Run {
     /// The answer, or what came in its place.
     pub outcome: Result<Answer, RunError>,
-    /// The position that it is exact at.
+    /// The position that it is exact at; that of its last write, where it wrote.
     pub as_of: Position,
+    /// The collections that were read, found or not.
+    pub collections: Vec<Name>,
     /// The tags of everything that was read.
     pub tags: Vec<Tag>,
     /// The parts of the request that were read.
@@ -125,7 +128,14 @@ impl Deployment {
         let outcome = self.run_there(threads, &call).await;
         let compute = began.elapsed();
         self.counters.ran(outcome.as_ref().err(), compute);
-        Run { outcome, as_of: call.as_of, tags: call.tags(), parts: call.parts_read(), compute }
+        Run {
+            outcome,
+            as_of: call.position(),
+            collections: call.collections_read(),
+            tags: call.tags(),
+            parts: call.parts_read(),
+            compute,
+        }
     }
 
     async fn run_there(
@@ -177,6 +187,7 @@ impl Deployment {
             host_calls: Arc::new(Semaphore::new(self.limits.max_host_calls)),
             bytes_left: AtomicUsize::new(MAX_HOST_CALL_BYTES),
             as_of,
+            wrote_at: AtomicU64::new(0),
             parts: Default::default(),
             collections: Default::default(),
             untracked: Arc::new(AtomicBool::new(self.untracked)),
@@ -258,6 +269,7 @@ impl Deployment {
             _ if store.data().budget.refused() => {
                 RunError::MemoryExceeded { max_bytes: self.limits.max_memory_bytes }
             }
+            _ if error.is::<PoolConcurrencyLimitError>() => RunError::NoPlace(NoPlace),
             _ if is_hostcall_fuel(error) => {
                 RunError::TooLarge { max_bytes: self.max_handed_over_bytes() }
             }

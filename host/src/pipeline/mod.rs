@@ -3,7 +3,7 @@
 //! [`load`] turns a component and its grants into a [`Deployment`], [`registry`] finds it by
 //! name, [`invoke`] runs it; [`request`] is what it may read, [`call`] what it holds while it
 //! runs, and [`answer`] what it made. Left out: whether to run it at all, which the cache
-//! decides (`http::handler`), and what its imports do (`capability`).
+//! decides (`serving`), and what its imports do (`capability`).
 
 pub mod answer;
 pub mod call;

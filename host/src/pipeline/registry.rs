@@ -14,8 +14,8 @@ use crate::policy::{self, PolicyError};
 /// Why not everything that is configured can be hosted.
 #[derive(Debug, Error)]
 pub enum RegistryError {
-    /// A policy.
-    #[error("[policies]: {0}")]
+    /// A policy; the cause says which.
+    #[error("[policies]")]
     Policy(#[from] PolicyError),
     /// A pipeline.
     #[error("[pipelines.{name}]: {error}")]

@@ -136,7 +136,7 @@ impl Policy {
     ) -> Result<Self, PolicyError> {
         let path = &policy.component;
         let bytes = read_component(path, limits.max_component_bytes)?;
-        let component = compile(engine, path, &bytes)?;
+        let component = compile(engine, path, &bytes).map_err(wrong_world)?;
         check_export(engine, path, &component, PLANNING)?;
         let imports = import_names(engine, &component);
         let functions: Vec<_> = imports.into_iter().filter(|name| !is_types(name)).collect();
@@ -308,6 +308,18 @@ impl wasmtime::component::HasData for Nothing {
 }
 
 impl wit::Host for NoHost {}
+
+/// A pipeline's functions are async, which the policies' engine does not even parse: what is
+/// wrong with it here is its world. wasmtime gives this error no type of its own.
+fn wrong_world(error: LoadError) -> LoadError {
+    match error {
+        LoadError::NotAComponent { path, reason } if reason.contains("component model async") => {
+            let exports = "async functions, as a pipeline does".to_owned();
+            LoadError::WrongWorld { path, exports, needed: PLANNING }
+        }
+        error => error,
+    }
+}
 
 fn is_types(import: &str) -> bool {
     import.starts_with("weir:policy/types@")

@@ -7,6 +7,8 @@
 
 pub mod component;
 pub mod plan;
+#[cfg(test)]
+mod plan_tests;
 mod projection;
 mod transform;
 

@@ -1,6 +1,6 @@
 //! The log: lines on standard error, as text or JSON.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -13,7 +13,10 @@ use crate::config::{Log, LogFormat};
 /// `log.level` is neither a level nor directives.
 pub fn start(config: &Log) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(&config.level)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     // A second start (in tests) keeps the first log.
     let _ = match config.format {
         LogFormat::Text => builder.try_init(),

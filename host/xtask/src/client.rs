@@ -1,11 +1,15 @@
 //! Weir's HTTP interface as a client uses it: collections, documents, questions.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::process::Child;
+use tokio::time::{Instant, sleep};
 
 /// A client of one server.
 pub(crate) struct Client {
@@ -88,6 +92,19 @@ impl Client {
     }
 }
 
+/// Waits until `child` listens at `address`.
+pub(crate) async fn connectable(address: SocketAddr, child: &mut Child) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(address).await.is_err() {
+        if let Some(status) = child.try_wait()? {
+            bail!("it ended with {status}");
+        }
+        ensure!(Instant::now() < deadline, "nobody listens at {address}");
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
 /// Sends; an answer that is no success is an error with its body, a problem document.
 async fn accepted(request: RequestBuilder) -> Result<Response> {
     let response = request.send().await.context("asking the server")?;
@@ -96,4 +113,27 @@ async fn accepted(request: RequestBuilder) -> Result<Response> {
         bail!("{url} answered {status}: {}", response.text().await.unwrap_or_default());
     }
     Ok(response)
+}
+
+/// Whether a `Cache-Status` (RFC 9211) of one cache says that it had the answer.
+pub(crate) fn is_cache_hit(cache_status: &str) -> bool {
+    cache_status.split(';').any(|part| part.trim() == "hit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_hit_is_a_hit() {
+        for (cache_status, expected) in [
+            ("weir; hit; ttl=299", true),
+            ("weir;hit", true),
+            ("weir; fwd=miss; stored", false),
+            ("weir; fwd=uri-miss; detail=hit-for-miss", false),
+            ("", false),
+        ] {
+            assert_eq!(is_cache_hit(cache_status), expected, "{cache_status}");
+        }
+    }
 }

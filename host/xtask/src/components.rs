@@ -52,13 +52,12 @@ struct Target {
 /// Compiles every `cdylib` of a workspace and encodes it; named by its package's folder.
 fn compile(workspace: &Workspace, toolchain: &WasmToolchain, source: &Path) -> Result<Components> {
     let mut build = toolchain.cargo_build()?;
-    // One target folder for all guests, so that std is compiled once.
     build
         .arg("--workspace")
         // Cargo reads the configuration of the folder that it runs in.
         .current_dir(source)
         .arg("--target-dir")
-        .arg(workspace.target.join("weir-wasm"))
+        .arg(workspace.guests_target())
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit());
     // Guests are small; what is set for the host (a linker, a CPU) is not meant for them.

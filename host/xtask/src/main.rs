@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{ci, demo, eval, setup, test};
+use crate::commands::{bench, bench_load, ci, demo, eval, setup, test};
 
 /// Set-up, demo, tests, evaluation and benchmarks of Weir.
 #[derive(Parser)]
@@ -35,6 +35,9 @@ enum Command {
     Test(test::Test),
     Ci(ci::Ci),
     Eval(eval::Eval),
+    Bench(bench::Bench),
+    #[command(hide = true)]
+    BenchLoad(bench_load::BenchLoad),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -57,5 +60,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Test(test) => test.run(),
         Command::Ci(ci) => ci.run().await,
         Command::Eval(eval) => eval.run().await,
+        Command::Bench(bench) => bench.run().await,
+        Command::BenchLoad(load) => load.run().await,
     }
 }

@@ -39,7 +39,8 @@ impl Progress {
 
     /// What has been done so far.
     pub(crate) fn set(&self, position: u64) {
-        self.bar.set_position(position);
+        // A file that is being moved is seen twice.
+        self.bar.set_position(position.min(self.bar.length().unwrap_or(position)));
     }
 
     /// Takes the bar away and says how long it took.

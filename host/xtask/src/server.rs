@@ -57,8 +57,7 @@ impl Server {
         let child = command.spawn().with_context(|| format!("starting {}", binary.display()))?;
         let mut server = Self { child, address: configuration.listen, log };
         if let Err(error) = server.ready().await {
-            let said = last_lines(&server.log);
-            bail!("{error:#}. The end of {}:\n{said}", server.log.display());
+            return Err(server.explain(&error));
         }
         Ok(server)
     }
@@ -68,9 +67,23 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Where its log is.
     pub(crate) fn log(&self) -> &Path {
         &self.log
+    }
+
+    /// The error, followed by the last lines of the server's log.
+    pub(crate) fn explain(&self, error: &anyhow::Error) -> anyhow::Error {
+        let text = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        let end = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+        anyhow!("{error:#}\nThe end of {}:\n    {}", self.log.display(), end.join("\n    "))
     }
 
     /// Its process id, while it runs.
@@ -115,8 +128,7 @@ impl Server {
     }
 
     fn unexpected(&self, status: ExitStatus) -> anyhow::Error {
-        let said = last_lines(&self.log);
-        anyhow!("the server ended with {status}. The end of {}:\n{said}", self.log.display())
+        self.explain(&anyhow!("the server ended with {status}"))
     }
 }
 
@@ -181,14 +193,6 @@ fn end_with_this_process(command: &mut Command) {
     unsafe {
         command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?));
     }
-}
-
-fn last_lines(log: &Path) -> String {
-    let text = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    let skipped = lines.len().saturating_sub(LOG_LINES_SHOWN);
-    lines[skipped..].iter().map(|line| format!("    {line}\n")).collect()
 }
 
 #[cfg(test)]

@@ -53,6 +53,12 @@ impl Workspace {
         self.target.join("weir-components")
     }
 
+    /// The target folder of all guests, apart from the host's, so that neither build waits
+    /// for the other, and one, so that std is compiled once.
+    pub(crate) fn guests_target(&self) -> PathBuf {
+        self.target.join("weir-guests")
+    }
+
     /// The manifests of the workspace itself and of the guests' workspaces, those that exist.
     pub(crate) fn manifests(&self) -> Vec<PathBuf> {
         ["Cargo.toml", "plugins/Cargo.toml", "tests/guests/Cargo.toml"]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::commands::demo::Demo;
-use crate::commands::test::Test;
+use crate::commands::test::{Test, plugins_cargo};
 use crate::process;
 use crate::set_up::{self, WASM_TARGET};
 use crate::workspace::Workspace;
@@ -34,8 +34,18 @@ impl Ci {
                 manifests.iter().try_for_each(|manifest| process::run(&mut format(manifest)))
             })
             .await?;
-        stages.run("lint", async { process::run(&mut lint(&workspace)) }).await?;
-        stages.run("documentation", async { process::run(&mut document(&workspace)) }).await?;
+        stages
+            .run("lint", async {
+                process::run(&mut lint(host_cargo(&workspace)))?;
+                process::run(&mut lint(plugins_cargo(&workspace)))
+            })
+            .await?;
+        stages
+            .run("documentation", async {
+                process::run(&mut document(host_cargo(&workspace)))?;
+                process::run(&mut document(plugins_cargo(&workspace)))
+            })
+            .await?;
         stages
             .run("dependencies", async {
                 let cargo_deny = set_up::cargo_deny()?;
@@ -58,21 +68,22 @@ fn format(manifest: &Path) -> Command {
     command
 }
 
-fn lint(workspace: &Workspace) -> Command {
-    let mut command = process::cargo();
-    command
-        .args(["clippy", "--release", "--workspace", "--all-targets", "--", "--deny=warnings"])
-        .current_dir(&workspace.root);
-    command
+fn host_cargo(workspace: &Workspace) -> Command {
+    let mut cargo = process::cargo();
+    cargo.current_dir(&workspace.root);
+    cargo
 }
 
-fn document(workspace: &Workspace) -> Command {
-    let mut command = process::cargo();
-    command
+fn lint(mut cargo: Command) -> Command {
+    cargo.args(["clippy", "--release", "--workspace", "--all-targets", "--", "--deny=warnings"]);
+    cargo
+}
+
+fn document(mut cargo: Command) -> Command {
+    cargo
         .args(["doc", "--release", "--no-deps", "--workspace"])
-        .env("RUSTDOCFLAGS", "--deny=warnings")
-        .current_dir(&workspace.root);
-    command
+        .env("RUSTDOCFLAGS", "--deny=warnings");
+    cargo
 }
 
 fn dependencies(workspace: &Workspace, cargo_deny: &Path, manifest: &Path) -> Command {

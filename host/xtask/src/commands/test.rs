@@ -25,7 +25,7 @@ pub(crate) struct Test {
     /// The Cranfield collection, unless it lies in ../shared/data/cranfield
     #[arg(long, value_name = "FOLDER")]
     pub(crate) cranfield: Option<PathBuf>,
-    /// Passed to the runner: a filter, or options after `--`. Documentation tests are left out then
+    /// Passed to the runner, which then runs alone: a filter, or options after `--`
     #[arg(value_name = "RUNNER ARGUMENTS", trailing_var_arg = true)]
     pub(crate) arguments: Vec<OsString>,
 }
@@ -42,9 +42,14 @@ impl Test {
             }
             None => workspace.cranfield(),
         };
-        let mut environment = Environment { workspace: &workspace, tools: &tools, cranfield };
+        let environment = Environment { workspace: &workspace, tools: &tools, cranfield };
         if self.arguments.is_empty() {
             // First, so that the last line is the summary of the many tests.
+            environment.run(plugins_cargo(&workspace).args([
+                "test",
+                "--release",
+                "--workspace",
+            ]))?;
             environment.run(process::cargo().args([
                 "test",
                 "--release",
@@ -53,15 +58,24 @@ impl Test {
             ]))?;
         }
         let has_nextest = process::succeeds(process::cargo().args(["nextest", "--version"]));
-        let runner: &[&str] = if has_nextest { &["nextest", "run"] } else { &["test"] };
-        let mut command = process::cargo();
-        command.args(runner).args(["--release", "--workspace"]);
-        if !has_nextest {
+        let mut runner = process::cargo();
+        if has_nextest {
+            runner.args(["nextest", "run", "--release", "--workspace"]);
+        } else {
             // Everything but the documentation tests, which have run.
-            command.args(["--lib", "--bins", "--tests"]);
+            runner.args(["test", "--release", "--workspace", "--lib", "--bins", "--tests"]);
         }
-        environment.run(command.args(self.arguments))
+        environment.run(runner.args(self.arguments))
     }
+}
+
+/// Cargo in `plugins/`, for what is checked there as native code: an author's own logic is
+/// the same without a host.
+pub(crate) fn plugins_cargo(workspace: &Workspace) -> Command {
+    let mut cargo = process::cargo();
+    cargo.current_dir(workspace.root.join("plugins"));
+    cargo.env("CARGO_TARGET_DIR", workspace.guests_target());
+    cargo
 }
 
 /// Builds the release binary of the server.
@@ -81,10 +95,12 @@ struct Environment<'a> {
 
 impl Environment<'_> {
     /// Runs with everything on stdout: the closing line of nextest goes to stderr by itself.
-    fn run(&mut self, command: &mut Command) -> Result<()> {
+    fn run(&self, command: &mut Command) -> Result<()> {
         let embedding = &self.tools.embedding;
+        if command.get_current_dir().is_none() {
+            command.current_dir(&self.workspace.root);
+        }
         command
-            .current_dir(&self.workspace.root)
             .env("WEIR_BINARY", self.workspace.server_binary())
             .env("WEIR_COMPONENTS", self.workspace.components())
             .env("WEIR_ONNXRUNTIME_LIBRARY", &embedding.library)

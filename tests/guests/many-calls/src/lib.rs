@@ -17,7 +17,7 @@ impl Pipeline for ManyCalls {
     async fn handle(request: Request) -> Result<Response, Failure> {
         let texts: Vec<String> = match request.json::<Value>()?["texts"].as_array() {
             Some(texts) => texts.iter().map(ToString::to_string).collect(),
-            None => (0..10_000).map(|number| number.to_string()).collect(),
+            None => (0..1_000).map(|number| number.to_string()).collect(),
         };
         let mut calls: Vec<Call<'_>> =
             texts.iter().map(|text| Box::pin(embed("", text)) as Call<'_>).collect();

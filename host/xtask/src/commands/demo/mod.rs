@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::corpus::Corpus;
-use crate::client::{Answer, Client};
+use crate::client::{Answer, Client, is_cache_hit};
 use crate::commands::test::build_server;
 use crate::components;
 use crate::server::{Configuration, Server, free_address, search_sections};
@@ -74,9 +74,9 @@ impl Demo {
             () = interrupt.received() => return server.stop().await,
         };
         if self.once || shown.is_err() {
-            let log = server.log().display().to_string();
+            let shown = shown.map_err(|error| server.explain(&error));
             let stopped = server.stop().await;
-            return shown.with_context(|| format!("the server's log is {log}")).and(stopped);
+            return shown.and(stopped);
         }
         print_commands(&server, &corpus);
         println!("Weir is serving");
@@ -103,7 +103,7 @@ async fn show(url: &str, binary: &Path, folder: &Path, corpus: &Corpus) -> Resul
     println!("\nThe first question again: {}", origin(&answer));
     ensure!(Some(answer.found.results.len()) == first, "asked again, it found something else");
     ensure!(
-        answer.cache_status.split(';').any(|part| part.trim() == "hit"),
+        is_cache_hit(&answer.cache_status),
         "asked again, it was not answered from the cache: {:?}",
         answer.cache_status
     );
@@ -132,6 +132,8 @@ async fn ingest_once(
         .args(["--collection", corpus.collection, "--url", url])
         // Documents are named by their paths: short ones.
         .current_dir(&corpus.folder)
+        // A group of its own: Ctrl-C reaches this process only, which then ends it.
+        .process_group(0)
         .kill_on_drop(true)
         .status()
         .await
@@ -178,7 +180,7 @@ fn print_commands(server: &Server, corpus: &Corpus) {
          -d '{question}'\n  \
          curl -si {url}/v1/pipelines/search -H 'content-type: application/json' \\\n    \
          -d '{keyword}'\n\
-         What else there is: {url}/openapi.json · the log: {log}\n\
+         The log: {log}\n\
          Ctrl-C stops it.",
         log = server.log().display(),
     );

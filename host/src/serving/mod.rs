@@ -11,90 +11,47 @@
 //!  └─ bypass ─► run ─► admit ─► store ─► answer
 //! ```
 //!
-//! Left out: HTTP on either side (`http::handler`).
+//! [`served`] is what comes out, [`fill`] what is kept. Left out: HTTP on either side
+//! (`http::handler`).
+
+mod fill;
+mod served;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 use weir_backends::Position;
 use weir_cache::CacheKey;
-use weir_cache::entry::Entry;
 use weir_cache::key::{KeyBuilder, KeyPrefix};
 use weir_cache::memory::MemoryTier;
 use weir_cache::single_flight::{Flight, Leader, SingleFlight};
-use weir_cache::tag::{Reads, Tag, TagTable};
+use weir_cache::tag::{Reads, TagTable};
 use weir_cache::uncacheable::Uncacheable;
 
 use crate::config;
 use crate::engine::threads::GuestThreads;
 use crate::pipeline::call::Services;
 use crate::pipeline::invoke::Run;
-use crate::pipeline::{Answer, Deployment, KeyedRequest, RunError};
-use crate::policy::component::{Outcome, RequestView};
-use crate::policy::plan::Storage;
-use crate::policy::{Admission, Keying, Policy, Source};
+use crate::pipeline::{Deployment, KeyedRequest, RunError};
+use crate::policy::{Keying, Policy, Source};
+
+use self::fill::Fill;
+pub use self::served::{Bypass, NotStored, Served, StoredAnswer, Via};
 
 /// How often a request that followed a leader in vain follows or leads again, before it runs
 /// the pipeline for itself.
 const MAX_FLIGHTS_JOINED: usize = 3;
-
-/// What the tiers keep and what clients get: a pipeline's answer, ready to be sent.
-#[derive(Debug)]
-pub struct StoredAnswer {
-    /// The status.
-    pub status: StatusCode,
-    /// The content type.
-    pub content_type: HeaderValue,
-    /// The pipeline's further headers.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// A strong validator of the body.
-    pub etag: HeaderValue,
-    /// The body.
-    pub body: Bytes,
-}
-
-/// How an answer was come by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Via {
-    /// The memory tier had it.
-    Hit {
-        /// Since it was stored.
-        age: Duration,
-        /// Freshness left.
-        ttl_left: Duration,
-    },
-    /// Another request's run was waited for.
-    Collapsed,
-    /// The pipeline ran, and its answer was stored.
-    Stored,
-    /// The pipeline ran; its answer was not stored, for this reason.
-    NotStored(&'static str),
-    /// The cache was not asked, for this reason.
-    Bypass(&'static str),
-}
-
-/// An answer for one client.
-#[derive(Clone, Debug)]
-pub struct Served {
-    /// The answer.
-    pub answer: Arc<StoredAnswer>,
-    /// The position that it is exact at.
-    pub exact_at: Position,
-    /// How it was come by.
-    pub via: Via,
-}
 
 /// What a leader leaves to its followers.
 #[derive(Clone, Debug)]
 enum Landed {
     /// An answer, and what it read, so that each follower can tell whether it still holds.
     Answer { answer: Arc<StoredAnswer>, as_of: Position, reads: Reads },
-    /// An error that every one of them would get.
-    Error(RunError),
+    /// An error that every one of them would get, as long as what was read has not changed.
+    Error { error: RunError, as_of: Position, reads: Reads },
     /// Made from something outside of the key: each runs for itself.
     NotShared,
 }
@@ -107,12 +64,19 @@ pub struct Serving {
     tags: Arc<TagTable>,
     threads: GuestThreads,
     services: Arc<Services>,
+    /// Fills: a drain waits for them.
+    detached: TaskTracker,
 }
 
 impl Serving {
-    /// An empty cache in front of `services`.
+    /// An empty cache in front of `services`; `detached` is what a drain waits for.
     #[must_use]
-    pub fn new(limits: &config::Cache, threads: GuestThreads, services: Arc<Services>) -> Self {
+    pub fn new(
+        limits: &config::Cache,
+        threads: GuestThreads,
+        services: Arc<Services>,
+        detached: TaskTracker,
+    ) -> Self {
         let max_entry_bytes = u32::try_from(limits.max_entry_bytes).unwrap_or(u32::MAX);
         Self {
             memory: MemoryTier::new(limits.memory_bytes).with_max_entry_bytes(max_entry_bytes),
@@ -124,6 +88,7 @@ impl Serving {
             tags: Arc::clone(&services.tags),
             threads,
             services,
+            detached,
         }
     }
 
@@ -154,11 +119,11 @@ impl Serving {
     ) -> Result<Served, RunError> {
         let arrived_at = self.tags.latest();
         let Some(policy) = deployment.policy.as_ref().filter(|_| !deployment.writes) else {
-            let reason = if deployment.writes { "writes" } else { "no-policy" };
+            let reason = if deployment.writes { Bypass::Writes } else { Bypass::NoPolicy };
             return self.run_alone(deployment, source, Via::Bypass(reason)).await;
         };
         let Some(key) = self.key(deployment, policy, source).await else {
-            return self.run_alone(deployment, source, Via::Bypass("policy")).await;
+            return self.run_alone(deployment, source, Via::Bypass(Bypass::Policy)).await;
         };
         if let Some(hit) = self.look_up(&key) {
             deployment.counters.hits.increment(1);
@@ -166,10 +131,17 @@ impl Serving {
         }
         deployment.counters.misses.increment(1);
         if self.uncacheable.contains(&key) {
-            return self.run_alone(deployment, source, Via::NotStored("uncacheable")).await;
+            return self
+                .run_alone(deployment, source, Via::NotStored(NotStored::Uncacheable))
+                .await;
         }
         for _ in 0..MAX_FLIGHTS_JOINED {
-            match self.flights.join(key) {
+            let flight = self.flights.join(key);
+            // A leader may have landed between the last look and the join.
+            if let Some(hit) = self.look_up(&key) {
+                return Ok(hit);
+            }
+            match flight {
                 Flight::Lead(leader) => {
                     return self.lead(leader, key, deployment, policy, source).await;
                 }
@@ -188,7 +160,7 @@ impl Serving {
                 }
             }
         }
-        self.run_alone(deployment, source, Via::NotStored("alone")).await
+        self.run_alone(deployment, source, Via::NotStored(NotStored::Alone)).await
     }
 
     /// `None` when the policy bypasses the cache, or fails.
@@ -249,14 +221,16 @@ impl Serving {
     }
 
     /// What a follower that arrived at `arrived_at` may take of a leader's outcome: an answer
-    /// that was exact then, or is still.
+    /// or an error that was exact then, or is still.
     fn take(&self, landed: Landed, arrived_at: Position) -> Option<Result<Served, RunError>> {
+        let holds = |as_of, reads: &Reads| as_of >= arrived_at || !reads.changed_after(as_of);
         match landed {
-            Landed::Answer { answer, as_of, reads } => {
-                let holds = as_of >= arrived_at || !reads.changed_after(as_of);
-                holds.then_some(Ok(Served { answer, exact_at: as_of, via: Via::Collapsed }))
-            }
-            Landed::Error(error) => Some(Err(error)),
+            Landed::Answer { answer, as_of, reads } => holds(as_of, &reads).then_some(Ok(Served {
+                answer,
+                exact_at: as_of,
+                via: Via::Collapsed,
+            })),
+            Landed::Error { error, as_of, reads } => holds(as_of, &reads).then_some(Err(error)),
             Landed::NotShared => None,
         }
     }
@@ -274,7 +248,7 @@ impl Serving {
         let view = policy.view(&deployment.name, source);
         let (serving, deployment, policy) =
             (Arc::clone(self), Arc::clone(deployment), Arc::clone(policy));
-        let fill = tokio::spawn(async move {
+        let fill = self.detached.spawn(async move {
             let run = serving.run(&deployment, request).await;
             let shared = policy.plan.coverage.covers(&run.parts);
             let reads = serving.tags.resolve(&run.tags);
@@ -290,14 +264,18 @@ impl Serving {
                         };
                         serving.fill(fill, &policy, view, outcome).await
                     } else {
-                        Via::NotStored("read-outside-key")
+                        Via::NotStored(NotStored::ReadOutsideKey)
                     };
                     Ok(Served { answer, exact_at: run.as_of, via })
                 }
                 Err(error) => Err(error),
             };
             // Noted before the followers wake, so that they do not lead one after another.
-            if matches!(&served, Ok(Served { via: Via::NotStored(_), .. })) || !shared {
+            let lasts = match &served {
+                Ok(Served { via: Via::NotStored(reason), .. }) => reason.lasts(),
+                _ => !shared,
+            };
+            if lasts {
                 serving.uncacheable.note(key);
             }
             leader.finish(match &served {
@@ -305,53 +283,11 @@ impl Serving {
                 Ok(Served { answer, exact_at, .. }) => {
                     Landed::Answer { answer: Arc::clone(answer), as_of: *exact_at, reads }
                 }
-                Err(error) => Landed::Error(error.clone()),
+                Err(error) => Landed::Error { error: error.clone(), as_of: run.as_of, reads },
             });
             served
         });
         fill.await.unwrap_or(Err(RunError::Panicked))
-    }
-
-    async fn fill(
-        &self,
-        fill: Fill<'_>,
-        policy: &Arc<Policy>,
-        view: RequestView,
-        outcome: Outcome,
-    ) -> Via {
-        let admission = if policy.has_admission() {
-            self.ask(policy, move |policy| policy.admit(&view, &outcome)).await
-        } else {
-            policy.admit(&view, &outcome).ok()
-        };
-        match admission {
-            Some(Admission::Store(storage)) => self.store(&fill, &storage),
-            Some(Admission::DoNotStore(_)) => Via::NotStored("policy"),
-            None => Via::NotStored("policy-failed"),
-        }
-    }
-
-    fn store(&self, fill: &Fill<'_>, storage: &Storage) -> Via {
-        if !storage.memory {
-            return Via::NotStored("tiers");
-        }
-        if fill.reads.changed_after(fill.as_of) {
-            // Written to while it was made: the entry would be a miss from the first.
-            return Via::NotStored("changed");
-        }
-        let reads = self.tags.resolve(&[fill.tags, &storage.tags].concat());
-        let entry = Entry {
-            value: Arc::clone(fill.answer),
-            as_of: fill.as_of,
-            reads,
-            stored_at: Instant::now(),
-            ttl: jittered(storage, &fill.key),
-            weight_bytes: fill.answer.weight_bytes(),
-        };
-        match self.memory.insert(fill.key, entry) {
-            Ok(()) => Via::Stored,
-            Err(_) => Via::NotStored("too-large"),
-        }
     }
 
     /// Runs the pipeline for this request only; `via` says why.
@@ -372,67 +308,5 @@ impl Serving {
 
     async fn run(&self, deployment: &Arc<Deployment>, request: Arc<KeyedRequest>) -> Run {
         deployment.run(&self.threads, &self.services, request).await
-    }
-}
-
-/// An answer on its way into the tiers.
-struct Fill<'a> {
-    key: CacheKey,
-    answer: &'a Arc<StoredAnswer>,
-    as_of: Position,
-    tags: &'a [Tag],
-    reads: &'a Reads,
-}
-
-/// The ttl, shortened by a share that the key decides: entries made together do not end
-/// together, and a key's ttl is the same on every node.
-fn jittered(storage: &Storage, key: &CacheKey) -> Duration {
-    let share = f64::from(key.as_bytes()[31]) / 255.0 * f64::from(storage.jitter_percent) / 100.0;
-    storage.ttl.mul_f64(1.0 - share).max(Duration::from_millis(1))
-}
-
-impl StoredAnswer {
-    fn of(answer: Answer) -> Self {
-        // The status and the content type too: a validator stands for the whole representation.
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&answer.status.as_u16().to_le_bytes());
-        hasher.update(answer.content_type.as_bytes());
-        hasher.update(b"\0");
-        hasher.update(&answer.body);
-        let hash = hasher.finalize().to_hex();
-        let etag = HeaderValue::from_str(&format!("\"{}\"", &hash[..32]));
-        Self {
-            status: answer.status,
-            content_type: answer.content_type,
-            headers: answer.headers,
-            // Hex between quotes: never refused.
-            etag: etag.unwrap_or(HeaderValue::from_static("\"\"")),
-            body: answer.body,
-        }
-    }
-
-    fn weight_bytes(&self) -> u32 {
-        let headers: usize =
-            self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
-        let bytes = size_of::<Self>() + self.body.len() + self.content_type.len() + headers;
-        u32::try_from(bytes).unwrap_or(u32::MAX)
-    }
-}
-
-impl Run {
-    /// The answer, ready to be sent and kept, and how a policy sees it.
-    fn made(&self) -> Result<(Arc<StoredAnswer>, Outcome), RunError> {
-        let answer = self.outcome.as_ref().map_err(Clone::clone)?;
-        let header = |(name, value): &(HeaderName, HeaderValue)| {
-            (name.as_str().to_owned(), value.as_bytes().to_vec())
-        };
-        let outcome = Outcome {
-            status: answer.status.as_u16(),
-            headers: answer.headers.iter().map(header).collect(),
-            body_bytes: answer.body.len() as u64,
-            compute: self.compute,
-            searched: self.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
-        };
-        Ok((Arc::new(StoredAnswer::of(answer.clone())), outcome))
     }
 }

@@ -1,0 +1,251 @@
+//! `xtask bench-load`: the load generator of `bench`, a process of its own so that its CPU
+//! time can be told from the server's.
+//!
+//! Closed loop: each connection sends a request when the answer before has arrived. All
+//! requests are made beforehand; an answer is read to its end and otherwise only counted.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use rand::SeedableRng;
+use rand::distr::Distribution;
+use rand::rngs::StdRng;
+use rand_distr::Zipf;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::client::is_cache_hit;
+
+/// Draws made beforehand; the connections go through them, each from another place.
+const DRAWS: usize = 1 << 20;
+const SEED: u64 = 2;
+
+/// Load a server and count its answers (used by `bench`)
+#[derive(Args)]
+pub(crate) struct BenchLoad {
+    /// The server
+    #[arg(long)]
+    pub(crate) address: SocketAddr,
+    /// What is asked, by POST
+    #[arg(long)]
+    pub(crate) path: String,
+    /// Different bodies
+    #[arg(long)]
+    pub(crate) keys: usize,
+    /// Connections, each with one request in flight
+    #[arg(long)]
+    pub(crate) connections: usize,
+    /// How long; without it, each key is asked once
+    #[arg(long)]
+    pub(crate) seconds: Option<f64>,
+}
+
+/// What was counted, printed as JSON.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    pub(crate) answers: u64,
+    /// Answers whose `Cache-Status` says hit.
+    pub(crate) hits: u64,
+    pub(crate) seconds: f64,
+}
+
+impl BenchLoad {
+    pub(crate) async fn run(self) -> Result<()> {
+        let requests: Arc<Vec<String>> =
+            Arc::new((0..self.keys).map(|key| request(&self.path, key)).collect());
+        let order: Arc<Vec<u32>> = Arc::new(self.order()?);
+        let started = Instant::now();
+        let until = self.seconds.map(|seconds| started + Duration::from_secs_f64(seconds));
+        let mut connections = tokio::task::JoinSet::new();
+        for connection in 0..self.connections {
+            let (requests, order) = (Arc::clone(&requests), Arc::clone(&order));
+            let share = share(order.len(), self.connections, connection);
+            connections.spawn(async move {
+                let mut connection = Connection::open(self.address).await?;
+                let asked = order[share].iter().map(|key| requests[*key as usize].as_bytes());
+                match until {
+                    Some(until) => {
+                        // Clones of an iterator over what has been drawn: no end, no cost.
+                        for request in asked.cycle() {
+                            connection.ask(request).await?;
+                            if Instant::now() >= until {
+                                break;
+                            }
+                        }
+                    }
+                    None => {
+                        for request in asked {
+                            connection.ask(request).await?;
+                        }
+                    }
+                }
+                anyhow::Ok(connection.counted)
+            });
+        }
+        let mut sum = Counted::default();
+        while let Some(counted) = connections.join_next().await {
+            let counted = counted??;
+            sum.answers += counted.answers;
+            sum.hits += counted.hits;
+        }
+        sum.seconds = started.elapsed().as_secs_f64();
+        println!("{}", serde_json::to_string(&sum)?);
+        Ok(())
+    }
+
+    /// Keys in the order in which they are asked.
+    fn order(&self) -> Result<Vec<u32>> {
+        let keys = u32::try_from(self.keys)?;
+        if self.seconds.is_none() {
+            return Ok((0..keys).collect());
+        }
+        let zipf = Zipf::new(f64::from(keys), 1.0)?;
+        let mut random = StdRng::seed_from_u64(SEED);
+        // Ranks count from 1; they are whole numbers in a float.
+        Ok((0..DRAWS).map(|_| zipf.sample(&mut random) as u32 - 1).collect())
+    }
+}
+
+/// The part of `length` that belongs to one of `count` connections.
+fn share(length: usize, count: usize, index: usize) -> std::ops::Range<usize> {
+    length * index / count..length * (index + 1) / count
+}
+
+/// A question like a person's, of the same length for every key.
+pub(crate) fn body(key: usize) -> String {
+    format!(
+        r#"{{"query":"what is known about number {key:08} of the list?","collection":"bench","limit":10}}"#
+    )
+}
+
+fn request(path: &str, key: usize) -> String {
+    let body = body(key);
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// A kept-alive connection.
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    counted: Counted,
+}
+
+impl Connection {
+    async fn open(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).await.context("connecting")?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::with_capacity(4096), counted: Counted::default() })
+    }
+
+    async fn ask(&mut self, request: &[u8]) -> Result<()> {
+        self.stream.write_all(request).await?;
+        self.buffer.clear();
+        let head = loop {
+            ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "the connection was closed");
+            if let Some(head) = Head::parse(&self.buffer)? {
+                break head;
+            }
+        };
+        while self.buffer.len() < head.answer_bytes {
+            ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "an answer was cut");
+        }
+        self.counted.answers += 1;
+        self.counted.hits += u64::from(head.is_hit);
+        Ok(())
+    }
+}
+
+/// What is needed of an answer's head.
+#[derive(Debug, PartialEq)]
+struct Head {
+    /// Head and body.
+    answer_bytes: usize,
+    is_hit: bool,
+}
+
+impl Head {
+    /// None where the head is not complete yet.
+    fn parse(buffer: &[u8]) -> Result<Option<Self>> {
+        let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else {
+            return Ok(None);
+        };
+        let head = std::str::from_utf8(&buffer[..end])?;
+        let mut lines = head.split("\r\n");
+        let status = lines.next().unwrap_or_default();
+        if !status.starts_with("HTTP/1.1 200") {
+            bail!("answered {}", String::from_utf8_lossy(buffer));
+        }
+        let (mut body_bytes, mut is_hit) = (None, false);
+        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+            if name.eq_ignore_ascii_case("content-length") {
+                body_bytes = Some(value.trim().parse::<usize>()?);
+            } else if name.eq_ignore_ascii_case("cache-status") {
+                is_hit = is_cache_hit(value);
+            }
+        }
+        let body_bytes = body_bytes.context("an answer without content-length")?;
+        Ok(Some(Self { answer_bytes: end + 4 + body_bytes, is_hit }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    #[test]
+    fn heads_are_parsed_when_complete() {
+        let hit =
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncache-status: weir; hit; ttl=9\r\n\r\nab";
+        let miss = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncache-status: weir; fwd=miss\r\n\r\n";
+        for (buffer, expected) in [
+            (&hit[..], Some(Head { answer_bytes: hit.len() + 3, is_hit: true })),
+            (&miss[..], Some(Head { answer_bytes: miss.len(), is_hit: false })),
+            (&hit[..40], None),
+            (b"", None),
+        ] {
+            assert_eq!(Head::parse(buffer).unwrap(), expected);
+        }
+        assert!(Head::parse(b"HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n").is_err());
+        assert!(Head::parse(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn shares_cover_everything_once() {
+        let shares: Vec<_> = (0..3).map(|index| share(10, 3, index)).collect();
+        assert_eq!(shares, [0..3, 3..6, 6..10]);
+    }
+
+    #[test]
+    fn bodies_are_as_long_as_each_other() {
+        assert_eq!(body(0).len(), body(99_999).len());
+        let parsed: serde_json::Value = serde_json::from_str(&body(7)).unwrap();
+        assert_eq!(parsed["limit"], 10);
+    }
+
+    #[test]
+    fn draws_follow_zipf() {
+        let load = BenchLoad {
+            address: "127.0.0.1:1".parse().unwrap(),
+            path: "/".into(),
+            keys: 1000,
+            connections: 1,
+            seconds: Some(1.0),
+        };
+        let order = load.order().unwrap();
+        assert!(order.iter().all(|key| *key < 1000));
+        let share = |key| order.iter().filter(|k| **k == key).count() as f64 / DRAWS as f64;
+        // With exponent 1, key 0 comes with probability 1 / H(1000) = 1 / 7.4855, key 1 half that.
+        assert!((share(0) - 0.13359).abs() < 0.002, "{}", share(0));
+        assert!((share(1) - 0.06680).abs() < 0.002, "{}", share(1));
+    }
+}
