@@ -277,7 +277,7 @@ async fn what_is_only_durable_is_said_to_be() {
     client.put(COLLECTION).await.assert_status(201);
     // Enough to embed that it cannot be done by the time of the answer.
     let documents: Vec<_> =
-        (0..50).map(|n| document(&format!("d{n}"), &format!("Number {n}. ").repeat(10))).collect();
+        (0..20).map(|n| document(&format!("d{n}"), &format!("Number {n}. ").repeat(10))).collect();
     let answer = client.post(DOCUMENTS, &json!({ "documents": documents })).await;
     answer.assert_status(202);
     let expected = json!({ "position": answer.position(), "searchable": false, "documents": 20 });

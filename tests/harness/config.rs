@@ -26,9 +26,8 @@ impl Config {
             .set("embedding.model", text(&environment::model()))
             .set("embedding.tokenizer", text(&environment::tokenizer()))
             .set("embedding.sessions", 1)
-            // A busy machine is no reason to answer 202, or 504.
+            // A busy machine is no reason to answer 202.
             .set("ingest.searchable_timeout_ms", 60_000)
-            .set("engine.deadline_ms", 30_000)
             .set("log.level", "info,weir=debug");
         config
     }
