@@ -12,6 +12,7 @@ use weir_cache::tag::TagTable;
 use crate::config::Config;
 use crate::documents::DocumentService;
 use crate::engine::Engines;
+use crate::http::body::Room;
 use crate::pipeline;
 use crate::serving::Serving;
 use crate::telemetry::metrics::Metrics;
@@ -34,6 +35,8 @@ pub struct App {
     pub pipelines: pipeline::Registry,
     /// The cache of answers, and the way to new ones.
     pub serving: Arc<Serving>,
+    /// Memory for the bodies of requests.
+    pub bodies: Room,
     /// Counters, and their rendering.
     pub metrics: Metrics,
     /// Whether new work is still welcome.

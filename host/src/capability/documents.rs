@@ -76,17 +76,18 @@ async fn delete(
     let id = |id: &String| DocumentId::new(id).map_err(|error| invalid(id, &error));
     let ids = ids.iter().map(id).collect::<Result<Vec<_>, _>>()?;
     let service = Arc::clone(&call.services.documents);
+    let writer = Arc::clone(call);
     let work = async move {
         let mut position = service.position();
         for id in &ids {
             if let Some(deleted_at) = service.delete(&name, id).await? {
-                position = deleted_at;
+                position = writer.wrote(deleted_at);
             }
         }
         Ok(position)
     };
     match host_call::run(call, "delete", work).await {
-        Ok(Ok(position)) => Ok(call.wrote(position).0),
+        Ok(Ok(position)) => Ok(position.0),
         Ok(Err(error)) => Err(write_error(error)),
         Err(error) => Err(host_call_error(error)),
     }

@@ -7,6 +7,8 @@ use crate::pipeline::call::GuestState;
 
 /// Longer messages and values are cut: a log is not a store.
 const MAX_MESSAGE_BYTES: usize = 4 << 10;
+/// What a line costs beside its text: a request has bytes for a thousand lines.
+const LINE_BYTES: usize = 64 << 10;
 /// Further fields are left out.
 const MAX_FIELDS: usize = 32;
 
@@ -18,7 +20,7 @@ impl logging::Host for GuestState {
         fields: Vec<(String, String)>,
     ) -> wasmtime::Result<()> {
         let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if !self.call.spend(message.len() + bytes) {
+        if !self.call.spend(LINE_BYTES + message.len() + bytes) {
             return Ok(());
         }
         let pipeline = self.call.pipeline.as_str();

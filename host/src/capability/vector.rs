@@ -24,6 +24,10 @@ use crate::pipeline::call::{Call, Guest, GuestState};
 const MAX_LIMIT: u32 = 1_000;
 /// Ids of one `get`.
 const MAX_IDS: usize = 1_000;
+/// Keyword evidence of one query.
+const MAX_TEXT_BYTES: usize = 64 << 10;
+/// Collections that one request may ask: each is kept in the record of reads.
+const MAX_COLLECTIONS: usize = 64;
 
 /// A hit with the truth's text.
 #[derive(Clone, Debug)]
@@ -77,6 +81,10 @@ impl types::HostHits for GuestState {
         indices: Vec<u32>,
     ) -> wasmtime::Result<Option<Resource<types::Hits>>> {
         let found: &FoundHits = resources::get(&self.table, &hits)?;
+        let bytes = indices.len().saturating_mul(size_of::<FoundHit>());
+        if !self.call.spend(bytes) {
+            wasmtime::bail!("{SPENT}");
+        }
         let Some(reordered) = reorder(found, &indices) else { return Ok(None) };
         Ok(Some(resources::push(&mut self.table, reordered)?))
     }
@@ -228,8 +236,12 @@ fn backend_value(value: collections::Value) -> filter::Value {
 }
 
 async fn search(call: &Arc<Call>, query: backend::Query) -> Result<FoundHits, VectorError> {
-    call.collections.lock().insert(query.collection.clone());
-    let services = Arc::clone(&call.services);
+    note_read(call, &query.collection)?;
+    if query.text.as_ref().is_some_and(|text| text.len() > MAX_TEXT_BYTES) {
+        let reason = format!("the text has over {MAX_TEXT_BYTES} bytes");
+        return Err(VectorError::InvalidQuery(reason));
+    }
+    let (services, budget) = (Arc::clone(&call.services), Arc::clone(call));
     let work = async move {
         let collection = query.collection.clone();
         let page = services.vectors.search(query).await.map_err(vector_error)?;
@@ -238,7 +250,7 @@ async fn search(call: &Arc<Call>, query: backend::Query) -> Result<FoundHits, Ve
         // that it missed has moved the collection's tag, so the answer is not kept either.
         let found = page.hits.into_iter().zip(texts);
         let found = found.filter_map(|(hit, text)| Some(FoundHit { hit, text: text? }));
-        Ok(FoundHits(found.collect()))
+        found.map(|found| charged(&budget, found)).collect::<Result<_, _>>().map(FoundHits)
     };
     host_call::run(call, "search", work).await.map_err(host_call_error)?
 }
@@ -248,20 +260,39 @@ async fn get(call: &Arc<Call>, name: Name, ids: Vec<String>) -> Result<FoundHits
     if ids.len() > MAX_IDS {
         return Err(VectorError::InvalidQuery(format!("at most {MAX_IDS} ids in one call")));
     }
-    call.collections.lock().insert(name.clone());
-    let services = Arc::clone(&call.services);
+    note_read(call, &name)?;
+    let (services, budget) = (Arc::clone(&call.services), Arc::clone(call));
     let work = async move {
         let mut found = Vec::new();
         for id in &ids {
             let Ok(id) = DocumentId::new(id) else { continue };
             let document = services.truth.document(&name, &id).await.map_err(sql_error)?;
             let Some(document) = document else { continue };
-            found.push(whole_document(document)?);
+            found.push(charged(&budget, whole_document(document)?)?);
         }
         Ok(FoundHits(found))
     };
     host_call::run(call, "get", work).await.map_err(host_call_error)?
 }
+
+/// Notes that the request has asked `collection`, found or not.
+fn note_read(call: &Call, collection: &Name) -> Result<(), VectorError> {
+    let mut read = call.collections.lock();
+    if read.len() >= MAX_COLLECTIONS && !read.contains(collection) {
+        let reason = format!("a request asks at most {MAX_COLLECTIONS} collections");
+        return Err(VectorError::InvalidQuery(reason));
+    }
+    read.insert(collection.clone());
+    Ok(())
+}
+
+/// What a request keeps on the host's side is the request's: it comes out of its budget.
+fn charged(call: &Call, found: FoundHit) -> Result<FoundHit, VectorError> {
+    let bytes = size_of::<FoundHit>() + found.text.text.len() + found.text.metadata.len();
+    if call.spend(bytes) { Ok(found) } else { Err(VectorError::Failed(SPENT.to_owned())) }
+}
+
+const SPENT: &str = "the request has no bytes left for what it keeps on the host's side";
 
 fn whole_document(document: weir_backends::sql::Document) -> Result<FoundHit, VectorError> {
     let end = u32::try_from(document.text.len())
@@ -294,6 +325,9 @@ fn vector_error(error: backend::VectorError) -> VectorError {
 }
 
 fn sql_error(error: weir_backends::sql::SqlError) -> VectorError {
+    if let weir_backends::sql::SqlError::UnknownCollection(name) = error {
+        return VectorError::UnknownCollection(name.into());
+    }
     error!(%error, "the truth did not answer");
     VectorError::Unavailable("the document store did not answer".to_owned())
 }

@@ -20,6 +20,7 @@ use crate::documents::{DocumentService, follow_commits};
 use crate::engine::Engines;
 use crate::engine::threads::GuestThreads;
 use crate::http::Service;
+use crate::http::body::Room;
 use crate::pipeline::{self, call::Services};
 use crate::server::{self, Signals};
 use crate::serving::Serving;
@@ -120,6 +121,7 @@ async fn start(config: Config) -> anyhow::Result<App> {
         engines,
         metrics,
         lifecycle,
+        bodies: Room::new(config.server.max_bodies_bytes),
         config,
     })
 }

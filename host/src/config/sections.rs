@@ -29,6 +29,8 @@ pub struct Server {
     pub max_header_bytes: usize,
     /// A body, but for those of documents.
     pub max_body_bytes: usize,
+    /// Such bodies at once, added up; further requests wait for up to a second.
+    pub max_bodies_bytes: usize,
     /// HTTP/2 streams at once on one connection.
     pub max_concurrent_streams: u32,
     /// What requests in flight get to finish after SIGTERM; at most 10 s.
@@ -45,6 +47,7 @@ impl Default for Server {
             idle_timeout_ms: 60_000,
             max_header_bytes: 16_384,
             max_body_bytes: MIB,
+            max_bodies_bytes: 256 * MIB,
             max_concurrent_streams: 256,
             drain_timeout_ms: 10_000,
         }
@@ -331,6 +334,8 @@ pub(super) fn check_ranges(config: &Config, problems: &mut Vec<String>) {
     within("server.idle_timeout_ms", server.idle_timeout_ms, 1, HOUR_MS);
     within("server.max_header_bytes", server.max_header_bytes as u64, 8_192, MIB_U64);
     within("server.max_body_bytes", server.max_body_bytes as u64, 1, 1 << 30);
+    let largest = server.max_body_bytes as u64;
+    within("server.max_bodies_bytes", server.max_bodies_bytes as u64, largest, 1 << 40);
     within("server.max_concurrent_streams", server.max_concurrent_streams.into(), 1, 65_536);
     within("server.drain_timeout_ms", server.drain_timeout_ms, 0, 10_000);
     within("ingest.max_body_bytes", ingest.max_body_bytes as u64, 1, 1 << 30);

@@ -49,6 +49,18 @@ impl ResourceLimiter for MemoryBudget {
         Ok(self.grow(current, desired))
     }
 
+    fn instances(&self) -> usize {
+        super::MAX_CORE_INSTANCES as usize
+    }
+
+    fn memories(&self) -> usize {
+        super::MAX_MEMORIES as usize
+    }
+
+    fn tables(&self) -> usize {
+        super::MAX_TABLES as usize
+    }
+
     fn table_growing(
         &mut self,
         current: usize,

@@ -103,9 +103,9 @@ fn pool(limits: &config::Engine) -> PoolingAllocationConfig {
     let guests = u32::try_from(limits.max_concurrent_guests).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(guests)
-        .total_core_instances(guests.saturating_mul(MAX_CORE_INSTANCES / 4))
+        .total_core_instances(guests.saturating_mul(MAX_CORE_INSTANCES))
         .total_memories(guests.saturating_mul(MAX_MEMORIES))
-        .total_tables(guests.saturating_mul(MAX_TABLES / 2))
+        .total_tables(guests.saturating_mul(MAX_TABLES))
         .total_stacks(guests.saturating_mul(2))
         .max_core_instances_per_component(MAX_CORE_INSTANCES)
         .max_memories_per_component(MAX_MEMORIES)

@@ -16,10 +16,14 @@ use http::{HeaderMap, Request, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::problem::{Problem, codes};
 
+const KIB: usize = 1 << 10;
+/// What a request waits for room for its body.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 const MAX_DISCARDED_BYTES: usize = 64 << 20;
 const MAX_DISCARD_TIME: Duration = Duration::from_secs(5);
 
@@ -49,6 +53,56 @@ impl RequestBody {
             let incoming = (!incoming.is_end_stream()).then_some(incoming);
             Self { incoming, waits_to_be_asked }
         })
+    }
+}
+
+/// Room for bodies in memory, shared by all connections: each could be slow, and hold what it
+/// has sent so far.
+#[derive(Debug)]
+pub struct Room {
+    kib: Semaphore,
+}
+
+impl Room {
+    /// Room for `bytes` in all.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        Self { kib: Semaphore::new(bytes.div_ceil(KIB).min(Semaphore::MAX_PERMITS)) }
+    }
+
+    /// Reads all of `body`, as [`read`] does, once there is room for what its headers announce,
+    /// or for the most it may have where they do not.
+    ///
+    /// # Errors
+    /// Those of [`read`], and 503 when there is no room in time.
+    pub async fn read<B>(
+        &self,
+        body: B,
+        headers: &HeaderMap,
+        limits: BodyLimits,
+    ) -> Result<Bytes, Problem>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let announced = headers.get(header::CONTENT_LENGTH);
+        let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
+        let bytes: usize = announced.unwrap_or(limits.max_bytes).min(limits.max_bytes);
+        let _held = self.hold(u32::try_from(bytes.div_ceil(KIB)).unwrap_or(u32::MAX)).await?;
+        read(body, headers, limits).await
+    }
+
+    async fn hold(&self, kib: u32) -> Result<SemaphorePermit<'_>, Problem> {
+        if let Ok(held) = self.kib.try_acquire_many(kib) {
+            return Ok(held);
+        }
+        match timeout(MAX_WAIT, self.kib.acquire_many(kib)).await {
+            Ok(Ok(held)) => Ok(held),
+            Ok(Err(_)) | Err(_) => {
+                let detail = "Too many bodies are being read.";
+                Err(Problem::new(codes::OVERLOADED, detail).retry_after(1))
+            }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use weir_backends::embedding::{EmbedError, Embedder, Embedding, Lane};
 
-use super::body::{self, BodyLimits};
+use super::body::BodyLimits;
 use super::json;
 use super::problem::{Problem, codes};
 use super::respond::Response;
@@ -90,7 +90,7 @@ pub(super) async fn embed(
         max_bytes: server.max_body_bytes,
         timeout: Duration::from_millis(server.body_timeout_ms),
     };
-    let body = body::read(body, &head.headers, limits).await?;
+    let body = app.bodies.read(body, &head.headers, limits).await?;
     let canonical = json::canonical(&body, server.max_body_bytes)?;
     let asked: Asked = json::typed(&canonical, codes::INVALID_REQUEST, "The body")?;
     let texts = texts(&asked, &*app.embedder)?;

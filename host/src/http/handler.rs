@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use weir_backends::name::Name;
 use weir_cache::json::{CanonicalJson, JsonLimits, canonicalize};
 
-use super::body::{self, BodyLimits, RequestBody};
+use super::body::{BodyLimits, RequestBody};
 use super::json::{self, MAX_DEPTH};
 use super::problem::{Problem, codes};
 use super::respond::{Exchange, POSITION, Response};
@@ -59,7 +59,8 @@ async fn answer(
     let text = read(app, &head, &query, body).await?;
     let source = Source {
         method: &head.method,
-        path: head.uri.path(),
+        // Not as the client spelt it: one key has one path.
+        path: &deployment.path,
         query: &query,
         headers: &head.headers,
         body: &text,
@@ -94,7 +95,7 @@ async fn read(
     } else {
         json::expect_json(&head.headers)?;
         let timeout = Duration::from_millis(app.config.server.body_timeout_ms);
-        body::read(body, &head.headers, BodyLimits { max_bytes, timeout }).await?
+        app.bodies.read(body, &head.headers, BodyLimits { max_bytes, timeout }).await?
     };
     Ok(canonicalize(text, JsonLimits { max_bytes, max_depth: MAX_DEPTH })?)
 }

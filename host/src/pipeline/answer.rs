@@ -54,6 +54,9 @@ pub enum AnswerError {
     Member(String, String),
 }
 
+/// Further members of one hits body.
+const MAX_MEMBERS: usize = 64;
+
 /// Checks the head of a guest's response, and puts `body` under it.
 pub(super) fn check(response: &wit::Response, body: Bytes) -> Result<Answer, AnswerError> {
     let status = StatusCode::from_u16(response.status)
@@ -87,7 +90,7 @@ fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), AnswerE
     Ok((parsed, value))
 }
 
-/// Headers that speak of the connection, of the cache or of who the client is. `Set-Cookie`
+/// Headers that speak of the connection, of a cache or proxy, or of who the client is. `Set-Cookie`
 /// is one: an answer may be shared.
 fn is_hosts_own(name: &str) -> bool {
     const OWN: [&str; 22] = [
@@ -116,9 +119,18 @@ fn is_hosts_own(name: &str) -> bool {
     ];
     OWN.contains(&name)
         || name == "x-response-time"
-        || ["weir-", "proxy-", "access-control-", "surrogate-"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+        || name.ends_with("cdn-cache-control")
+        || [
+            "weir-",
+            "proxy-",
+            "access-control-",
+            "surrogate-",
+            "x-accel-",
+            "x-sendfile",
+            "clear-site-data",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 /// Checks the size of `body`.
@@ -150,6 +162,10 @@ pub fn hits_body(
     members: &[(String, String)],
     max_bytes: usize,
 ) -> Result<Bytes, AnswerError> {
+    if members.len() > MAX_MEMBERS {
+        let reason = format!("there are {}; at most {MAX_MEMBERS} are allowed", members.len());
+        return Err(AnswerError::Member("*".to_owned(), reason));
+    }
     let mut body = Vec::with_capacity(512 * (1 + hits.0.len()));
     body.extend_from_slice(b"{\"results\":[");
     for (index, found) in hits.0.iter().enumerate() {

@@ -29,6 +29,8 @@ const HANDLER: &str = "weir:pipeline/handler";
 pub struct Deployment {
     /// The name that clients call it by.
     pub name: Name,
+    /// The path that it is called at, in its one spelling.
+    pub path: String,
     /// Hex sha-256 of the component.
     pub digest: String,
     /// Whether it imports a writer: never looked up, coalesced or stored.
@@ -140,6 +142,7 @@ impl Deployment {
         let settings_text = serde_json::Value::from_iter(settings.clone()).to_string();
         Ok(Self {
             counters: Counters::new(&name),
+            path: format!("/v1/pipelines/{name}"),
             key_prefix: OnceLock::new(),
             settings_digest: hex::encode(Sha256::digest(settings_text)),
             name,

@@ -28,10 +28,6 @@ mod signals;
 
 pub use signals::Signals;
 
-/// HTTP/2 has no request to time: a peer that answers no ping within this is gone.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// Why there is no listener.
 #[derive(Debug, Error)]
 pub enum BindError {
@@ -173,8 +169,6 @@ fn protocol(limits: &config::Server) -> Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
         .max_concurrent_streams(limits.max_concurrent_streams)
         .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
     builder

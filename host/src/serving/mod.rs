@@ -20,7 +20,7 @@ mod served;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 use weir_backends::Position;
@@ -135,6 +135,8 @@ impl Serving {
                 .run_alone(deployment, source, Via::NotStored(NotStored::Uncacheable))
                 .await;
         }
+        // One for all of the flights: a follower waits no longer than a leader may run.
+        let give_up_at = tokio::time::Instant::now() + deployment.deadline;
         for _ in 0..MAX_FLIGHTS_JOINED {
             let flight = self.flights.join(key);
             // A leader may have landed between the last look and the join.
@@ -147,7 +149,7 @@ impl Serving {
                 }
                 Flight::Crowded => break,
                 Flight::Follow(follower) => {
-                    match timeout(deployment.deadline, follower.wait()).await {
+                    match timeout_at(give_up_at, follower.wait()).await {
                         Ok(Ok(landed)) => match self.take(landed, arrived_at) {
                             Some(outcome) => return outcome,
                             // Somebody wrote meanwhile, or the answer is another's own.

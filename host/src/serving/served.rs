@@ -86,7 +86,7 @@ impl NotStored {
 
     /// Whether the next answer under the key will most likely not be stored either.
     pub(super) fn lasts(self) -> bool {
-        !matches!(self, Self::Changed | Self::Alone)
+        !matches!(self, Self::Changed | Self::Alone | Self::PolicyFailed)
     }
 }
 
