@@ -102,10 +102,11 @@ async fn read(
 
 fn respond(head: &Parts, deployment: &Deployment, served: Served) -> Response {
     let answer = &served.answer;
+    let etag = answer.etag();
     let safe = head.method != Method::POST;
     let not_modified = safe
         && answer.status == StatusCode::OK
-        && matches_etag(head.headers.get(header::IF_NONE_MATCH), &answer.etag);
+        && matches_etag(head.headers.get(header::IF_NONE_MATCH), &etag);
     let body = if not_modified { Body::empty() } else { Body::from(answer.body.clone()) };
     let mut response = Response::new(body);
     *response.status_mut() = if not_modified { StatusCode::NOT_MODIFIED } else { answer.status };
@@ -117,7 +118,7 @@ fn respond(head: &Parts, deployment: &Deployment, served: Served) -> Response {
     for (name, value) in &answer.headers {
         headers.append(name, value.clone());
     }
-    headers.insert(header::ETAG, answer.etag.clone());
+    headers.insert(header::ETAG, etag);
     // Whoever keeps it asks again before using it: only Weir knows when it is no longer true.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(POSITION, HeaderValue::from(served.exact_at.0));
