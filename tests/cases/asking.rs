@@ -96,7 +96,7 @@ pub(super) fn under_default(config: &mut Config, name: &str, component: &str, gr
 pub(super) async fn server_with_slow_reader() -> Server {
     Server::with(|config| {
         config.search();
-        let grants = ["weir:vector/collections", "weir:observe/logging"];
+        let grants = ["read", "logging"];
         under_default(config, "slow", "slow-reader", &grants);
         config.set("pipelines.slow.deadline_ms", 120_000);
     })

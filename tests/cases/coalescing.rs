@@ -232,7 +232,7 @@ async fn what_is_made_from_the_method_is_neither_kept_nor_shared() {
 async fn a_client_that_goes_away_does_not_cut_the_fill() {
     let server = Server::with(|config| {
         config.search();
-        under_default(config, "busy", "many-calls", &["weir:embedding/embedder"]);
+        under_default(config, "busy", "many-calls", &["embedding"]);
         config.set("pipelines.busy.deadline_ms", 60_000);
     })
     .await;

@@ -14,9 +14,9 @@ use crate::harness::{Answer, Client, Config, Server, document, eventually, guest
 fn hostile(config: &mut Config, guests: &[&str]) {
     for name in guests {
         let grants: &[&str] = match *name {
-            "huge-hits" | "bad-members" => &["weir:vector/collections"],
-            "many-calls" => &["weir:embedding/embedder"],
-            "bad-json" => &["weir:observe/settings"],
+            "huge-hits" | "bad-members" => &["read"],
+            "many-calls" => &["embedding"],
+            "bad-json" => &["settings"],
             _ => &[],
         };
         config.pipeline(name, &guest(name), grants);

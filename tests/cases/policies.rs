@@ -173,7 +173,7 @@ async fn a_policy_that_imports_is_refused() {
         config.policy("impure", &guest("policy-impure"));
     });
     ended.await.assert_refused(&[
-        "[policies]",
+        "[policies.impure]",
         "policy-impure.wasm",
         "weir:observe/settings",
         "a policy imports nothing",
@@ -185,7 +185,7 @@ async fn a_pipeline_is_no_policy_and_a_policy_no_pipeline() {
     let ended = Server::refused(|config| {
         config.policy("echo", &plugin("echo"));
     });
-    ended.await.assert_refused(&["[policies]", "the right world", "not weir:policy/planning"]);
+    ended.await.assert_refused(&["[policies.echo]", "the right world", "not weir:policy/planning"]);
     let ended = Server::refused(|config| {
         config.pipeline("it", &plugin("policy-default"), &[]);
     });

@@ -10,8 +10,7 @@ use crate::harness::{Answer, Client, Server, document, plugin};
 /// A server that hosts `search`, and as `fresh` the same without a cache.
 async fn server() -> Server {
     Server::with(|config| {
-        let grants =
-            ["weir:embedding/embedder", "weir:vector/collections", "weir:observe/settings"];
+        let grants = ["embedding", "read", "settings"];
         config
             .search()
             .pipeline("fresh", &plugin("search"), &grants)

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::harness::{Config, Server, guest, plugin, weir};
+use crate::harness::{
+    Config, Server, guest, in_model, model as model_file, plugin, tokenizer as tokenizer_file, weir,
+};
 
 /// A folder with one file.
 fn file(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
@@ -17,7 +19,7 @@ fn file(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
 }
 
 /// A path as a value of the configuration.
-fn value(path: &std::path::Path) -> String {
+fn value(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
@@ -36,7 +38,10 @@ async fn components_that_cannot_be_pipelines() {
         (&plugin("policy-default"), ["weir:policy/planning", "not weir:pipeline/handler"]),
         (
             &guest("ungranted"),
-            ["weir:documents/writer@", "not granted: add \"weir:documents/writer\" to its grants"],
+            [
+                "weir:documents/writer@",
+                "not granted: add `grants.collections = { write = [\"*\"] }`",
+            ],
         ),
         (&guest("unknown-import"), ["weir:teleport/beam@0.1.0", "this host does not offer"]),
     ] {
@@ -57,7 +62,7 @@ async fn components_that_cannot_be_policies() {
         let ended = Server::refused(|config| {
             config.policy("broken", &component);
         });
-        ended.await.assert_refused(&[says, "[policies"]);
+        ended.await.assert_refused(&[says, "[policies.broken]"]);
     }
 }
 
@@ -68,9 +73,25 @@ async fn limits_and_grants_of_components() {
     });
     ended.await.assert_refused(&["engine.max_component_bytes is 1000", "echo.wasm has"]);
     let ended = Server::refused(|config| {
-        config.pipeline("echo", &plugin("echo"), &["weir:teleport/beam"]);
+        config.pipeline("echo", &plugin("echo"), &[]).set("pipelines.echo.grants.teleport", true);
     });
-    ended.await.assert_refused(&["'weir:teleport/beam' is no grant", "weir:vector/collections"]);
+    ended.await.assert_refused(&["pipelines.echo.grants.teleport", "known here: embedding"]);
+    let ended = Server::refused(|config| {
+        let old = vec!["weir:vector/collections", "weir:observe/settings"];
+        config.pipeline("search", &plugin("search"), &[]).set("pipelines.search.grants", old);
+    });
+    ended.await.assert_refused(&[
+        "pipelines.search.grants: a list of interfaces is the old form",
+        "  grants.collections = { read = [\"*\"] }\n  grants.settings = true",
+    ]);
+    for (scope, says) in [("a*b", "'a*b' is not a pattern"), ("", "'' is not a pattern")] {
+        let ended = Server::refused(|config| {
+            config
+                .pipeline("echo", &plugin("echo"), &[])
+                .set("pipelines.echo.grants.collections.read", vec![scope]);
+        });
+        ended.await.assert_refused(&["pipelines.echo.grants.collections", says, "'notes-*'"]);
+    }
 }
 
 #[tokio::test]
@@ -123,17 +144,14 @@ async fn a_port_in_use() {
 async fn files_of_the_model() {
     let (_folder, wrong) = file("wrong", b"something else");
     let wrong = value(&wrong);
+    let (model, tokenizer) = (in_model("model"), in_model("tokenizer"));
     for (key, path, says) in [
         ("embedding.library", "/nowhere/lib.so", ["/nowhere/lib.so is missing", "xtask setup"]),
         ("embedding.library", &wrong, ["not a usable ONNX Runtime library", "xtask setup"]),
-        (
-            "embedding.model",
-            "/nowhere/model.onnx",
-            ["/nowhere/model.onnx is missing", "xtask setup"],
-        ),
-        ("embedding.model", &wrong, ["has sha-256", "embedding.model"]),
-        ("embedding.tokenizer", "/nowhere/t.json", ["/nowhere/t.json is missing", "xtask setup"]),
-        ("embedding.tokenizer", &wrong, ["has sha-256", "embedding.tokenizer"]),
+        (&model, "/nowhere/model.onnx", ["/nowhere/model.onnx is missing", "xtask setup"]),
+        (&model, &wrong, ["has sha-256", "embedding.models.NAME.model"]),
+        (&tokenizer, "/nowhere/t.json", ["/nowhere/t.json is missing", "xtask setup"]),
+        (&tokenizer, &wrong, ["has sha-256", "embedding.models.NAME.tokenizer"]),
     ] {
         let ended = Server::refused(|config| {
             config.set(key, path);
@@ -141,9 +159,13 @@ async fn files_of_the_model() {
         ended.await.assert_refused(&says);
     }
     // Of a model that nobody knows, the files themselves say what is wrong.
-    for key in ["embedding.model", "embedding.tokenizer"] {
+    for wrong_key in ["model", "tokenizer"] {
         let ended = Server::refused(|config| {
-            config.set(key, wrong.clone()).set("embedding.name", "my-own");
+            config.remove("embedding.models");
+            for (key, right) in [("model", model_file()), ("tokenizer", tokenizer_file())] {
+                let file = if key == wrong_key { wrong.clone() } else { value(&right) };
+                config.set(&format!("embedding.models.my-own.{key}"), file);
+            }
         });
         ended.await.assert_refused(&[&wrong, "is not a usable"]);
     }
@@ -203,11 +225,29 @@ async fn check_says_what_serve_would() {
     let ended = weir(&["check", "--config", &value(&unknown)]).await;
     ended.assert_refused(&["weir.toml:2:", "did you mean 'listen'?"]);
 
-    let text = "[embedding]\nmodel = '/nowhere/m'\n[pipelines.a]\ncomponent = '/nowhere/a.wasm'\n";
+    let text = "[embedding.models.m]\nmodel = '/nowhere/m'\n[pipelines.a]\ncomponent = '/nowhere/a.wasm'\n";
     let (_folder, missing) = file("weir.toml", text.as_bytes());
     let ended = weir(&["check", "--config", &value(&missing)]).await;
     ended.assert_refused(&[
-        "embedding.model: there is no file /nowhere/m",
+        "embedding.models.m.model: there is no file /nowhere/m",
         "pipelines.a.component: there is no file /nowhere/a.wasm",
+    ]);
+}
+
+#[tokio::test]
+async fn check_loads_every_component() {
+    let server = Server::with(|_| {}).await;
+    let text = fs::read_to_string(server.folder().join("weir.toml")).unwrap();
+    let plugin = |name: &str, component: &Path| {
+        format!("\n[pipelines.{name}]\ncomponent = '{}'\n", component.display())
+    };
+    let broken = text + &plugin("a", &guest("ungranted")) + &plugin("b", &guest("wrong-world"));
+    let (_folder, broken) = file("weir.toml", broken.as_bytes());
+    // All of them at once.
+    weir(&["check", "--config", &value(&broken)]).await.assert_refused(&[
+        "[pipelines.a]: ",
+        "weir:documents/writer@",
+        "[pipelines.b]: ",
+        "it exports greet",
     ]);
 }

@@ -15,7 +15,7 @@ const VIA: &str = "weir; fwd=bypass; detail=writes";
 async fn server() -> Server {
     let server = Server::with(|config| {
         config.search();
-        under_default(config, "writer", "writer", &["weir:documents/writer"]);
+        under_default(config, "writer", "writer", &["write"]);
     })
     .await;
     server.client.create("docs").await;

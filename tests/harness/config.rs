@@ -7,8 +7,7 @@ use toml::{Table, Value};
 use super::environment;
 
 /// What the pipeline `search` needs to be granted.
-const SEARCH_GRANTS: [&str; 3] =
-    ["weir:embedding/embedder", "weir:vector/collections", "weir:observe/settings"];
+const SEARCH_GRANTS: [&str; 3] = ["embedding", "read", "settings"];
 
 /// A `weir.toml` on its way: any key by its path with dots, and short ways for the sections
 /// that most cases need.
@@ -23,9 +22,9 @@ impl Config {
             .set("server.listen", "127.0.0.1:0")
             .set("data.folder", text(&folder.join("data")))
             .set("embedding.library", text(&environment::library()))
-            .set("embedding.model", text(&environment::model()))
-            .set("embedding.tokenizer", text(&environment::tokenizer()))
-            .set("embedding.sessions", 1)
+            .set(&in_model("model"), text(&environment::model()))
+            .set(&in_model("tokenizer"), text(&environment::tokenizer()))
+            .set(&in_model("sessions"), 1)
             // A busy machine is no reason to answer 202.
             .set("ingest.searchable_timeout_ms", 60_000)
             .set("log.level", "info,weir=debug");
@@ -44,10 +43,33 @@ impl Config {
         self
     }
 
-    /// Hosts `component` as the pipeline `name`, without a policy.
+    /// Removes a section: `config.remove("embedding.models")`.
+    pub(crate) fn remove(&mut self, key: &str) -> &mut Self {
+        let (path, last) = key.rsplit_once('.').unwrap_or(("", key));
+        let table = path
+            .split('.')
+            .filter(|section| !section.is_empty())
+            .try_fold(&mut self.0, |table, section| {
+                table.get_mut(section).and_then(Value::as_table_mut)
+            });
+        table.and_then(|table| table.remove(last)).unwrap_or_else(|| panic!("there is no {key}"));
+        self
+    }
+
+    /// Hosts `component` as the pipeline `name`, without a policy. `grants` are `embedding`,
+    /// `read` and `write` of all collections, `logging` and `settings`.
     pub(crate) fn pipeline(&mut self, name: &str, component: &Path, grants: &[&str]) -> &mut Self {
-        self.set(&format!("pipelines.{name}.component"), text(component))
-            .set(&format!("pipelines.{name}.grants"), grants.to_vec())
+        self.set(&format!("pipelines.{name}.component"), text(component));
+        for grant in grants {
+            let key = |key: &str| format!("pipelines.{name}.grants.{key}");
+            match *grant {
+                "embedding" => self.set(&key("embedding"), Table::new()),
+                "read" | "write" => self.set(&key(&format!("collections.{grant}")), vec!["*"]),
+                "logging" | "settings" => self.set(&key(grant), true),
+                other => panic!("no capability is granted by '{other}'"),
+            };
+        }
+        self
     }
 
     /// Adds the policy `name`.
@@ -77,6 +99,11 @@ pub(crate) fn plugin(name: &str) -> PathBuf {
 /// The component of a guest that misbehaves: a folder of `tests/guests`.
 pub(crate) fn guest(name: &str) -> PathBuf {
     environment::components().join("guests").join(name).with_extension("wasm")
+}
+
+/// A key of the one model that servers under test have.
+pub(crate) fn in_model(key: &str) -> String {
+    format!("embedding.models.all-MiniLM-L6-v2.{key}")
 }
 
 fn text(path: &Path) -> &str {

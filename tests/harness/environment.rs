@@ -19,12 +19,12 @@ pub(super) fn library() -> PathBuf {
 }
 
 /// The model.
-pub(super) fn model() -> PathBuf {
+pub(crate) fn model() -> PathBuf {
     file("WEIR_MODEL")
 }
 
 /// The model's tokenizer.
-pub(super) fn tokenizer() -> PathBuf {
+pub(crate) fn tokenizer() -> PathBuf {
     file("WEIR_TOKENIZER")
 }
 

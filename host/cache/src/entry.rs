@@ -5,10 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    Position,
-    tag::{Reads, TagTable},
-};
+use weir_core::Position;
+
+use crate::tag::{Reads, TagTable};
 
 /// A value in the cache, and what must hold for it to be served.
 #[derive(Clone, Debug)]

@@ -69,6 +69,12 @@ impl KeyPrefix {
         }
         Self(*hasher.finalize().as_bytes())
     }
+
+    /// The prefix as bytes: equal exactly for equal parts.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 /// Makes one key, part by part.

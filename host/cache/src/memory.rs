@@ -159,7 +159,9 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
     use super::*;
-    use crate::{Position, tag::Reads};
+    use weir_core::Position;
+
+    use crate::tag::Reads;
 
     fn key(number: u8) -> CacheKey {
         CacheKey::from_bytes([number; 32])

@@ -147,8 +147,12 @@ impl Configuration<'_> {
             "data": { "folder": folder.join("data") },
             "embedding": {
                 "library": self.embedding.library,
-                "model": self.embedding.model,
-                "tokenizer": self.embedding.tokenizer,
+                "models": {
+                    "all-MiniLM-L6-v2": {
+                        "model": self.embedding.model,
+                        "tokenizer": self.embedding.tokenizer,
+                    },
+                },
             },
         });
         if let (Value::Object(whole), Value::Object(sections)) =
@@ -170,11 +174,11 @@ pub(crate) fn search_sections(plugins: &Path) -> Value {
             "search": {
                 "component": plugins.join("search.wasm"),
                 "policy": "default",
-                "grants": [
-                    "weir:embedding/embedder",
-                    "weir:vector/collections",
-                    "weir:observe/settings",
-                ],
+                "grants": {
+                    "embedding": {},
+                    "collections": { "read": ["*"] },
+                    "settings": true,
+                },
             },
         },
     })
@@ -218,7 +222,7 @@ mod tests {
         assert_eq!(toml["data"]["folder"].as_str(), Some("/w/.weir/data"));
         let search = &toml["pipelines"]["search"];
         assert_eq!(search["component"].as_str(), Some("/plug \"ins\"/search.wasm"));
-        assert_eq!(search["grants"].as_array().map(Vec::len), Some(3));
+        assert_eq!(search["grants"]["collections"]["read"][0].as_str(), Some("*"));
     }
 
     #[tokio::test]

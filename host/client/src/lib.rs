@@ -1,0 +1,159 @@
+//! `weir ingest`: files become documents of a collection of a running server, over HTTP.
+//!
+//! [`files`] finds and reads them, [`extract`] takes their text out, [`client`] talks to the
+//! server, [`report`] says how it goes. Out of scope: splitting and embedding, which are the
+//! server's.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use sha2::{Digest as _, Sha256};
+use weir_core::name::Name;
+
+use self::client::Client;
+use self::files::{Skipped, Source};
+use self::report::{Progress, Summary};
+
+mod client;
+mod extract;
+mod files;
+mod report;
+
+/// What one request brings at most, unless one document is larger: small, so that the
+/// progress is seen, and a server's turn does not last.
+const MAX_BATCH_BYTES: usize = 256 << 10;
+const MAX_BATCH_DOCUMENTS: usize = 32;
+
+/// What `weir ingest` is given.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Files and folders: Markdown, HTML, text, and NDJSON of {"id","text","metadata"}.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// The collection; made when it is not there.
+    #[arg(long, value_parser = |name: &str| Name::new(name))]
+    collection: Name,
+    /// The server; a tenant's path prefix is part of it.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// The tenant's API key. Give it in the environment: arguments are seen by everyone on the
+    /// machine.
+    #[arg(long, env = "WEIR_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+}
+
+/// Ingests, and says what became of everything.
+///
+/// # Errors
+/// The server cannot be reached, or something was not stored.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let summary = runtime.block_on(ingest(arguments))?;
+    print!("{summary}");
+    anyhow::ensure!(summary.failed.is_empty(), "not everything was stored");
+    anyhow::ensure!(summary.documents > 0, "nothing was ingested");
+    Ok(())
+}
+
+async fn ingest(arguments: &Arguments) -> anyhow::Result<Summary> {
+    let started = Instant::now();
+    let client =
+        Client::new(&arguments.url, arguments.api_key.as_deref(), arguments.collection.as_str())?;
+    client.create_collection().await?;
+    let (sources, skipped) = files::find(&arguments.paths);
+    let mut run = Run {
+        client,
+        // A run's keys are its own: the same files again are another request, because the
+        // collection may have changed meanwhile.
+        nonce: uuid::Uuid::now_v7().simple().to_string(),
+        progress: Progress::new(sources.iter().map(|source| source.bytes).sum()),
+        batch: Batch::default(),
+        summary: Summary { skipped, ..Summary::default() },
+        last_position: None,
+    };
+    for source in &sources {
+        run.take(source).await?;
+    }
+    run.flush().await?;
+    if let Some(position) = run.last_position {
+        run.progress.note("waiting until all of it can be searched");
+        run.client.searchable(position).await?;
+    }
+    run.progress.finish();
+    run.summary.elapsed = started.elapsed();
+    Ok(run.summary)
+}
+
+/// One ingest under way.
+struct Run {
+    client: Client,
+    nonce: String,
+    progress: Progress,
+    batch: Batch,
+    summary: Summary,
+    /// Of the last write that was only durable when it was answered.
+    last_position: Option<u64>,
+}
+
+/// Documents to send together.
+#[derive(Default)]
+struct Batch {
+    ndjson: String,
+    documents: usize,
+    /// Bytes of files that are done once it is stored.
+    source_bytes: u64,
+    /// Where its first and its last document are from.
+    from: Option<(String, String)>,
+}
+
+impl Run {
+    async fn take(&mut self, source: &Source) -> anyhow::Result<()> {
+        let (documents, skipped) = files::read(source);
+        self.summary.skipped.extend(skipped);
+        for document in documents {
+            let bytes = self.batch.ndjson.len() + document.len();
+            if bytes > MAX_BATCH_BYTES || self.batch.documents == MAX_BATCH_DOCUMENTS {
+                self.flush().await?;
+            }
+            self.batch.add(&document, source);
+        }
+        self.batch.source_bytes += source.bytes;
+        Ok(())
+    }
+
+    /// Sends what was taken. What the server refuses is noted; a server that is gone ends
+    /// the run.
+    async fn flush(&mut self) -> anyhow::Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.documents > 0 {
+            let digest = hex::encode(&Sha256::digest(batch.ndjson.as_bytes())[..16]);
+            let key = format!("{}-{digest}", self.nonce);
+            let bytes = batch.ndjson.len();
+            match self.client.put(batch.ndjson, &key).await {
+                Ok(written) => {
+                    self.summary.documents += batch.documents;
+                    self.summary.bytes += bytes;
+                    self.last_position = (!written.searchable).then_some(written.position);
+                }
+                Err(error) if error.is::<reqwest::Error>() => return Err(error),
+                Err(error) => {
+                    let (first, last) = batch.from.unwrap_or_default();
+                    let what = format!("{} documents of {first} to {last}", batch.documents);
+                    self.summary.failed.push(Skipped { what, reason: format!("{error:#}") });
+                }
+            }
+        }
+        self.progress.advance(batch.source_bytes);
+        Ok(())
+    }
+}
+
+impl Batch {
+    fn add(&mut self, document: &str, source: &Source) {
+        self.ndjson.push_str(document);
+        self.ndjson.push('\n');
+        self.documents += 1;
+        let id = &source.id;
+        self.from.get_or_insert_with(|| (id.clone(), id.clone())).1.clone_from(id);
+    }
+}

@@ -1,0 +1,12 @@
+//! The words that all of Weir's crates share: validated [names](name) and
+//! [patterns](pattern) of them, the [`Position`] of
+//! a change in the one order, and the [canonical form of JSON](json) that keys are made of.
+//!
+//! Out of scope: anything that has a lifecycle. This crate has no state, no I/O and no async.
+
+pub mod json;
+pub mod name;
+pub mod pattern;
+mod position;
+
+pub use position::Position;

@@ -1,0 +1,155 @@
+//! Patterns of names: what the scope of a grant is made of.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::name::Name;
+
+/// A name, or the beginning of names followed by `*`: `handbook`, `notes-*`, `*`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pattern(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Exactly(Name),
+    /// Empty for `*`.
+    StartsWith(String),
+}
+
+/// The text is not a pattern of names.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "'{0}' is not a pattern: write a name, or the beginning of names followed by one '*', such \
+     as 'handbook', 'notes-*' or '*'"
+)]
+pub struct PatternError(String);
+
+impl FromStr for Pattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        let kind = match text.strip_suffix('*') {
+            Some("") => Some(Kind::StartsWith(String::new())),
+            // What names may begin with is itself a name.
+            Some(start) => Name::new(start).is_ok().then(|| Kind::StartsWith(start.to_owned())),
+            None => Name::new(text).ok().map(Kind::Exactly),
+        };
+        kind.map(Self).ok_or_else(|| PatternError(text.to_owned()))
+    }
+}
+
+impl Pattern {
+    /// Whether `name` is covered.
+    #[must_use]
+    pub fn matches(&self, name: &Name) -> bool {
+        match &self.0 {
+            Kind::Exactly(exactly) => exactly == name,
+            Kind::StartsWith(start) => name.as_str().starts_with(start),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Exactly(name) => name.fmt(f),
+            Kind::StartsWith(start) => write!(f, "{start}*"),
+        }
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = PatternError;
+
+    fn try_from(text: String) -> Result<Self, PatternError> {
+        text.parse()
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.to_string()
+    }
+}
+
+/// A scope: the names that any of its patterns matches. Empty, it covers nothing.
+/// Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Scope(Arc<[Pattern]>);
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self(Arc::new([]))
+    }
+}
+
+impl Scope {
+    /// The scope of these patterns.
+    #[must_use]
+    pub fn new(patterns: Vec<Pattern>) -> Self {
+        Self(patterns.into())
+    }
+
+    /// The scope of all names: `["*"]`.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(Arc::new([Pattern(Kind::StartsWith(String::new()))]))
+    }
+
+    /// Whether `name` is covered.
+    #[must_use]
+    pub fn covers(&self, name: &Name) -> bool {
+        self.0.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Whether it covers nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_pattern_covers_a_name_or_what_begins_with_it() {
+        for (pattern, name, covered) in [
+            ("handbook", "handbook", true),
+            ("handbook", "handbook-2", false),
+            ("handbook", "hand", false),
+            ("notes-*", "notes-", true),
+            ("notes-*", "notes-2026", true),
+            ("notes-*", "notes", false),
+            ("notes-*", "my-notes-1", false),
+            ("*", "anything", true),
+        ] {
+            let pattern: Pattern = pattern.parse().unwrap();
+            assert_eq!(pattern.matches(&Name::new(name).unwrap()), covered, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn malformed_patterns_are_refused() {
+        for text in ["", "**", "a*b", "*a", "A*", "a b", "-*", "a**", "ä*"] {
+            let error = text.parse::<Pattern>().unwrap_err().to_string();
+            assert!(error.contains("'notes-*'"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_empty_scope_covers_nothing() {
+        let name = Name::new("a").unwrap();
+        assert!(!Scope::default().covers(&name));
+        assert!(Scope::all().covers(&name));
+    }
+}

@@ -1,0 +1,370 @@
+//! The memory tier before a model: a text that was embedded is not embedded again, and a text
+//! that many ask for at once is computed once.
+//!
+//! Vectors are found by the model's digest and the text, and never grow old: with another
+//! model the keys are others. Bulk texts go past the tier, since documents would push out the
+//! questions that people repeat.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use weir_cache::CacheKey;
+use weir_cache::entry::Entry;
+use weir_cache::key::{KeyBuilder, KeyPrefix};
+use weir_cache::memory::MemoryTier;
+use weir_cache::single_flight::{Flight, Follower, Leader, SingleFlight};
+use weir_cache::tag::Reads;
+use weir_core::Position;
+
+use super::{EmbedError, Embedder, Embedding, Lane};
+
+/// Texts computed at once for others to follow; beyond it, callers compute for themselves.
+const MAX_FLIGHTS: usize = 4096;
+
+/// Callers that wait for one text; as above.
+const MAX_FOLLOWERS: usize = 4096;
+
+type Answer = Result<Embedding, EmbedError>;
+
+/// An [`Embedder`] that asks `E` only for what it does not know.
+pub struct Cached<E> {
+    inner: Arc<E>,
+    prefix: KeyPrefix,
+    vectors: Arc<MemoryTier<Embedding>>,
+    flights: SingleFlight<CacheKey, Answer>,
+}
+
+/// Where a text's vector comes from.
+enum Source {
+    Known(Embedding),
+    /// Computed by this call: for others too, unless too many are in the air.
+    Computed(Option<Leader<CacheKey, Answer>>),
+    Followed(Follower<Answer>),
+}
+
+/// A text that this call computes: its place among the call's texts, and who waits for it.
+struct Computed {
+    place: usize,
+    key: CacheKey,
+    text: Arc<str>,
+    leader: Option<Leader<CacheKey, Answer>>,
+}
+
+impl<E: Embedder + 'static> Cached<E> {
+    /// `inner` behind a tier of at most `cache_bytes`; 0 keeps nothing.
+    #[must_use]
+    pub fn new(inner: E, cache_bytes: u64) -> Self {
+        Self {
+            prefix: KeyPrefix::new(&["embedding", inner.model_digest()]),
+            inner: Arc::new(inner),
+            vectors: Arc::new(MemoryTier::new(cache_bytes)),
+            flights: SingleFlight::new(MAX_FLIGHTS, MAX_FOLLOWERS),
+        }
+    }
+
+    /// The embedder behind the tier.
+    #[must_use]
+    pub fn inner(&self) -> &E {
+        &self.inner
+    }
+
+    fn source_of(&self, key: CacheKey) -> Source {
+        let known = || self.vectors.get(&key).map(|entry| Source::Known(entry.value.clone()));
+        let join = || match self.flights.join(key) {
+            // A leader stores before it finishes: since the first look, one may have done both.
+            Flight::Lead(leader) => known().unwrap_or(Source::Computed(Some(leader))),
+            Flight::Follow(follower) => Source::Followed(follower),
+            Flight::Crowded => Source::Computed(None),
+        };
+        known().unwrap_or_else(join)
+    }
+
+    /// Distinct texts, each from the tier, from another call, or computed.
+    async fn embed_once(&self, texts: &[Arc<str>]) -> Result<Vec<Embedding>, EmbedError> {
+        let mut vectors: Vec<Option<Embedding>> = vec![None; texts.len()];
+        let (mut computed, mut followed) = (Vec::new(), Vec::new());
+        for (place, text) in texts.iter().enumerate() {
+            let key = KeyBuilder::new(&self.prefix).part(text.as_bytes()).finish();
+            match self.source_of(key) {
+                Source::Known(vector) => vectors[place] = Some(vector),
+                Source::Computed(leader) => {
+                    computed.push(Computed { place, key, text: Arc::clone(text), leader });
+                }
+                Source::Followed(follower) => followed.push((place, follower)),
+            }
+        }
+        if !computed.is_empty() {
+            let (inner, tier) = (Arc::clone(&self.inner), Arc::clone(&self.vectors));
+            // Detached: if this call is cut, the followers still get their vectors.
+            let computing = tokio::spawn(compute(inner, tier, computed));
+            let found = computing
+                .await
+                .map_err(|error| EmbedError::Failed(format!("its task: {error}")))??;
+            for (place, vector) in found {
+                vectors[place] = Some(vector);
+            }
+        }
+        for (place, follower) in followed {
+            let vector = match follower.wait().await {
+                Ok(answer) => answer?,
+                // The leader failed by a text of its own, which says nothing about this one.
+                Err(_) => {
+                    let text = std::slice::from_ref(&texts[place]);
+                    self.inner.embed(text, Lane::Interactive).await?.remove(0)
+                }
+            };
+            vectors[place] = Some(vector);
+        }
+        let all: Option<Vec<_>> = vectors.into_iter().collect();
+        all.ok_or_else(|| EmbedError::Failed("a text was left out".into()))
+    }
+}
+
+/// Embeds the texts of one call, stores their vectors, and hands them to the followers.
+async fn compute<E: Embedder>(
+    inner: Arc<E>,
+    tier: Arc<MemoryTier<Embedding>>,
+    computed: Vec<Computed>,
+) -> Result<Vec<(usize, Embedding)>, EmbedError> {
+    let texts: Vec<_> = computed.iter().map(|text| Arc::clone(&text.text)).collect();
+    match inner.embed(&texts, Lane::Interactive).await {
+        Ok(vectors) => {
+            let mut found = Vec::with_capacity(vectors.len());
+            for (text, vector) in computed.into_iter().zip(vectors) {
+                // A tier too small for one vector keeps none: nothing is lost but time.
+                let _ = tier.insert(text.key, entry(vector.clone()));
+                if let Some(leader) = text.leader {
+                    leader.finish(Ok(vector.clone()));
+                }
+                found.push((text.place, vector));
+            }
+            Ok(found)
+        }
+        // One of these texts is too long, not all: dropped leaders release their followers.
+        Err(error @ EmbedError::TooLong { .. }) => Err(error),
+        Err(error) => {
+            for leader in computed.into_iter().filter_map(|text| text.leader) {
+                leader.finish(Err(error.clone()));
+            }
+            Err(error)
+        }
+    }
+}
+
+/// A vector is a function of its key: it reads nothing, and never grows old.
+fn entry(vector: Embedding) -> Entry<Embedding> {
+    let weight_bytes = u32::try_from(size_of_val(&*vector.0)).unwrap_or(u32::MAX);
+    Entry {
+        value: vector,
+        as_of: Position::ZERO,
+        reads: Reads::default(),
+        stored_at: Instant::now(),
+        ttl: Duration::MAX,
+        weight_bytes,
+    }
+}
+
+/// The texts without repetitions, and for each of `texts` its place among them.
+fn distinct(texts: &[Arc<str>]) -> (Vec<Arc<str>>, Vec<usize>) {
+    let mut first_places: HashMap<&str, usize> = HashMap::with_capacity(texts.len());
+    let mut distinct = Vec::with_capacity(texts.len());
+    let places = texts
+        .iter()
+        .map(|text| {
+            *first_places.entry(text).or_insert_with(|| {
+                distinct.push(Arc::clone(text));
+                distinct.len() - 1
+            })
+        })
+        .collect();
+    (distinct, places)
+}
+
+#[async_trait]
+impl<E: Embedder + 'static> Embedder for Cached<E> {
+    fn model(&self) -> &str {
+        self.inner.model()
+    }
+
+    fn model_digest(&self) -> &str {
+        self.inner.model_digest()
+    }
+
+    fn dimensions(&self) -> usize {
+        self.inner.dimensions()
+    }
+
+    fn max_tokens(&self) -> usize {
+        self.inner.max_tokens()
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        self.inner.count_tokens(text)
+    }
+
+    async fn embed(&self, texts: &[Arc<str>], lane: Lane) -> Result<Vec<Embedding>, EmbedError> {
+        let (distinct, places) = distinct(texts);
+        let vectors = match lane {
+            Lane::Interactive => self.embed_once(&distinct).await?,
+            Lane::Bulk => self.inner.embed(&distinct, lane).await?,
+        };
+        Ok(places.into_iter().map(|place| vectors[place].clone()).collect())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test's failure is its message")]
+mod tests {
+    use parking_lot::Mutex;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// Notes what it is asked for, and answers when the test lets it: a text's vector is its
+    /// length; "long" is too long, "busy" meets a full queue.
+    struct Noting {
+        calls: Mutex<Vec<Vec<String>>>,
+        turns: Semaphore,
+    }
+
+    #[async_trait]
+    impl Embedder for Noting {
+        fn model(&self) -> &str {
+            "noting"
+        }
+
+        fn model_digest(&self) -> &str {
+            "00"
+        }
+
+        fn dimensions(&self) -> usize {
+            1
+        }
+
+        fn count_tokens(&self, text: &str) -> usize {
+            text.len()
+        }
+
+        async fn embed(
+            &self,
+            texts: &[Arc<str>],
+            _lane: Lane,
+        ) -> Result<Vec<Embedding>, EmbedError> {
+            self.calls.lock().push(texts.iter().map(ToString::to_string).collect());
+            self.turns.acquire().await.unwrap().forget();
+            texts.iter().map(|text| answer(text)).collect()
+        }
+    }
+
+    fn answer(text: &str) -> Answer {
+        match text {
+            "long" => Err(EmbedError::TooLong { tokens: 9, max_tokens: 3 }),
+            "busy" => Err(EmbedError::Overloaded),
+            text => Ok(Embedding([text.len() as f32].into())),
+        }
+    }
+
+    type Asked = tokio::task::JoinHandle<Result<Vec<Embedding>, EmbedError>>;
+
+    struct Harness(Arc<Cached<Noting>>);
+
+    impl Harness {
+        fn new(turns: usize, cache_bytes: u64) -> Self {
+            let noting = Noting { calls: Mutex::default(), turns: Semaphore::new(turns) };
+            Self(Arc::new(Cached::new(noting, cache_bytes)))
+        }
+
+        /// The test's runtime has one thread, so after the yields every task waits that can.
+        async fn ask(&self, texts: &[&str], lane: Lane) -> Asked {
+            let cached = Arc::clone(&self.0);
+            let texts: Vec<Arc<str>> = texts.iter().map(|&text| text.into()).collect();
+            let asked = tokio::spawn(async move { cached.embed(&texts, lane).await });
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+            asked
+        }
+
+        fn turn(&self) {
+            self.0.inner().turns.add_permits(1);
+        }
+
+        fn calls(&self) -> Vec<Vec<String>> {
+            std::mem::take(&mut *self.0.inner().calls.lock())
+        }
+    }
+
+    fn all(texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
+        texts.iter().map(|text| answer(text)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_text_is_computed_once_and_then_known() {
+        let harness = Harness::new(0, 1 << 20);
+        let asked = ["a", "bb", "a", "ccc"];
+        let one = harness.ask(&asked, Lane::Interactive).await;
+        let other = harness.ask(&["bb", "dddd"], Lane::Interactive).await;
+        assert_eq!(harness.calls(), [&["a", "bb", "ccc"][..], &["dddd"]]);
+        harness.turn();
+        harness.turn();
+        assert_eq!(one.await.unwrap(), all(&asked));
+        assert_eq!(other.await.unwrap(), all(&["bb", "dddd"]));
+        let known = harness.ask(&asked, Lane::Interactive).await;
+        assert_eq!(known.await.unwrap(), all(&asked));
+        assert_eq!(harness.calls().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn bulk_texts_go_past_the_tier_and_are_not_repeated_in_a_call() {
+        let harness = Harness::new(9, 1 << 20);
+        for lane in [Lane::Bulk, Lane::Bulk, Lane::Interactive] {
+            let asked = harness.ask(&["a", "a"], lane).await;
+            assert_eq!(asked.await.unwrap(), all(&["a", "a"]));
+            assert_eq!(harness.calls(), [["a"]], "{lane:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_leaves_does_not_cut_its_followers() {
+        let harness = Harness::new(0, 1 << 20);
+        let leader = harness.ask(&["a"], Lane::Interactive).await;
+        let follower = harness.ask(&["a"], Lane::Interactive).await;
+        leader.abort();
+        assert!(leader.await.unwrap_err().is_cancelled());
+        harness.turn();
+        assert_eq!(follower.await.unwrap(), all(&["a"]));
+        assert_eq!(harness.calls(), [["a"]]);
+    }
+
+    #[tokio::test]
+    async fn a_leaders_error_reaches_followers_only_where_it_is_theirs() {
+        // (what the leader asks for beside "a", what its follower gets, calls of the model)
+        let cases = [("busy", Err(EmbedError::Overloaded), 1), ("long", all(&["a"]), 2)];
+        for (beside, expected, calls) in cases {
+            let harness = Harness::new(0, 1 << 20);
+            let leader = harness.ask(&["a", beside], Lane::Interactive).await;
+            let follower = harness.ask(&["a"], Lane::Interactive).await;
+            harness.turn();
+            harness.turn();
+            assert_eq!(leader.await.unwrap(), all(&["a", beside]));
+            assert_eq!(follower.await.unwrap(), expected, "{beside}");
+            assert_eq!(harness.calls().len(), calls, "{beside}");
+            // Errors are not kept.
+            harness.turn();
+            let again = harness.ask(&["a"], Lane::Interactive).await;
+            assert_eq!(again.await.unwrap(), all(&["a"]));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tier_without_bytes_keeps_nothing() {
+        let harness = Harness::new(2, 0);
+        for _ in 0..2 {
+            let asked = harness.ask(&["a"], Lane::Interactive).await;
+            assert_eq!(asked.await.unwrap(), all(&["a"]));
+            assert_eq!(harness.calls(), [["a"]]);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Why a model is not in service, and how to mend it: the messages that an operator reads.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// One of the three files that a model needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// ONNX Runtime's shared library.
+    Library,
+    /// The model, `model.onnx`.
+    Model,
+    /// The tokenizer, `tokenizer.json`.
+    Tokenizer,
+}
+
+impl Part {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Library => "embedding.library",
+            Self::Model => "embedding.models.NAME.model",
+            Self::Tokenizer => "embedding.models.NAME.tokenizer",
+        }
+    }
+
+    fn mend(self) -> String {
+        format!("`cargo xtask setup` fetches it; or set `{}` in the configuration", self.key())
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Library => "ONNX Runtime library",
+            Self::Model => "model",
+            Self::Tokenizer => "tokenizer",
+        })
+    }
+}
+
+/// Why [`load`](super::onnx::OnnxEmbedder::load) failed.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// There is no such file.
+    #[error("the {part} {} is missing: {}", path.display(), part.mend())]
+    Missing {
+        /// Which file.
+        part: Part,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The file is there, and cannot be read.
+    #[error("the {part} {} cannot be read ({source}): {}", path.display(), part.mend())]
+    Unreadable {
+        /// Which file.
+        part: Part,
+        /// Where it is.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The file can be read, and is not what it should be.
+    #[error("{} is not a usable {part} ({reason}): {}", path.display(), part.mend())]
+    Broken {
+        /// Which file.
+        part: Part,
+        /// Where it is.
+        path: PathBuf,
+        /// What its reader said.
+        reason: String,
+    },
+    /// The file is another one than the model's name promises.
+    #[error(
+        "the {part} {} has sha-256 {found}, expected {expected}: delete it and run \
+         `cargo xtask setup`, or set `{}` and give a model of your own another NAME",
+        path.display(), part.key()
+    )]
+    WrongDigest {
+        /// Which file.
+        part: Part,
+        /// Where it is.
+        path: PathBuf,
+        /// Hex sha-256 of the file that belongs there.
+        expected: String,
+        /// Hex sha-256 of the file.
+        found: String,
+    },
+    /// ONNX Runtime is older than the interface that this program speaks.
+    #[error(
+        "{} is ONNX Runtime {found}, and 1.{needed_minor} or newer is needed: {}",
+        path.display(), Part::Library.mend()
+    )]
+    LibraryTooOld {
+        /// Where the library is.
+        path: PathBuf,
+        /// Its version.
+        found: String,
+        /// The oldest minor version that will do.
+        needed_minor: u32,
+    },
+    /// A process loads ONNX Runtime once, and did so from another file.
+    #[error(
+        "ONNX Runtime is in use from {}, and {} was asked for: a process loads it once, so \
+         give every model the same `embedding.library`",
+        loaded.display(), asked.display()
+    )]
+    AnotherLibrary {
+        /// The library in use.
+        loaded: PathBuf,
+        /// The library asked for.
+        asked: PathBuf,
+    },
+    /// The model's inputs or outputs are not those of a text encoder.
+    #[error(
+        "the model {} {reason}; a text encoder takes `input_ids` and `attention_mask` and gives \
+         one vector a token (float, [texts, tokens, dimensions]): {}",
+        path.display(), Part::Model.mend()
+    )]
+    WrongShape {
+        /// Where the model is.
+        path: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+    /// The model runs, and its vectors are not those that were measured for it.
+    #[error(
+        "the model gives a wrong vector for a known text (component {component} is {found}, \
+         expected {expected}): this build of ONNX Runtime does not suit this machine or this \
+         model; {}",
+        Part::Library.mend()
+    )]
+    WrongVector {
+        /// Index of the first component that is off.
+        component: usize,
+        /// Its value.
+        found: f32,
+        /// The value measured for this model.
+        expected: f32,
+    },
+    /// ONNX Runtime failed at something else.
+    #[error("ONNX Runtime failed: {0}")]
+    Runtime(String),
+    /// The operating system gave no thread.
+    #[error("an embedding thread could not be started: {0}")]
+    Thread(std::io::Error),
+}

@@ -1,0 +1,64 @@
+//! The models in service, by name, and which of them is the default.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::Embedder;
+
+/// Embedders by the names that the operator gave them.
+pub struct Models {
+    default: Arc<dyn Embedder>,
+    by_name: BTreeMap<String, Arc<dyn Embedder>>,
+}
+
+/// There is no model of the name that should be the default.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("there is no model '{0}'")]
+pub struct UnknownModel(pub String);
+
+impl Models {
+    /// The models of a server; `default` names the one that texts are embedded by when nothing
+    /// else is asked for, and that every collection is indexed by.
+    ///
+    /// # Errors
+    /// `default` is not among them.
+    pub fn new(
+        default: &str,
+        models: impl IntoIterator<Item = Arc<dyn Embedder>>,
+    ) -> Result<Self, UnknownModel> {
+        let by_name: BTreeMap<_, _> =
+            models.into_iter().map(|model| (model.model().to_owned(), model)).collect();
+        let default = by_name.get(default).ok_or_else(|| UnknownModel(default.to_owned()))?;
+        Ok(Self { default: Arc::clone(default), by_name })
+    }
+
+    /// The default model.
+    #[must_use]
+    pub fn default_model(&self) -> &Arc<dyn Embedder> {
+        &self.default
+    }
+
+    /// The model called `name`, or the default one.
+    ///
+    /// # Errors
+    /// There is no model of that name.
+    pub fn get(&self, name: Option<&str>) -> Result<&Arc<dyn Embedder>, UnknownModel> {
+        let Some(name) = name else { return Ok(&self.default) };
+        self.by_name.get(name).ok_or_else(|| UnknownModel(name.to_owned()))
+    }
+
+    /// Their names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+
+    /// What an answer can depend on: the default's name, and each name with its digest.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let models = self.by_name.iter().map(|(name, model)| (name, model.model_digest()));
+        let models: Vec<_> = models.collect();
+        format!("{:?} of {models:?}", self.default.model())
+    }
+}

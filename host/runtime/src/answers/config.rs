@@ -1,0 +1,38 @@
+//! `[cache]`: the cache of answers.
+
+use serde::Deserialize;
+
+const MIB: usize = 1 << 20;
+const MIB_U64: u64 = 1 << 20;
+
+/// `[cache]`: the cache of answers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// The memory tier, entries and their keys.
+    pub memory_bytes: u64,
+    /// One entry; larger answers are not stored.
+    pub max_entry_bytes: usize,
+    /// Tags whose last position is kept.
+    pub max_tags: usize,
+    /// Keys computed at once.
+    pub max_flights: usize,
+    /// Requests that wait for one key.
+    pub max_followers: usize,
+    /// For how long a key whose answer could not be stored does not make its callers wait
+    /// for each other.
+    pub uncacheable_ttl_ms: u64,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 256 * MIB_U64,
+            max_entry_bytes: MIB,
+            max_tags: 100_000,
+            max_flights: 10_000,
+            max_followers: 10_000,
+            uncacheable_ttl_ms: 10_000,
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! How one request of a pipeline gets its answer: from the memory tier, from a leader that
+//! is already making it, or by running the pipeline.
+//!
+//! ```text
+//! key ─► memory tier ── valid and fresh ─────────────────────► hit
+//!  │          │ miss
+//!  │          ▼
+//!  │     single-flight ── follow ── valid for this follower ─► collapsed
+//!  │          │ lead (detached)        │ not: by itself
+//!  │          ▼                        ▼
+//!  └─ bypass ─► run ─► admit ─► store ─► answer
+//! ```
+//!
+//! [`served`] is what comes out, [`fill`] what is kept. Out of scope: HTTP on either side
+//! (`weir-server`).
+
+pub mod config;
+mod fill;
+mod served;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout_at;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+use weir_cache::CacheKey;
+use weir_cache::key::KeyBuilder;
+use weir_cache::memory::MemoryTier;
+use weir_cache::single_flight::{Flight, Leader, SingleFlight};
+use weir_cache::tag::Reads;
+use weir_cache::uncacheable::Uncacheable;
+use weir_core::Position;
+
+use crate::deploy::Deployment;
+use crate::engine::threads::GuestThreads;
+use crate::pipeline::RunError;
+use crate::policy::{Keying, Policy, PolicyError};
+use crate::request::Source;
+use crate::tenant::Tenant;
+
+use self::fill::Fill;
+pub use self::served::{Bypass, NotStored, Served, StoredAnswer, Via};
+
+/// How often a request that followed a leader in vain follows or leads again, before it runs
+/// the pipeline for itself.
+const MAX_FLIGHTS_JOINED: usize = 3;
+
+/// What a leader leaves to its followers.
+#[derive(Clone, Debug)]
+enum Landed {
+    /// An answer, and what it read, so that each follower can tell whether it still holds.
+    Answer { answer: Arc<StoredAnswer>, as_of: Position, reads: Reads },
+    /// An error that every one of them would get, as long as what was read has not changed.
+    Error { error: RunError, as_of: Position, reads: Reads },
+    /// Made from something outside of the key: each runs for itself.
+    NotShared,
+}
+
+/// The cache and the pipelines behind it.
+pub struct Answers {
+    memory: MemoryTier<Arc<StoredAnswer>>,
+    flights: SingleFlight<CacheKey, Landed>,
+    uncacheable: Uncacheable,
+    threads: GuestThreads,
+    /// Fills: a drain waits for them.
+    detached: TaskTracker,
+}
+
+impl Answers {
+    /// An empty cache in front of pipelines that run on `threads`; `detached` is what a drain
+    /// waits for.
+    #[must_use]
+    pub fn new(limits: &config::Cache, threads: GuestThreads, detached: TaskTracker) -> Self {
+        let max_entry_bytes = u32::try_from(limits.max_entry_bytes).unwrap_or(u32::MAX);
+        Self {
+            memory: MemoryTier::new(limits.memory_bytes).with_max_entry_bytes(max_entry_bytes),
+            flights: SingleFlight::new(limits.max_flights, limits.max_followers),
+            uncacheable: Uncacheable::new(
+                limits.max_flights as u64,
+                Duration::from_millis(limits.uncacheable_ttl_ms),
+            ),
+            threads,
+            detached,
+        }
+    }
+
+    /// Answers one request of `deployment`.
+    ///
+    /// # Errors
+    /// The pipeline had no answer.
+    pub async fn serve(
+        self: &Arc<Self>,
+        deployment: &Arc<Deployment>,
+        source: &Source<'_>,
+    ) -> Result<Served, RunError> {
+        let (tenant, pipeline) = (deployment.tenant(), deployment.pipeline());
+        let arrived_at = tenant.tags.latest();
+        let Some(policy) = deployment.policy.as_ref().filter(|_| !pipeline.writes) else {
+            let reason = if pipeline.writes { Bypass::Writes } else { Bypass::NoPolicy };
+            return self.run_alone(deployment, source, Via::Bypass(reason)).await;
+        };
+        let Some(key) = self.key(deployment, policy, source).await else {
+            return self.run_alone(deployment, source, Via::Bypass(Bypass::Policy)).await;
+        };
+        if let Some(hit) = self.look_up(&key, tenant) {
+            pipeline.counters.hits.increment(1);
+            return Ok(hit);
+        }
+        pipeline.counters.misses.increment(1);
+        if self.uncacheable.contains(&key) {
+            return self
+                .run_alone(deployment, source, Via::NotStored(NotStored::Uncacheable))
+                .await;
+        }
+        // One for all of the flights: a follower waits no longer than a leader may run.
+        let give_up_at = tokio::time::Instant::now() + pipeline.deadline;
+        for _ in 0..MAX_FLIGHTS_JOINED {
+            let flight = self.flights.join(key);
+            // A leader may have landed between the last look and the join.
+            if let Some(hit) = self.look_up(&key, tenant) {
+                return Ok(hit);
+            }
+            match flight {
+                Flight::Lead(leader) => {
+                    return self.lead(leader, key, deployment, policy, source).await;
+                }
+                Flight::Crowded => break,
+                Flight::Follow(follower) => {
+                    match timeout_at(give_up_at, follower.wait()).await {
+                        Ok(Ok(landed)) => match self.take(landed, arrived_at) {
+                            Some(outcome) => return outcome,
+                            // Somebody wrote meanwhile, or the answer is another's own.
+                            None if self.uncacheable.contains(&key) => break,
+                            None => {}
+                        },
+                        Ok(Err(_abandoned)) => {}
+                        Err(_) => return Err(pipeline.deadline_exceeded()),
+                    }
+                }
+            }
+        }
+        self.run_alone(deployment, source, Via::NotStored(NotStored::Alone)).await
+    }
+
+    /// `None` when the policy bypasses the cache, or fails.
+    async fn key(
+        &self,
+        deployment: &Arc<Deployment>,
+        policy: &Arc<Policy>,
+        source: &Source<'_>,
+    ) -> Option<CacheKey> {
+        let mut key = KeyBuilder::new(&deployment.key_prefix);
+        policy.plan.hash(source, &mut key);
+        if policy.has_keying() {
+            let view = policy.view(&deployment.tenant().name, deployment.name(), source);
+            match self.ask(policy, move |policy| policy.key(&view)).await? {
+                Keying::Parts(parts) => {
+                    for part in parts {
+                        key.part(part.as_bytes());
+                    }
+                }
+                Keying::Bypass(_) => return None,
+            }
+        }
+        Some(key.finish())
+    }
+
+    /// Asks the sandbox on the guests' threads. `None` when it fails: the log says how.
+    async fn ask<T: Send + 'static>(
+        &self,
+        policy: &Arc<Policy>,
+        ask: impl FnOnce(&Policy) -> Result<T, PolicyError> + Send + 'static,
+    ) -> Option<T> {
+        let slot = self.threads.slot().await.ok()?;
+        let asked = Arc::clone(policy);
+        let decision = self.threads.spawn(async move {
+            let _slot = slot;
+            ask(&asked)
+        });
+        match decision.await {
+            Ok(Ok(decision)) => Some(decision),
+            Ok(Err(error)) => {
+                warn!(policy = policy.name.as_str(), "bypassing the cache: {error}");
+                None
+            }
+            Err(error) => {
+                warn!(policy = policy.name.as_str(), "bypassing the cache: {error}");
+                None
+            }
+        }
+    }
+
+    fn look_up(&self, key: &CacheKey, tenant: &Tenant) -> Option<Served> {
+        let entry = self.memory.get(key)?;
+        let exact_at = entry.exact_at(&tenant.tags)?;
+        let now = Instant::now();
+        let via = Via::Hit { age: entry.age(now), ttl_left: entry.remaining_ttl(now) };
+        Some(Served { answer: Arc::clone(&entry.value), exact_at, via })
+    }
+
+    /// What a follower that arrived at `arrived_at` may take of a leader's outcome: an answer
+    /// or an error that was exact then, or is still.
+    fn take(&self, landed: Landed, arrived_at: Position) -> Option<Result<Served, RunError>> {
+        let holds = |as_of, reads: &Reads| as_of >= arrived_at || !reads.changed_after(as_of);
+        match landed {
+            Landed::Answer { answer, as_of, reads } => holds(as_of, &reads).then_some(Ok(Served {
+                answer,
+                exact_at: as_of,
+                via: Via::Collapsed,
+            })),
+            Landed::Error { error, as_of, reads } => holds(as_of, &reads).then_some(Err(error)),
+            Landed::NotShared => None,
+        }
+    }
+
+    /// Leads, detached: the client's going away cuts neither the followers nor the fill.
+    async fn lead(
+        self: &Arc<Self>,
+        leader: Leader<CacheKey, Landed>,
+        key: CacheKey,
+        deployment: &Arc<Deployment>,
+        policy: &Arc<Policy>,
+        source: &Source<'_>,
+    ) -> Result<Served, RunError> {
+        let request = Arc::new(policy.plan.request(source));
+        let view = policy.view(&deployment.tenant().name, deployment.name(), source);
+        let (answers, deployment, policy) =
+            (Arc::clone(self), Arc::clone(deployment), Arc::clone(policy));
+        let fill = self.detached.spawn(async move {
+            let run = deployment.runner.run(&answers.threads, request).await;
+            let shared = policy.plan.coverage.covers(&run.parts);
+            let tenant = deployment.tenant();
+            let tags = run.reads.tags();
+            let reads = tenant.tags.resolve(&tags);
+            let served = match run.made() {
+                Ok((answer, outcome)) => {
+                    let via = if shared {
+                        let fill = Fill {
+                            key,
+                            answer: &answer,
+                            as_of: run.as_of,
+                            tags: &tags,
+                            reads: &reads,
+                            tenant,
+                        };
+                        answers.fill(fill, &policy, view, outcome).await
+                    } else {
+                        Via::NotStored(NotStored::ReadOutsideKey)
+                    };
+                    Ok(Served { answer, exact_at: run.as_of, via })
+                }
+                Err(error) => Err(error),
+            };
+            // Noted before the followers wake, so that they do not lead one after another.
+            let lasts = match &served {
+                Ok(Served { via: Via::NotStored(reason), .. }) => reason.lasts(),
+                _ => !shared,
+            };
+            if lasts {
+                answers.uncacheable.note(key);
+            }
+            leader.finish(match &served {
+                _ if !shared => Landed::NotShared,
+                Ok(Served { answer, exact_at, .. }) => {
+                    Landed::Answer { answer: Arc::clone(answer), as_of: *exact_at, reads }
+                }
+                Err(error) => Landed::Error { error: error.clone(), as_of: run.as_of, reads },
+            });
+            served
+        });
+        fill.await.unwrap_or(Err(RunError::Panicked))
+    }
+
+    /// Runs the pipeline for this request only; `via` says why.
+    async fn run_alone(
+        &self,
+        deployment: &Arc<Deployment>,
+        source: &Source<'_>,
+        via: Via,
+    ) -> Result<Served, RunError> {
+        let request = match &deployment.policy {
+            Some(policy) if !deployment.pipeline().writes => policy.plan.request(source),
+            _ => source.request(),
+        };
+        let run = deployment.runner.run(&self.threads, Arc::new(request)).await;
+        let (answer, _) = run.made()?;
+        Ok(Served { answer, exact_at: run.as_of, via })
+    }
+}

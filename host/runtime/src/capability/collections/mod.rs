@@ -1,0 +1,311 @@
+//! `weir:vector`: searches of granted collections, and their hits, which stay on the host's
+//! side until a field is asked for.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tracing::{error, info};
+use wasmtime::component::{Accessor, HasData, Linker, Resource, ResourceTable};
+use weir_bindings::pipeline::weir::embedding::types::Embedding;
+use weir_bindings::pipeline::weir::vector::collections::{
+    self, Collection, HostCollection, HostCollectionWithStore, Query, VectorError,
+};
+use weir_bindings::pipeline::weir::vector::types;
+use weir_cache::reads::{Read, ReadSet};
+use weir_core::name::{DocumentId, Name};
+use weir_core::pattern::Scope;
+use weir_search as backend;
+use weir_store::{ChunkRef, HitText, TruthError};
+
+use super::call::{Call, View};
+use super::embedding::Vector;
+use super::host_call::{self, HostCallError};
+use super::resources;
+use crate::tenant::Tenant;
+
+mod hits;
+mod query;
+
+pub use hits::{FoundHit, FoundHits};
+use query::backend_query;
+
+/// The interface that needs the grant.
+pub(super) const INTERFACE: &str = "weir:vector/collections";
+
+/// Hits of one search.
+const MAX_LIMIT: u32 = 1_000;
+/// Ids of one `get`.
+const MAX_IDS: usize = 1_000;
+/// Keyword evidence of one query.
+const MAX_TEXT_BYTES: usize = 64 << 10;
+/// Collections that one request may ask: each is kept in the record of reads.
+const MAX_COLLECTIONS: usize = 64;
+
+/// `grants.collections`: which collections a pipeline may search and change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Grant {
+    /// What it may search and read; names or beginnings of names such as `notes-*`.
+    pub read: Scope,
+    /// What it may change. A pipeline that imports the writer is never cached.
+    pub write: Scope,
+}
+
+/// What searching knows of a call.
+pub struct Context {
+    tenant: Arc<Tenant>,
+    scope: Scope,
+    reads: Mutex<ReadSet>,
+}
+
+impl Context {
+    /// A call that has read nothing and may read the collections of `scope`.
+    #[must_use]
+    pub fn new(tenant: Arc<Tenant>, scope: Scope) -> Self {
+        Self { tenant, scope, reads: Mutex::default() }
+    }
+
+    /// What was read so far, found or not.
+    #[must_use]
+    pub fn reads(&self) -> ReadSet {
+        self.reads.lock().clone()
+    }
+
+    /// Notes that the call has asked `collection`, found or not.
+    fn note_search(&self, collection: &Name) -> Result<(), VectorError> {
+        let mut reads = self.reads.lock();
+        let read = Read::Collection(collection.clone());
+        if reads.len() >= MAX_COLLECTIONS && !reads.contains(&read) {
+            let reason = format!("a request asks at most {MAX_COLLECTIONS} collections");
+            return Err(VectorError::InvalidQuery(reason));
+        }
+        reads.insert(read);
+        Ok(())
+    }
+}
+
+/// Links the type of hits, which every pipeline has.
+///
+/// # Errors
+/// wasmtime refuses a definition, which is a mistake in the host.
+pub fn link_types<T: 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> View<'_, Context>,
+) -> wasmtime::Result<()> {
+    types::add_to_linker::<_, Linked>(linker, view)
+}
+
+/// Links what the grant opens.
+///
+/// # Errors
+/// wasmtime refuses a definition, which is a mistake in the host.
+pub fn link<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> View<'_, Context>,
+) -> wasmtime::Result<()> {
+    collections::add_to_linker::<_, Linked>(linker, view)
+}
+
+struct Linked;
+
+impl HasData for Linked {
+    type Data<'a> = View<'a, Context>;
+}
+
+impl collections::Host for View<'_, Context> {}
+
+impl HostCollection for View<'_, Context> {
+    fn open(
+        &mut self,
+        name: String,
+    ) -> wasmtime::Result<Result<Resource<Collection>, VectorError>> {
+        // Whether it exists is a question to the engine, so each search asks it.
+        let Ok(name) = Name::new(&name) else {
+            return Ok(Err(VectorError::UnknownCollection(name)));
+        };
+        if !self.context.scope.covers(&name) {
+            let tenant = self.context.tenant.name.as_str();
+            info!(tenant, collection = name.as_str(), "read denied: not granted");
+            return Ok(Err(VectorError::InvalidQuery(format!("reading '{name}' is not granted"))));
+        }
+        Ok(Ok(resources::push(self.table, name)?))
+    }
+
+    fn drop(&mut self, collection: Resource<Collection>) -> wasmtime::Result<()> {
+        resources::take::<Name, _>(self.table, &collection)?;
+        Ok(())
+    }
+}
+
+impl<T: Send> HostCollectionWithStore<T> for Linked {
+    async fn search(
+        accessor: &Accessor<T, Self>,
+        collection: Resource<Collection>,
+        query: Query,
+    ) -> wasmtime::Result<Result<Resource<types::Hits>, VectorError>> {
+        let (context, call, query) = accessor.with(|mut state| {
+            let View { context, call, table } = state.get();
+            let query = checked_query(context, table, &collection, query)?;
+            Ok::<_, wasmtime::Error>((Arc::clone(context), Arc::clone(call), query))
+        })?;
+        let outcome = match query {
+            Ok(query) => search(&context, &call, query).await,
+            Err(error) => Err(error),
+        };
+        keep(accessor, outcome)
+    }
+
+    async fn get(
+        accessor: &Accessor<T, Self>,
+        collection: Resource<Collection>,
+        ids: Vec<String>,
+    ) -> wasmtime::Result<Result<Resource<types::Hits>, VectorError>> {
+        let (context, call, name) = accessor.with(|mut state| {
+            let View { context, call, table } = state.get();
+            let name: &Name = resources::get(table, &collection)?;
+            Ok::<_, wasmtime::Error>((Arc::clone(context), Arc::clone(call), name.clone()))
+        })?;
+        keep(accessor, get(&context, &call, name, ids).await)
+    }
+}
+
+/// Gives the guest a handle to what was found.
+fn keep<T: Send>(
+    accessor: &Accessor<T, Linked>,
+    outcome: Result<FoundHits, VectorError>,
+) -> wasmtime::Result<Result<Resource<types::Hits>, VectorError>> {
+    match outcome {
+        Ok(found) => accessor.with(|mut state| Ok(Ok(resources::push(state.get().table, found)?))),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// The query in the host's own types. The outer error is a handle that does not exist.
+fn checked_query(
+    context: &Context,
+    table: &ResourceTable,
+    collection: &Resource<Collection>,
+    query: Query,
+) -> wasmtime::Result<Result<backend::Query, VectorError>> {
+    let name: &Name = resources::get(table, collection)?;
+    let nearest = match &query.nearest {
+        None => None,
+        Some(handle) => {
+            let vector = resources::get::<Vector, Embedding>(table, handle)?;
+            if *vector.model_digest != *context.tenant.model_digest {
+                let reason = "the vector is of another model than the collection's".to_owned();
+                return Ok(Err(VectorError::InvalidQuery(reason)));
+            }
+            Some(vector.embedding.clone())
+        }
+    };
+    if query.limit > MAX_LIMIT {
+        let reason = format!("a limit is at most {MAX_LIMIT}");
+        return Ok(Err(VectorError::InvalidQuery(reason)));
+    }
+    if query.text.as_ref().is_some_and(|text| text.len() > MAX_TEXT_BYTES) {
+        let reason = format!("the text has over {MAX_TEXT_BYTES} bytes");
+        return Ok(Err(VectorError::InvalidQuery(reason)));
+    }
+    Ok(Ok(backend_query(name.clone(), nearest, query)))
+}
+
+async fn search(
+    context: &Context,
+    call: &Arc<Call>,
+    query: backend::Query,
+) -> Result<FoundHits, VectorError> {
+    context.note_search(&query.collection)?;
+    let (tenant, budget) = (Arc::clone(&context.tenant), Arc::clone(call));
+    let work = async move {
+        let collection = query.collection.clone();
+        let page = tenant.vectors.search(query).await.map_err(vector_error)?;
+        let chunks: Vec<ChunkRef> = page.hits.iter().map(backend::Hit::chunk_ref).collect();
+        let texts = tenant.truth.hit_texts(&collection, &chunks).await.map_err(truth_error)?;
+        // A hit whose chunk is no longer the truth's is dropped from the page: the change
+        // that it missed has moved the collection's tag, so the answer is not kept either.
+        let found = page.hits.into_iter().zip(texts);
+        let found = found.filter_map(|(hit, text)| Some(FoundHit { hit, text: text? }));
+        found.map(|found| charged(&budget, found)).collect::<Result<_, _>>().map(FoundHits)
+    };
+    host_call::run(call, "search", work).await.map_err(host_call_error)?
+}
+
+/// Documents by id, each whole; those that do not exist are left out.
+async fn get(
+    context: &Context,
+    call: &Arc<Call>,
+    name: Name,
+    ids: Vec<String>,
+) -> Result<FoundHits, VectorError> {
+    if ids.len() > MAX_IDS {
+        return Err(VectorError::InvalidQuery(format!("at most {MAX_IDS} ids in one call")));
+    }
+    context.note_search(&name)?;
+    let (tenant, budget) = (Arc::clone(&context.tenant), Arc::clone(call));
+    let work = async move {
+        let mut found = Vec::new();
+        for id in &ids {
+            let Ok(id) = DocumentId::new(id) else { continue };
+            let document = tenant.truth.document(&name, &id).await.map_err(truth_error)?;
+            let Some(document) = document else { continue };
+            found.push(charged(&budget, whole_document(document)?)?);
+        }
+        Ok(FoundHits(found))
+    };
+    host_call::run(call, "get", work).await.map_err(host_call_error)?
+}
+
+/// What a request keeps on the host's side is the request's: it comes out of its budget.
+fn charged(call: &Call, found: FoundHit) -> Result<FoundHit, VectorError> {
+    let bytes = size_of::<FoundHit>() + found.text.text.len() + found.text.metadata.len();
+    if call.spend(bytes) { Ok(found) } else { Err(VectorError::Failed(SPENT.to_owned())) }
+}
+
+const SPENT: &str = "the request has no bytes left for what it keeps on the host's side";
+
+fn whole_document(document: weir_store::Document) -> Result<FoundHit, VectorError> {
+    let end = u32::try_from(document.text.len())
+        .map_err(|_| VectorError::Failed("the document is too long".to_owned()))?;
+    Ok(FoundHit {
+        hit: backend::Hit {
+            document: document.id,
+            version: document.version,
+            chunk: 0,
+            score: 1.0,
+            start: 0,
+            end,
+        },
+        text: HitText { text: document.text, metadata: document.metadata },
+    })
+}
+
+fn vector_error(error: backend::VectorError) -> VectorError {
+    match error {
+        backend::VectorError::UnknownCollection(name) => {
+            VectorError::UnknownCollection(name.into())
+        }
+        backend::VectorError::InvalidQuery(reason) => VectorError::InvalidQuery(reason),
+        backend::VectorError::Failed(reason) => {
+            // The reason may name files; the guest learns only that it failed.
+            error!(reason, "the vector store failed");
+            VectorError::Failed("the vector store failed".to_owned())
+        }
+    }
+}
+
+fn truth_error(error: TruthError) -> VectorError {
+    if let TruthError::UnknownCollection(name) = error {
+        return VectorError::UnknownCollection(name.into());
+    }
+    error!(%error, "the truth did not answer");
+    VectorError::Unavailable("the document store did not answer".to_owned())
+}
+
+fn host_call_error(error: HostCallError) -> VectorError {
+    match error {
+        HostCallError::TimedOut => VectorError::TimedOut,
+        HostCallError::Panicked => VectorError::Failed(error.to_string()),
+    }
+}

@@ -1,0 +1,211 @@
+//! `weir:documents/writer`: a guest's writes, through the same service as the clients' own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tracing::{error, info};
+use wasmtime::component::{Accessor, HasData, Linker};
+use weir_bindings::pipeline::weir::documents::writer::{self, Document, DocumentError};
+use weir_core::Position;
+use weir_core::json::{JsonLimits, canonicalize};
+use weir_core::name::{DocumentId, Name};
+use weir_core::pattern::Scope;
+use weir_store::TruthError;
+
+use super::call::{Call, View};
+use super::host_call::{self, HostCallError};
+use crate::tenant::Tenant;
+use crate::tenant::documents::{DocumentError as WriteError, IncomingDocument};
+
+/// The interface that needs the grant.
+pub(super) const INTERFACE: &str = "weir:documents/writer";
+
+/// Documents of one call.
+const MAX_DOCUMENTS: usize = 1_000;
+
+/// What writing knows of a call.
+pub struct Context {
+    tenant: Arc<Tenant>,
+    scope: Scope,
+    /// The position of its last write; 0 while it has not written.
+    wrote_at: AtomicU64,
+}
+
+impl Context {
+    /// A call that has written nothing and may write to the collections of `scope`.
+    #[must_use]
+    pub fn new(tenant: Arc<Tenant>, scope: Scope) -> Self {
+        Self { tenant, scope, wrote_at: AtomicU64::new(0) }
+    }
+
+    /// The position of the call's last write; zero where it has not written.
+    #[must_use]
+    pub fn wrote_at(&self) -> Position {
+        Position(self.wrote_at.load(Ordering::Relaxed))
+    }
+
+    fn wrote(&self, position: Position) -> u64 {
+        self.wrote_at.fetch_max(position.0, Ordering::Relaxed);
+        position.0
+    }
+
+    /// The collection of this name, if the grant covers it.
+    fn collection(&self, name: &str) -> Result<Name, DocumentError> {
+        let Ok(name) = Name::new(name) else {
+            return Err(DocumentError::UnknownCollection(name.to_owned()));
+        };
+        if self.scope.covers(&name) {
+            return Ok(name);
+        }
+        info!(
+            tenant = self.tenant.name.as_str(),
+            collection = name.as_str(),
+            "write denied: not granted"
+        );
+        Err(DocumentError::Invalid(format!("writing to '{name}' is not granted")))
+    }
+}
+
+/// Links what the grant opens.
+///
+/// # Errors
+/// wasmtime refuses a definition, which is a mistake in the host.
+pub fn link<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> View<'_, Context>,
+) -> wasmtime::Result<()> {
+    writer::add_to_linker::<_, Linked>(linker, view)
+}
+
+struct Linked;
+
+impl HasData for Linked {
+    type Data<'a> = View<'a, Context>;
+}
+
+impl writer::Host for View<'_, Context> {}
+
+impl<T: Send> writer::HostWithStore<T> for Linked {
+    async fn put(
+        accessor: &Accessor<T, Self>,
+        collection: String,
+        documents: Vec<Document>,
+    ) -> wasmtime::Result<Result<u64, DocumentError>> {
+        let (context, call) = shared(accessor);
+        Ok(put(&context, &call, &collection, documents).await)
+    }
+
+    async fn delete(
+        accessor: &Accessor<T, Self>,
+        collection: String,
+        ids: Vec<String>,
+    ) -> wasmtime::Result<Result<u64, DocumentError>> {
+        let (context, call) = shared(accessor);
+        Ok(delete(&context, &call, &collection, &ids).await)
+    }
+}
+
+fn shared<T: Send>(accessor: &Accessor<T, Linked>) -> (Arc<Context>, Arc<Call>) {
+    accessor.with(|mut state| {
+        let View { context, call, .. } = state.get();
+        (Arc::clone(context), Arc::clone(call))
+    })
+}
+
+async fn put(
+    context: &Context,
+    call: &Arc<Call>,
+    collection: &str,
+    documents: Vec<Document>,
+) -> Result<u64, DocumentError> {
+    let name = context.collection(collection)?;
+    let bytes = documents.iter().map(|one| one.id.len() + one.text.len() + one.metadata.len());
+    if documents.len() > MAX_DOCUMENTS || !call.spend(bytes.sum()) {
+        return Err(DocumentError::QuotaExceeded);
+    }
+    let documents = documents.into_iter().map(incoming).collect::<Result<Vec<_>, _>>()?;
+    let tenant = Arc::clone(&context.tenant);
+    let work = async move {
+        let turn = tenant.documents.turn().await?;
+        tenant.documents.put(turn, &name, documents, None).await
+    };
+    match host_call::run(call, "put", work).await {
+        Ok(Ok(committed)) => Ok(context.wrote(committed.position)),
+        Ok(Err(error)) => Err(write_error(error)),
+        Err(error) => Err(host_call_error(error)),
+    }
+}
+
+/// Deletes all of them or none. The position is the write's own, or the one that none of them
+/// existed at.
+async fn delete(
+    context: &Context,
+    call: &Arc<Call>,
+    collection: &str,
+    ids: &[String],
+) -> Result<u64, DocumentError> {
+    let name = context.collection(collection)?;
+    if ids.len() > MAX_DOCUMENTS || !call.spend(ids.iter().map(String::len).sum()) {
+        return Err(DocumentError::QuotaExceeded);
+    }
+    let id = |id: &String| DocumentId::new(id).map_err(|error| invalid(id, &error));
+    let ids = ids.iter().map(id).collect::<Result<Vec<_>, _>>()?;
+    let tenant = Arc::clone(&context.tenant);
+    let work = async move {
+        let as_of = tenant.documents.position();
+        Ok(tenant.documents.delete(&name, ids).await?.ok_or(as_of))
+    };
+    match host_call::run(call, "delete", work).await {
+        Ok(Ok(Ok(deleted_at))) => Ok(context.wrote(deleted_at)),
+        Ok(Ok(Err(as_of))) => Ok(as_of.0),
+        Ok(Err(error)) => Err(write_error(error)),
+        Err(error) => Err(host_call_error(error)),
+    }
+}
+
+fn incoming(document: Document) -> Result<IncomingDocument, DocumentError> {
+    let id = DocumentId::new(&document.id).map_err(|error| invalid(&document.id, &error))?;
+    if document.text.contains('\0') {
+        return Err(invalid(&document.id, &"a text has no NUL"));
+    }
+    let metadata = if document.metadata.is_empty() { "{}" } else { &document.metadata };
+    let metadata = canonicalize(metadata, JsonLimits::default())
+        .map_err(|error| invalid(&document.id, &error))?;
+    if metadata.text().first() != Some(&b'{') {
+        return Err(invalid(&document.id, &"metadata is a JSON object"));
+    }
+    let metadata =
+        std::str::from_utf8(metadata.text()).map_err(|error| invalid(&document.id, &error))?;
+    Ok(IncomingDocument { id, text: document.text.into(), metadata: metadata.into() })
+}
+
+fn invalid(id: &str, reason: &dyn std::fmt::Display) -> DocumentError {
+    DocumentError::Invalid(format!("document '{}': {reason}", id.escape_debug()))
+}
+
+fn write_error(error: WriteError) -> DocumentError {
+    match error {
+        WriteError::Overloaded | WriteError::Truth(TruthError::Overloaded) => {
+            DocumentError::Unavailable("too many documents are being written".to_owned())
+        }
+        WriteError::TooLarge(reason) => DocumentError::Invalid(reason),
+        WriteError::Truth(TruthError::UnknownCollection(name)) => {
+            DocumentError::UnknownCollection(name.into())
+        }
+        WriteError::Truth(
+            error @ (TruthError::DuplicateDocument(_) | TruthError::InvalidDocument { .. }),
+        ) => DocumentError::Invalid(error.to_string()),
+        error => {
+            // It may name files; the guest learns only that it failed.
+            error!(%error, "documents could not be written");
+            DocumentError::Unavailable("the document store failed".to_owned())
+        }
+    }
+}
+
+fn host_call_error(error: HostCallError) -> DocumentError {
+    match error {
+        HostCallError::TimedOut => DocumentError::TimedOut,
+        HostCallError::Panicked => DocumentError::Unavailable(error.to_string()),
+    }
+}

@@ -1,0 +1,150 @@
+//! `weir:embedding`: texts to vectors that stay on the host's side.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use wasmtime::component::{Accessor, HasData, Linker, Resource};
+use weir_bindings::pipeline::weir::embedding::embedder::{self, EmbedError};
+use weir_bindings::pipeline::weir::embedding::types::{self, Embedding, HostEmbedding};
+use weir_embedding::models::Models;
+use weir_embedding::{self as backend, Lane};
+
+use super::call::{Call, View};
+use super::host_call::{self, HostCallError};
+use super::resources;
+
+/// Texts in one call.
+const MAX_TEXTS: usize = 256;
+
+/// The interface that needs the grant.
+pub(super) const INTERFACE: &str = "weir:embedding/embedder";
+
+/// `grants.embedding`: no narrower scope than all models.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {}
+
+/// What embedding knows of a call.
+pub struct Context {
+    /// The models of the server.
+    pub models: Arc<Models>,
+}
+
+/// A vector behind a guest's handle.
+#[derive(Clone, Debug)]
+pub struct Vector {
+    /// Its components.
+    pub embedding: backend::Embedding,
+    /// The digest of the model that made it: vectors of two models are not comparable.
+    pub model_digest: Arc<str>,
+}
+
+/// Links the type of vectors, which every pipeline has.
+///
+/// # Errors
+/// wasmtime refuses a definition, which is a mistake in the host.
+pub fn link_types<T: 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> View<'_, Context>,
+) -> wasmtime::Result<()> {
+    types::add_to_linker::<_, Linked>(linker, view)
+}
+
+/// Links what the grant opens.
+///
+/// # Errors
+/// wasmtime refuses a definition, which is a mistake in the host.
+pub fn link<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> View<'_, Context>,
+) -> wasmtime::Result<()> {
+    embedder::add_to_linker::<_, Linked>(linker, view)
+}
+
+struct Linked;
+
+impl HasData for Linked {
+    type Data<'a> = View<'a, Context>;
+}
+
+impl types::Host for View<'_, Context> {}
+
+impl HostEmbedding for View<'_, Context> {
+    fn dimensions(&mut self, embedding: Resource<Embedding>) -> wasmtime::Result<u32> {
+        let vector: &Vector = resources::get(self.table, &embedding)?;
+        Ok(u32::try_from(vector.embedding.0.len())?)
+    }
+
+    fn values(&mut self, embedding: Resource<Embedding>) -> wasmtime::Result<Vec<f32>> {
+        let vector: &Vector = resources::get(self.table, &embedding)?;
+        Ok(vector.embedding.0.to_vec())
+    }
+
+    fn drop(&mut self, embedding: Resource<Embedding>) -> wasmtime::Result<()> {
+        resources::take::<Vector, _>(self.table, &embedding)?;
+        Ok(())
+    }
+}
+
+impl embedder::Host for View<'_, Context> {}
+
+impl<T: Send> embedder::HostWithStore<T> for Linked {
+    async fn embed(
+        accessor: &Accessor<T, Self>,
+        model: String,
+        texts: Vec<String>,
+    ) -> wasmtime::Result<Result<Vec<Resource<Embedding>>, EmbedError>> {
+        let (context, call) = accessor.with(|mut state| {
+            let View { context, call, .. } = state.get();
+            (Arc::clone(context), Arc::clone(call))
+        });
+        // An empty name is the default model.
+        let model = (!model.is_empty()).then_some(model);
+        let vectors = match embed(&context, &call, model, texts).await {
+            Ok(vectors) => vectors,
+            Err(error) => return Ok(Err(error)),
+        };
+        accessor.with(|mut state| {
+            let View { table, .. } = state.get();
+            let handles = vectors.into_iter().map(|vector| resources::push(table, vector));
+            Ok(Ok(handles.collect::<Result<_, _>>()?))
+        })
+    }
+}
+
+async fn embed(
+    context: &Context,
+    call: &Arc<Call>,
+    model: Option<String>,
+    texts: Vec<String>,
+) -> Result<Vec<Vector>, EmbedError> {
+    let embedder = context
+        .models
+        .get(model.as_deref())
+        .map(Arc::clone)
+        .map_err(|unknown| EmbedError::UnknownModel(unknown.0))?;
+    if texts.len() > MAX_TEXTS {
+        return Err(EmbedError::Failed(format!("at most {MAX_TEXTS} texts in one call")));
+    }
+    if !call.spend(texts.iter().map(String::len).sum()) {
+        return Err(EmbedError::Overloaded);
+    }
+    let model_digest: Arc<str> = embedder.model_digest().into();
+    let texts: Vec<Arc<str>> = texts.into_iter().map(Arc::from).collect();
+    let work = async move { embedder.embed(&texts, Lane::Interactive).await };
+    match host_call::run(call, "embed", work).await {
+        Ok(Ok(embeddings)) => {
+            let vector = |embedding| Vector { embedding, model_digest: Arc::clone(&model_digest) };
+            Ok(embeddings.into_iter().map(vector).collect())
+        }
+        Ok(Err(error)) => Err(match error {
+            backend::EmbedError::TooLong { tokens, .. } => {
+                EmbedError::TooLong(u32::try_from(tokens).unwrap_or(u32::MAX))
+            }
+            backend::EmbedError::Overloaded => EmbedError::Overloaded,
+            backend::EmbedError::Failed(reason) => EmbedError::Failed(reason),
+        }),
+        Err(HostCallError::TimedOut) => Err(EmbedError::TimedOut),
+        Err(error @ HostCallError::Panicked) => Err(EmbedError::Failed(error.to_string())),
+    }
+}

@@ -1,0 +1,249 @@
+//! Grants: what a plugin may reach, and which interfaces that opens to it.
+//!
+//! What `[pipelines.NAME.grants]` says is the operator's limit, also for whatever is deployed
+//! under that name later. A capability that works on named things has a scope of
+//! [patterns](weir_core::pattern); it is enforced by the capability, each time that a guest
+//! names one.
+
+use serde::de::{self, SeqAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{collections, documents, embedding, logging, settings};
+
+/// What a plugin may reach. The default is nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Grants {
+    /// Texts to vectors.
+    pub embedding: Option<embedding::Grant>,
+    /// Which collections it may search and change.
+    pub collections: Option<collections::Grant>,
+    /// Lines in the host's log.
+    pub logging: bool,
+    /// The deployment's settings.
+    pub settings: bool,
+}
+
+/// An interface that needs a grant.
+struct Granted {
+    /// Its name without the version.
+    interface: &'static str,
+    /// The line of the configuration that grants it.
+    line: &'static str,
+    /// Whether these grants open it.
+    opens: fn(&Grants) -> bool,
+    /// Whether a plugin that imports it changes something.
+    writes: bool,
+}
+
+/// Every interface that needs a grant.
+const GRANTED: [Granted; 5] = [
+    Granted {
+        interface: embedding::INTERFACE,
+        line: "grants.embedding = {}",
+        opens: |grants| grants.embedding.is_some(),
+        writes: false,
+    },
+    Granted {
+        interface: collections::INTERFACE,
+        line: r#"grants.collections = { read = ["*"] }"#,
+        opens: |grants| grants.collections.as_ref().is_some_and(|scope| !scope.read.is_empty()),
+        writes: false,
+    },
+    Granted {
+        interface: documents::INTERFACE,
+        line: r#"grants.collections = { write = ["*"] }"#,
+        opens: |grants| grants.collections.as_ref().is_some_and(|scope| !scope.write.is_empty()),
+        writes: true,
+    },
+    Granted {
+        interface: logging::INTERFACE,
+        line: "grants.logging = true",
+        opens: |grants| grants.logging,
+        writes: false,
+    },
+    Granted {
+        interface: settings::INTERFACE,
+        line: "grants.settings = true",
+        opens: |grants| grants.settings,
+        writes: false,
+    },
+];
+
+/// Whether a plugin may import an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It may.
+    Granted,
+    /// The configuration does not grant it; this line would.
+    Denied {
+        /// A line of the configuration, in the pipeline's table.
+        line: &'static str,
+    },
+    /// No capability has an interface of that name.
+    Unknown,
+}
+
+impl Grants {
+    /// Whether a plugin with these grants may import `interface`, a name without a version.
+    #[must_use]
+    pub fn access(&self, interface: &str) -> Access {
+        match find(interface) {
+            None => Access::Unknown,
+            Some(granted) if (granted.opens)(self) => Access::Granted,
+            Some(granted) => Access::Denied { line: granted.line },
+        }
+    }
+
+    /// What decides an answer's bytes: two deployments with other grants have other keys.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Whether a plugin that imports `interface` changes something: it is then never looked up,
+/// shared or stored.
+#[must_use]
+pub fn writes(interface: &str) -> bool {
+    find(interface).is_some_and(|granted| granted.writes)
+}
+
+fn find(interface: &str) -> Option<&'static Granted> {
+    GRANTED.iter().find(|granted| granted.interface == interface)
+}
+
+/// A table of grants. The list of interfaces of 0.1 is refused with the lines to write instead.
+impl<'de> Deserialize<'de> for Grants {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TableOrOldList)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Default)]
+struct Table {
+    embedding: Option<embedding::Grant>,
+    collections: Option<collections::Grant>,
+    logging: bool,
+    settings: bool,
+}
+
+struct TableOrOldList;
+
+impl<'de> Visitor<'de> for TableOrOldList {
+    type Value = Grants;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a table, such as grants = { settings = true }")
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Grants, A::Error> {
+        let Table { embedding, collections, logging, settings } =
+            Table::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Grants { embedding, collections, logging, settings })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Grants, A::Error> {
+        let mut interfaces = Vec::new();
+        while let Some(interface) = list.next_element::<String>()? {
+            interfaces.push(interface);
+        }
+        Err(de::Error::custom(new_form(&interfaces)))
+    }
+}
+
+/// The lines that replace a list of interfaces.
+fn new_form(interfaces: &[String]) -> String {
+    let has = |name: &str| interfaces.iter().any(|interface| interface == name);
+    let (reads, changes) = (has(collections::INTERFACE), has(documents::INTERFACE));
+    let mut lines: Vec<&str> = interfaces
+        .iter()
+        .filter_map(|interface| find(interface))
+        .map(|granted| granted.line)
+        .filter(|line| !(reads && changes && line.starts_with("grants.collections")))
+        .collect();
+    if reads && changes {
+        lines.push(r#"grants.collections = { read = ["*"], write = ["*"] }"#);
+    }
+    let unknown: Vec<_> =
+        interfaces.iter().filter(|interface| find(interface).is_none()).cloned().collect();
+    let mut message =
+        "a list of interfaces is the old form: grants is a table with scopes now. Write".to_owned();
+    for line in lines {
+        message.push_str("\n  ");
+        message.push_str(line);
+    }
+    if !unknown.is_empty() {
+        message.push_str("\nand leave out what no capability offers: ");
+        message.push_str(&unknown.join(", "));
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use weir_core::name::Name;
+
+    use super::*;
+
+    fn grants(toml: &str) -> Result<Grants, String> {
+        #[derive(Deserialize)]
+        struct Pipeline {
+            grants: Grants,
+        }
+        toml::from_str::<Pipeline>(toml)
+            .map(|pipeline| pipeline.grants)
+            .map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn a_grant_opens_its_interface_and_no_other() {
+        let all = [
+            ("weir:embedding/embedder", "grants.embedding = {}"),
+            ("weir:vector/collections", r#"grants.collections.read = ["a"]"#),
+            ("weir:documents/writer", r#"grants.collections.write = ["a"]"#),
+            ("weir:observe/logging", "grants.logging = true"),
+            ("weir:observe/settings", "grants.settings = true"),
+        ];
+        for (_, line) in all {
+            let grants = grants(line).unwrap();
+            for (interface, opens) in all {
+                let granted = grants.access(interface) == Access::Granted;
+                assert_eq!(granted, opens == line, "{line} and {interface}");
+            }
+            assert_eq!(grants.access("weir:teleport/beam"), Access::Unknown);
+        }
+    }
+
+    #[test]
+    fn a_scope_is_a_list_of_patterns() {
+        let granted = grants(r#"grants.collections = { read = ["handbook", "notes-*"] }"#).unwrap();
+        let collections = granted.collections.unwrap();
+        for (name, read) in [("handbook", true), ("notes-1", true), ("secrets", false)] {
+            assert_eq!(collections.read.covers(&Name::new(name).unwrap()), read, "{name}");
+        }
+        let error = grants(r#"grants.collections = { read = ["a*b"] }"#).unwrap_err();
+        assert!(error.contains("'a*b' is not a pattern"), "{error}");
+        let error = grants("grants.collektions = {}").unwrap_err();
+        assert!(error.contains("unknown field `collektions`"), "{error}");
+    }
+
+    #[test]
+    fn the_old_form_is_refused_with_the_lines_to_write_instead() {
+        let old = r#"grants = ["weir:embedding/embedder", "weir:vector/collections"]"#;
+        let error = grants(old).unwrap_err();
+        assert!(error.contains("\n  grants.embedding = {}\n"), "{error}");
+        assert!(error.ends_with(r#"grants.collections = { read = ["*"] }"#), "{error}");
+        let old = r#"grants = ["weir:vector/collections", "weir:documents/writer", "x:y/z"]"#;
+        let error = grants(old).unwrap_err();
+        let both = "\n  grants.collections = { read = [\"*\"], write = [\"*\"] }\n";
+        assert!(error.contains(both) && error.ends_with("offers: x:y/z"), "{error}");
+        // What it says to write is taken.
+        for granted in GRANTED {
+            assert!((granted.opens)(&grants(granted.line).unwrap()), "{}", granted.line);
+        }
+    }
+}

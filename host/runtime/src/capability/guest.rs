@@ -1,0 +1,172 @@
+//! The data of one guest's store: every capability's context of the call, and the linker that
+//! offers a plugin exactly its grants.
+
+use std::sync::Arc;
+
+use wasmtime::component::{Linker, Resource, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use weir_bindings::pipeline::weir::vector::types::Hits;
+use weir_cache::reads::ReadSet;
+use weir_core::Position;
+
+use super::call::{Call, View};
+use super::collections::FoundHits;
+use super::grants::{Access, Grants};
+use super::{collections, documents, embedding, logging, request, resources, settings, wasi};
+use crate::engine::limits::MemoryBudget;
+use crate::request::PartsRead;
+
+/// What each capability knows of a call. Cheap to clone: the run keeps one to read from when
+/// the store is gone.
+#[derive(Clone)]
+pub struct Contexts {
+    /// The budget and the deadline.
+    pub call: Arc<Call>,
+    /// The request.
+    pub request: Arc<request::Context>,
+    /// Texts to vectors.
+    pub embedding: Arc<embedding::Context>,
+    /// Searches.
+    pub collections: Arc<collections::Context>,
+    /// Writes.
+    pub documents: Arc<documents::Context>,
+    /// Log lines.
+    pub logging: Arc<logging::Context>,
+    /// Settings.
+    pub settings: Arc<settings::Context>,
+}
+
+impl Contexts {
+    /// What was read so far, found or not.
+    #[must_use]
+    pub fn reads(&self) -> ReadSet {
+        self.collections.reads()
+    }
+
+    /// The parts of the request that were read, and whether anything untracked was.
+    #[must_use]
+    pub fn parts_read(&self) -> PartsRead {
+        let untracked = self.call.untracked.load(std::sync::atomic::Ordering::Relaxed);
+        PartsRead { untracked, ..self.request.parts_read() }
+    }
+
+    /// The position of the call's last write; zero where it has not written.
+    #[must_use]
+    pub fn wrote_at(&self) -> Position {
+        self.documents.wrote_at()
+    }
+}
+
+/// The data of a store.
+pub struct GuestState {
+    /// The memory that it may use.
+    pub budget: MemoryBudget,
+    /// What each capability knows of the call.
+    pub contexts: Contexts,
+    table: ResourceTable,
+    /// WASI without anything granted; made only for a component that uses it.
+    wasi: Option<Box<WasiCtx>>,
+}
+
+impl GuestState {
+    /// The data of a fresh store.
+    #[must_use]
+    pub fn new(budget: MemoryBudget, contexts: Contexts, max_handles: usize) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(max_handles);
+        Self { budget, contexts, table, wasi: None }
+    }
+
+    /// The request, for the handle that the guest is called with.
+    pub fn request(&mut self) -> View<'_, request::Context> {
+        view(&self.contexts.request, &self.contexts.call, &mut self.table)
+    }
+
+    /// Takes the hits that a guest's answer is made of.
+    ///
+    /// # Errors
+    /// The handle does not exist.
+    pub fn take_hits(&mut self, hits: &Resource<Hits>) -> wasmtime::Result<FoundHits> {
+        Ok(resources::take(&mut self.table, hits)?)
+    }
+
+    fn embedding(&mut self) -> View<'_, embedding::Context> {
+        view(&self.contexts.embedding, &self.contexts.call, &mut self.table)
+    }
+
+    fn collections(&mut self) -> View<'_, collections::Context> {
+        view(&self.contexts.collections, &self.contexts.call, &mut self.table)
+    }
+
+    fn documents(&mut self) -> View<'_, documents::Context> {
+        view(&self.contexts.documents, &self.contexts.call, &mut self.table)
+    }
+
+    fn logging(&mut self) -> View<'_, logging::Context> {
+        view(&self.contexts.logging, &self.contexts.call, &mut self.table)
+    }
+
+    fn settings(&mut self) -> View<'_, settings::Context> {
+        view(&self.contexts.settings, &self.contexts.call, &mut self.table)
+    }
+}
+
+fn view<'a, C>(
+    context: &'a Arc<C>,
+    call: &'a Arc<Call>,
+    table: &'a mut ResourceTable,
+) -> View<'a, C> {
+    View { context, call, table }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let untracked = &self.contexts.call.untracked;
+        let wasi = self.wasi.get_or_insert_with(|| wasi::nothing(untracked));
+        WasiCtxView { ctx: wasi, table: &mut self.table }
+    }
+}
+
+/// The types that every plugin has: they reach nothing by themselves.
+const TYPES: [&str; 3] = ["weir:embedding/types", "weir:vector/types", "weir:pipeline/types"];
+
+/// Whether `interface`, a name without a version, is linked for every plugin.
+#[must_use]
+pub fn is_types(interface: &str) -> bool {
+    TYPES.contains(&interface)
+}
+
+/// Makes a linker with the types, and what is granted.
+///
+/// # Errors
+/// wasmtime refuses a definition, which is a mistake in the host.
+pub fn link(
+    engine: &wasmtime::Engine,
+    grants: &Grants,
+    with_wasi: bool,
+) -> wasmtime::Result<Linker<GuestState>> {
+    let mut linker = Linker::new(engine);
+    request::link(&mut linker, GuestState::request)?;
+    embedding::link_types(&mut linker, GuestState::embedding)?;
+    collections::link_types(&mut linker, GuestState::collections)?;
+    let granted = |interface| grants.access(interface) == Access::Granted;
+    if granted(embedding::INTERFACE) {
+        embedding::link(&mut linker, GuestState::embedding)?;
+    }
+    if granted(collections::INTERFACE) {
+        collections::link(&mut linker, GuestState::collections)?;
+    }
+    if granted(documents::INTERFACE) {
+        documents::link(&mut linker, GuestState::documents)?;
+    }
+    if granted(logging::INTERFACE) {
+        logging::link(&mut linker, GuestState::logging)?;
+    }
+    if granted(settings::INTERFACE) {
+        settings::link(&mut linker, GuestState::settings)?;
+    }
+    if with_wasi {
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    }
+    Ok(linker)
+}

@@ -1,0 +1,86 @@
+//! A deployment: which component and which policy answer one tenant's requests under a name.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use weir_cache::key::KeyPrefix;
+use weir_core::name::Name;
+
+use crate::capability::embedding;
+use crate::pipeline::{Pipeline, Runner};
+use crate::policy::Policy;
+use crate::tenant::Tenant;
+
+/// A pipeline in service for one tenant.
+pub struct Deployment {
+    /// The path that it is called at, in its one spelling.
+    pub path: String,
+    /// Its cache policy; without one, it is never cached.
+    pub policy: Option<Arc<Policy>>,
+    /// What stands in front of its keys: everything that decides an answer's bytes, apart from
+    /// the request and what is read. Nothing is ever found under another prefix.
+    pub key_prefix: KeyPrefix,
+    /// What runs it.
+    pub runner: Runner,
+}
+
+impl Deployment {
+    /// Puts a pipeline in service for `tenant`.
+    #[must_use]
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        policy: Option<Arc<Policy>>,
+        tenant: Arc<Tenant>,
+        embedding: Arc<embedding::Context>,
+        io: Handle,
+    ) -> Self {
+        let models = embedding.models.fingerprint();
+        Self {
+            path: format!("/v1/pipelines/{}", pipeline.name),
+            key_prefix: key_prefix(&tenant, &pipeline, policy.as_deref(), &models),
+            policy,
+            runner: Runner::new(pipeline, tenant, embedding, io),
+        }
+    }
+
+    /// The pipeline's name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.runner.pipeline.name
+    }
+
+    /// The component.
+    #[must_use]
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.runner.pipeline
+    }
+
+    /// Whose requests it answers.
+    #[must_use]
+    pub fn tenant(&self) -> &Arc<Tenant> {
+        &self.runner.tenant
+    }
+}
+
+fn key_prefix(
+    tenant: &Tenant,
+    pipeline: &Pipeline,
+    policy: Option<&Policy>,
+    models: &str,
+) -> KeyPrefix {
+    let (policy, settings, epoch) = policy.map_or_else(Default::default, |policy| {
+        let epoch = policy.plan.key_epoch.to_string();
+        (policy.digest.as_str(), policy.settings_digest.as_str(), epoch)
+    });
+    KeyPrefix::new(&[
+        tenant.name.as_str(),
+        pipeline.name.as_str(),
+        &pipeline.digest,
+        &pipeline.settings_digest,
+        &pipeline.grants.fingerprint(),
+        models,
+        policy,
+        settings,
+        &epoch,
+    ])
+}

@@ -1,0 +1,74 @@
+//! What is hosted: a snapshot of all deployments, replaced in one step.
+//!
+//! A request takes its [`Deployment`] once and keeps it until it is answered, so whatever
+//! replaces the snapshot meanwhile does not concern it. Out of scope: where components come
+//! from (`weir`), and which deployment of several a request is routed to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use weir_core::name::Name;
+
+mod deployment;
+
+pub use deployment::Deployment;
+
+/// All deployments of a server at one revision.
+#[derive(Default)]
+pub struct Snapshot {
+    /// Grows with each change of what is deployed.
+    pub revision: u64,
+    by_tenant: BTreeMap<Name, BTreeMap<Name, Arc<Deployment>>>,
+}
+
+/// The deployments in service.
+#[derive(Default)]
+pub struct Deployments {
+    current: RwLock<Arc<Snapshot>>,
+}
+
+impl Snapshot {
+    /// A snapshot of `deployments`.
+    #[must_use]
+    pub fn new(revision: u64, deployments: impl IntoIterator<Item = Deployment>) -> Self {
+        let mut by_tenant: BTreeMap<Name, BTreeMap<_, _>> = BTreeMap::new();
+        for deployment in deployments {
+            let of_tenant = by_tenant.entry(deployment.tenant().name.clone()).or_default();
+            of_tenant.insert(deployment.name().clone(), Arc::new(deployment));
+        }
+        Self { revision, by_tenant }
+    }
+
+    /// The deployment that serves `pipeline` to `tenant`.
+    #[must_use]
+    pub fn get(&self, tenant: &Name, pipeline: &Name) -> Option<&Arc<Deployment>> {
+        self.by_tenant.get(tenant)?.get(pipeline)
+    }
+
+    /// The names of what is hosted for `tenant`.
+    #[must_use]
+    pub fn names(&self, tenant: &Name) -> Vec<&str> {
+        let deployments = self.by_tenant.get(tenant);
+        deployments.into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+impl Deployments {
+    /// Puts `snapshot` in service: every request that comes from now on sees it, and all of it.
+    pub fn publish(&self, snapshot: Snapshot) {
+        *self.current.write() = Arc::new(snapshot);
+    }
+
+    /// What is in service now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.current.read())
+    }
+
+    /// The deployment that serves `pipeline` to `tenant` now.
+    #[must_use]
+    pub fn get(&self, tenant: &Name, pipeline: &Name) -> Option<Arc<Deployment>> {
+        self.current.read().get(tenant, pipeline).map(Arc::clone)
+    }
+}

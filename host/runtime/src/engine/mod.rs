@@ -1,0 +1,135 @@
+//! wasmtime, set up once: an engine for pipelines, an engine for policies, the threads that
+//! guests run on, and the clock that interrupts them.
+//!
+//! [`component`] reads and compiles, [`limits`] adds up what one store holds, [`epoch`] ticks, [`threads`] are the guests'
+//! own. Left out: what guests may import (`capability`) and how they are called
+//! (`pipeline`, `policy`).
+
+pub mod component;
+pub mod config;
+pub mod epoch;
+pub mod limits;
+pub mod threads;
+
+use thiserror::Error;
+use tracing::warn;
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use epoch::{Clock, Ticker};
+
+/// Core instances of one component; what `wit-component` makes has three or four.
+const MAX_CORE_INSTANCES: u32 = 16;
+/// Memories of one component: its own, and one for an adapter.
+const MAX_MEMORIES: u32 = 2;
+/// Tables of one component.
+const MAX_TABLES: u32 = 8;
+/// Elements of one table.
+const MAX_TABLE_ELEMENTS: usize = 16_384;
+/// Wasm frames of one guest; more is a trap of that guest.
+const MAX_WASM_STACK_BYTES: usize = 512 << 10;
+/// A guest's fiber: its wasm frames, and the host functions that it calls.
+const ASYNC_STACK_BYTES: usize = 1 << 20;
+/// A memory's first bytes stay mapped between requests: zeroing them costs less than the
+/// system calls that would give them back.
+const KEEP_RESIDENT_BYTES: usize = 2 << 20;
+
+/// The engines, and the thread that ticks for the pipelines' one.
+pub struct Engines {
+    /// Pipelines: asynchronous, interrupted by epochs, pooled.
+    pub pipelines: wasmtime::Engine,
+    /// Policies: synchronous, bounded by fuel, the same answer on every node.
+    pub policies: wasmtime::Engine,
+    ticker: Ticker,
+}
+
+/// Why there is no engine.
+#[derive(Debug, Error)]
+#[error("wasmtime cannot be set up on this machine: {0:#}")]
+pub struct EngineError(#[from] wasmtime::Error);
+
+impl Engines {
+    /// Sets both engines up.
+    ///
+    /// # Errors
+    /// wasmtime refuses the configuration on this machine, or no thread can be started.
+    pub fn new(limits: &config::Engine) -> Result<Self, EngineError> {
+        let pipelines = pipeline_engine(limits)?;
+        let policies = policy_engine(limits)?;
+        let ticker = Ticker::start(&pipelines).map_err(wasmtime::Error::from)?;
+        Ok(Self { pipelines, policies, ticker })
+    }
+
+    /// What the pipelines' guests begin their work by.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.ticker.clock()
+    }
+}
+
+/// What plugins of either role do not need is off.
+fn base_config() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .wasm_multi_memory(false)
+        .wasm_memory64(false)
+        .wasm_relaxed_simd(true)
+        .relaxed_simd_deterministic(true)
+        .wasm_tail_call(false)
+        .wasm_wide_arithmetic(false)
+        .wasm_custom_page_sizes(false)
+        .max_wasm_stack(MAX_WASM_STACK_BYTES);
+    config
+}
+
+fn pipeline_engine(limits: &config::Engine) -> Result<wasmtime::Engine, wasmtime::Error> {
+    let mut config = base_config();
+    config
+        .wasm_component_model_async(true)
+        .epoch_interruption(true)
+        .async_stack_size(ASYNC_STACK_BYTES);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    match wasmtime::Engine::new(&config) {
+        Ok(engine) => Ok(engine),
+        Err(error) => {
+            // The pool reserves address space up front; a container may not have it.
+            warn!("no pool of instances, each is mapped on demand: {error:#}");
+            config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+            wasmtime::Engine::new(&config)
+        }
+    }
+}
+
+fn pool(limits: &config::Engine) -> PoolingAllocationConfig {
+    let guests = u32::try_from(limits.max_concurrent_guests).unwrap_or(u32::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(guests)
+        .total_core_instances(guests.saturating_mul(MAX_CORE_INSTANCES))
+        .total_memories(guests.saturating_mul(MAX_MEMORIES))
+        .total_tables(guests.saturating_mul(MAX_TABLES))
+        .total_stacks(guests.saturating_mul(2))
+        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_memories_per_component(MAX_MEMORIES)
+        .max_tables_per_component(MAX_TABLES)
+        .table_elements(MAX_TABLE_ELEMENTS)
+        .max_memory_size(limits.max_memory_bytes)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .table_keep_resident(KEEP_RESIDENT_BYTES)
+        .pagemap_scan(Enabled::Auto)
+        .decommit_batch_size(decommit_batch_size(limits.max_concurrent_guests));
+    pool
+}
+
+/// What is being given back by another thread is in no queue that could be flushed, and cannot
+/// be taken: batches are small beside the places, so that a guest with a place finds a slot.
+fn decommit_batch_size(places: usize) -> usize {
+    (places / 8).clamp(1, 32)
+}
+
+/// No epochs and no clock: fuel is the same on every machine, and so is what a policy that
+/// runs out of it decides.
+fn policy_engine(_limits: &config::Engine) -> Result<wasmtime::Engine, wasmtime::Error> {
+    let mut config = base_config();
+    config.concurrency_support(false).consume_fuel(true).cranelift_nan_canonicalization(true);
+    wasmtime::Engine::new(&config)
+}

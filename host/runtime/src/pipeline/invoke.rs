@@ -1,0 +1,254 @@
+//! One run of a pipeline: a fresh store, one deadline, and an outcome that is told apart by
+//! what ended it. Runs on the guests' threads. Out of scope: the cache around it (`answers`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::timeout_at;
+use tokio_util::task::AbortOnDropHandle;
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+use weir_bindings::pipeline::weir::pipeline::types as wit;
+use weir_cache::reads::ReadSet;
+use weir_core::Position;
+
+use super::answer::{self, Answer};
+use super::error::{FailureKind, RunError};
+use super::load::Pipeline;
+use crate::capability::call::Call;
+use crate::capability::guest::{Contexts, GuestState};
+use crate::capability::{collections, documents, embedding, logging, request};
+use crate::engine::limits::MemoryBudget;
+use crate::engine::threads::{GuestThreads, NoSlot};
+use crate::request::{KeyedRequest, PartsRead};
+use crate::tenant::Tenant;
+
+/// Handles that a guest may hold at once.
+const MAX_RESOURCES: usize = 10_000;
+/// Bytes that one request may hand to the host in all of its host calls.
+const MAX_HOST_CALL_BYTES: usize = 64 << 20;
+/// Strings and lists of one host call, in addition to the answer's own bytes.
+const HOST_CALL_ALLOWANCE_BYTES: usize = 1 << 20;
+
+/// One run: how it ended, and what it had read by then. An error is as much a result of what
+/// was read as an answer.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The answer, or what came in its place.
+    pub outcome: Result<Answer, RunError>,
+    /// The position that it is exact at; that of its last write, where it wrote.
+    pub as_of: Position,
+    /// What was read, found or not.
+    pub reads: ReadSet,
+    /// The parts of the request that were read.
+    pub parts: PartsRead,
+    /// How long the guest took.
+    pub compute: Duration,
+}
+
+/// A pipeline as one tenant's requests run it: what stays the same from call to call.
+pub struct Runner {
+    /// The pipeline.
+    pub pipeline: Arc<Pipeline>,
+    /// Whose collections it reaches.
+    pub tenant: Arc<Tenant>,
+    embedding: Arc<embedding::Context>,
+    logging: Arc<logging::Context>,
+    io: Handle,
+}
+
+impl Runner {
+    /// Runs `pipeline` for `tenant`, with host calls on the runtime `io`.
+    #[must_use]
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        tenant: Arc<Tenant>,
+        embedding: Arc<embedding::Context>,
+        io: Handle,
+    ) -> Self {
+        let logging =
+            logging::Context { tenant: tenant.name.clone(), pipeline: pipeline.name.clone() };
+        Self { pipeline, tenant, embedding, logging: Arc::new(logging), io }
+    }
+
+    /// Runs the pipeline on the guests' threads and waits for it. Dropping the future ends
+    /// the run.
+    pub async fn run(&self, threads: &GuestThreads, request: Arc<KeyedRequest>) -> Run {
+        let began = Instant::now();
+        // Before the first read.
+        let as_of = self.tenant.as_of();
+        let contexts = self.contexts(request, began + self.pipeline.deadline);
+        let outcome = self.run_there(threads, contexts.clone()).await;
+        let compute = began.elapsed();
+        self.pipeline.counters.ran(outcome.as_ref().err().map(RunError::label), compute);
+        Run {
+            outcome,
+            as_of: as_of.max(contexts.wrote_at()),
+            reads: contexts.reads(),
+            parts: contexts.parts_read(),
+            compute,
+        }
+    }
+
+    async fn run_there(
+        &self,
+        threads: &GuestThreads,
+        contexts: Contexts,
+    ) -> Result<Answer, RunError> {
+        let slot = threads.slot().await?;
+        let pipeline = Arc::clone(&self.pipeline);
+        let guest = async move {
+            let _slot = slot;
+            pipeline.run_here(contexts).await
+        };
+        AbortOnDropHandle::new(threads.spawn(guest)).await.unwrap_or(Err(RunError::Panicked))
+    }
+
+    fn contexts(&self, request: Arc<KeyedRequest>, deadline: Instant) -> Contexts {
+        let Pipeline { grants, limits, untracked, settings, .. } = &*self.pipeline;
+        let scopes = grants.collections.clone().unwrap_or_default();
+        Contexts {
+            call: Arc::new(Call {
+                deadline,
+                io: self.io.clone(),
+                host_calls: Arc::new(Semaphore::new(limits.max_host_calls)),
+                bytes_left: AtomicUsize::new(MAX_HOST_CALL_BYTES),
+                untracked: Arc::new(AtomicBool::new(*untracked)),
+            }),
+            request: Arc::new(request::Context::new(request)),
+            embedding: Arc::clone(&self.embedding),
+            collections: Arc::new(collections::Context::new(Arc::clone(&self.tenant), scopes.read)),
+            documents: Arc::new(documents::Context::new(Arc::clone(&self.tenant), scopes.write)),
+            logging: Arc::clone(&self.logging),
+            settings: Arc::clone(settings),
+        }
+    }
+}
+
+impl Pipeline {
+    async fn run_here(&self, contexts: Contexts) -> Result<Answer, RunError> {
+        let deadline = contexts.call.deadline;
+        let mut store = self.new_store(contexts);
+        // Outside of the guest's own event loop: inside, it might never be polled.
+        let ended = timeout_at(deadline.into(), self.call_handler(&mut store)).await;
+        match ended {
+            Err(_) => Err(self.deadline_exceeded()),
+            Ok(Err(error)) => Err(self.what_ended(&error, &store)),
+            Ok(Ok(Err(failure))) => Err(of_failure(failure)),
+            Ok(Ok(Ok(mut response))) => {
+                let nothing = wit::Body::Bytes(Vec::new());
+                let body = std::mem::replace(&mut response.body, nothing);
+                let body = self.body(&mut store, body)?;
+                Ok(answer::check(&response, body)?)
+            }
+        }
+    }
+
+    fn new_store(&self, contexts: Contexts) -> Store<GuestState> {
+        let budget = MemoryBudget::new(self.limits.max_memory_bytes);
+        let state = GuestState::new(budget, contexts, MAX_RESOURCES);
+        let mut store = Store::new(self.pre.engine(), state);
+        store.limiter(|state| &mut state.budget);
+        store.set_hostcall_fuel(self.max_handed_over_bytes());
+        store.set_max_component_handles(MAX_RESOURCES);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|state| {
+            // A guest that computes gives way once an epoch, and ends at the deadline even
+            // if nothing polls the timer outside.
+            Ok(if Instant::now() >= state.data().contexts.call.deadline {
+                UpdateDeadline::Interrupt
+            } else {
+                UpdateDeadline::Yield(1)
+            })
+        });
+        store
+    }
+
+    async fn call_handler(
+        &self,
+        store: &mut Store<GuestState>,
+    ) -> wasmtime::Result<Result<wit::Response, wit::Failure>> {
+        let instance = self.pre.instantiate_async(&mut *store).await?;
+        let request = store.data_mut().request().request()?;
+        store
+            .run_concurrent(async |accessor| {
+                instance.weir_pipeline_handler().call_handle(accessor, request).await
+            })
+            .await?
+    }
+
+    fn body(
+        &self,
+        store: &mut Store<GuestState>,
+        body: wit::Body,
+    ) -> Result<bytes::Bytes, RunError> {
+        let max_bytes = self.limits.max_answer_bytes;
+        match body {
+            wit::Body::Bytes(bytes) => Ok(answer::plain_body(bytes, max_bytes)?),
+            wit::Body::Hits(body) => {
+                let hits = store
+                    .data_mut()
+                    .take_hits(&body.hits)
+                    .map_err(|error| RunError::Trapped(error.to_string()))?;
+                Ok(answer::hits_body(&hits, &body.members, max_bytes)?)
+            }
+        }
+    }
+
+    fn max_handed_over_bytes(&self) -> usize {
+        self.limits.max_answer_bytes + HOST_CALL_ALLOWANCE_BYTES
+    }
+
+    /// The error of a run that did not end in time.
+    #[must_use]
+    pub fn deadline_exceeded(&self) -> RunError {
+        let deadline_ms = u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX);
+        RunError::DeadlineExceeded { deadline_ms }
+    }
+
+    fn what_ended(&self, error: &wasmtime::Error, store: &Store<GuestState>) -> RunError {
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => self.deadline_exceeded(),
+            Some(Trap::StackOverflow) => RunError::StackOverflow,
+            _ if store.data().budget.refused() => {
+                RunError::MemoryExceeded { max_bytes: self.limits.max_memory_bytes }
+            }
+            _ if error.is::<PoolConcurrencyLimitError>() => RunError::NoSlot(NoSlot),
+            _ if is_hostcall_fuel(error) => {
+                RunError::TooLarge { max_bytes: self.max_handed_over_bytes() }
+            }
+            Some(trap) => RunError::Trapped(trap.to_string()),
+            None => RunError::Trapped(format!("{error:#}")),
+        }
+    }
+}
+
+/// wasmtime gives this error no type of its own.
+fn is_hostcall_fuel(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| cause.to_string().contains("fuel allocated for hostcalls"))
+}
+
+fn of_failure(failure: wit::Failure) -> RunError {
+    let (kind, detail) = match failure {
+        wit::Failure::InvalidRequest(detail) => (FailureKind::InvalidRequest, detail),
+        wit::Failure::NotFound(detail) => (FailureKind::NotFound, detail),
+        wit::Failure::Denied(detail) => (FailureKind::Denied, detail),
+        wit::Failure::Unavailable(detail) => (FailureKind::Unavailable, detail),
+        wit::Failure::TimedOut(detail) => (FailureKind::TimedOut, detail),
+        wit::Failure::Failed(detail) => (FailureKind::Failed, detail),
+    };
+    let code = if is_code(&detail.code) { detail.code } else { "pipeline-failed".to_owned() };
+    let mut message = detail.message;
+    let end = message.floor_char_boundary(MAX_FAILURE_MESSAGE_BYTES);
+    message.truncate(end);
+    RunError::Failure { kind, code, message }
+}
+
+/// Longer messages are cut.
+const MAX_FAILURE_MESSAGE_BYTES: usize = 4 << 10;
+
+fn is_code(code: &str) -> bool {
+    (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+}

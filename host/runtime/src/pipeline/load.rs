@@ -1,0 +1,143 @@
+//! A component becomes a pipeline: everything that can be wrong with it is found here, at
+//! load, and said at once.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use weir_bindings::pipeline::PipelinePre;
+use weir_core::name::Name;
+
+use super::config;
+use super::counters::Counters;
+use crate::capability::grants::{self, Access, Grants};
+use crate::capability::guest::{GuestState, is_types, link};
+use crate::capability::settings;
+use crate::engine::component::{
+    LoadError, check_export, compile, import_names, interface, read_component,
+};
+use crate::engine::config::Engine;
+
+/// What a pipeline exports, without its version.
+const HANDLER: &str = "weir:pipeline/handler";
+
+/// A component that was checked, compiled and linked, ready to run.
+pub struct Pipeline {
+    /// The name that clients call it by.
+    pub name: Name,
+    /// Hex sha-256 of the component.
+    pub digest: String,
+    /// Hex sha-256 of the settings.
+    pub settings_digest: String,
+    /// What it may reach.
+    pub grants: Grants,
+    /// Whether it imports a writer: never looked up, shared or stored.
+    pub writes: bool,
+    /// For its whole run.
+    pub deadline: Duration,
+    /// What it has done so far.
+    pub counters: Counters,
+    pub(super) pre: PipelinePre<GuestState>,
+    pub(super) settings: Arc<settings::Context>,
+    pub(super) limits: Limits,
+    /// Imports random numbers, which no key can hold.
+    pub(super) untracked: bool,
+}
+
+/// What one request may use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) max_memory_bytes: usize,
+    pub(super) max_answer_bytes: usize,
+    pub(super) max_host_calls: usize,
+}
+
+impl Pipeline {
+    /// Loads, checks and links the component of `[pipelines.NAME]`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, its world, its imports or its grants.
+    pub fn load(
+        engine: &wasmtime::Engine,
+        name: Name,
+        pipeline: &config::Pipeline,
+        defaults: &Engine,
+    ) -> Result<Self, LoadError> {
+        let path = &pipeline.component;
+        let bytes = read_component(path, defaults.max_component_bytes)?;
+        let component = compile(engine, path, &bytes)?;
+        check_export(engine, path, &component, HANDLER)?;
+        let imports = import_names(engine, &component);
+        check_imports(path, &imports, &pipeline.grants)?;
+        let not_a_component = |error: wasmtime::Error| LoadError::NotAComponent {
+            path: path.clone(),
+            reason: format!("{error:#}"),
+        };
+        let with_wasi = imports.iter().any(|import| import.starts_with("wasi:"));
+        let linker = link(engine, &pipeline.grants, with_wasi).map_err(not_a_component)?;
+        let pre = linker.instantiate_pre(&component).and_then(PipelinePre::new);
+        let settings = pipeline.settings.pairs();
+        let settings_text = serde_json::Value::from_iter(settings.clone()).to_string();
+        Ok(Self {
+            counters: Counters::new(&name),
+            settings_digest: hex::encode(Sha256::digest(settings_text)),
+            name,
+            digest: hex::encode(Sha256::digest(&bytes)),
+            grants: pipeline.grants.clone(),
+            writes: imports.iter().any(|import| grants::writes(interface(import))),
+            deadline: Duration::from_millis(pipeline.deadline_ms.unwrap_or(defaults.deadline_ms)),
+            pre: pre.map_err(not_a_component)?,
+            settings: Arc::new(settings::Context { settings: settings.into_iter().collect() }),
+            limits: Limits {
+                max_memory_bytes: pipeline.max_memory_bytes.unwrap_or(defaults.max_memory_bytes),
+                max_answer_bytes: defaults.max_answer_bytes,
+                max_host_calls: defaults.max_concurrent_host_calls,
+            },
+            untracked: imports.iter().any(|import| import.starts_with("wasi:random/")),
+        })
+    }
+}
+
+fn check_imports(path: &Path, imports: &[String], grants: &Grants) -> Result<(), LoadError> {
+    let problem = |import: &String| {
+        if is_types(interface(import)) || import.starts_with("wasi:") {
+            return None;
+        }
+        match grants.access(interface(import)) {
+            Access::Granted => None,
+            Access::Denied { line } => Some(format!(
+                "it imports {import}, which is not granted: add `{line}` to the pipeline to grant it"
+            )),
+            Access::Unknown => Some(format!("it imports {import}, which this host does not offer")),
+        }
+    };
+    let problems: Vec<_> = imports.iter().filter_map(problem).collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(LoadError::Imports { path: path.to_owned(), problems })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_import_that_is_not_granted_is_named() {
+        let grants = Grants { embedding: Some(Default::default()), ..Grants::default() };
+        let imports = [
+            "weir:pipeline/types@0.1.0",
+            "weir:embedding/embedder@0.1.0",
+            "weir:documents/writer@0.1.0",
+            "weir:teleport/beam@0.1.0",
+            "wasi:clocks/wall-clock@0.2.6",
+        ]
+        .map(ToOwned::to_owned);
+        let error = check_imports(Path::new("x.wasm"), &imports, &grants).err();
+        let message = error.map(|error| error.to_string()).unwrap_or_default();
+        assert!(message.contains("weir:documents/writer@0.1.0, which is not granted"), "{message}");
+        assert!(message.contains("weir:teleport/beam@0.1.0, which this host does not offer"));
+        assert!(!message.contains("embedder@"), "{message}");
+    }
+}

@@ -1,0 +1,18 @@
+//! Pipelines: loaded once, run with a fresh store for each request.
+//!
+//! [`load`] turns a component and its grants into a [`Pipeline`], [`invoke`] runs it for a
+//! tenant; [`answer`] is what it made, [`error`] why it made nothing. Out of scope: whether to
+//! run it at all, which the cache decides (`answers`), what its imports do (`capability`), and
+//! which pipeline serves a name (`deploy`).
+
+pub mod answer;
+pub mod config;
+mod counters;
+pub mod error;
+pub mod invoke;
+pub mod load;
+
+pub use answer::Answer;
+pub use error::RunError;
+pub use invoke::{Run, Runner};
+pub use load::Pipeline;

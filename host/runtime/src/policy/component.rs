@@ -1,0 +1,345 @@
+//! A policy's component: probed once for what it exports, and asked in a fresh instance
+//! without imports, by fuel, so that the same input gives the same answer on every node.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use metrics::counter;
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use wasmtime::Store;
+use wasmtime::component::{Component, Instance, InstancePre, Linker};
+use weir_bindings::policy::exports::weir::policy::{admission, keying, planning};
+use weir_bindings::policy::weir::policy::types as wit;
+use weir_cache::reads::{Read, ReadSet};
+use weir_core::name::Name;
+
+use super::config;
+use super::plan::{Plan, PlanError, Storage};
+use crate::engine::component::{LoadError, check_export, compile, import_names, read_component};
+use crate::engine::config::Engine;
+use crate::engine::limits::MemoryBudget;
+use crate::request::Source;
+
+/// What a policy exports at least, without its version.
+const PLANNING: &str = "weir:policy/planning";
+/// A decision's memory: a policy sees one request at a time.
+const MAX_MEMORY_BYTES: usize = 16 << 20;
+/// Strings and lists that a decision may hand back.
+const MAX_DECISION_BYTES: usize = 1 << 20;
+/// Parts of a key made by `keying`.
+const MAX_KEY_PARTS: usize = 64;
+
+/// A policy in service.
+pub struct Policy {
+    /// The name that pipelines call it by.
+    pub name: Name,
+    /// Hex sha-256 of the component.
+    pub digest: String,
+    /// Digest of the settings that its plan was made with.
+    pub settings_digest: String,
+    /// What it needs no sandbox for.
+    pub plan: Plan,
+    sandbox: Sandbox,
+    keying: Option<keying::GuestIndices>,
+    admission: Option<admission::GuestIndices>,
+}
+
+/// Where decisions are made.
+struct Sandbox {
+    pre: InstancePre<MemoryBudget>,
+    fuel: u64,
+}
+
+/// What a policy says of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keying {
+    /// Parts of the key beside the plan's.
+    Parts(Vec<String>),
+    /// Neither look up nor store, for this reason.
+    Bypass(String),
+}
+
+/// What a policy says of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Keep it.
+    Store(Storage),
+    /// Do not, for this reason.
+    DoNotStore(String),
+}
+
+/// An answer as a policy sees it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The status.
+    pub status: u16,
+    /// The pipeline's headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body's length.
+    pub body_bytes: u64,
+    /// How long the pipeline took.
+    pub compute: Duration,
+    /// What it was made from.
+    pub reads: ReadSet,
+}
+
+/// Why there is no policy, or no decision.
+#[derive(Debug, Error)]
+pub enum PolicyError {
+    /// The component cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Policies decide from what they are shown.
+    #[error("{path} imports {imports}; a policy imports nothing")]
+    Imports {
+        /// The file.
+        path: PathBuf,
+        /// All of them.
+        imports: String,
+    },
+    /// Its `plan` refused its settings.
+    #[error("the policy '{name}' refuses its settings: {reason}")]
+    Refused {
+        /// The policy.
+        name: Name,
+        /// Its own words.
+        reason: String,
+    },
+    /// Its plan cannot be.
+    #[error("the plan of the policy '{name}' cannot be used: {error}")]
+    Plan {
+        /// The policy.
+        name: Name,
+        /// What is wrong.
+        error: PlanError,
+    },
+    /// A decision trapped, ran out of fuel or of memory, or answered nonsense.
+    #[error("the policy '{name}' failed: {reason}")]
+    Failed {
+        /// The policy.
+        name: Name,
+        /// How.
+        reason: String,
+    },
+}
+
+impl Policy {
+    /// Loads the component of `[policies.NAME]`, and asks it for its plan.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, its world, its imports, its settings or its
+    /// plan.
+    pub fn load(
+        engine: &wasmtime::Engine,
+        name: Name,
+        policy: &config::Policy,
+        limits: &Engine,
+    ) -> Result<Self, PolicyError> {
+        let path = &policy.component;
+        let bytes = read_component(path, limits.max_component_bytes)?;
+        let component = compile(engine, path, &bytes).map_err(wrong_world)?;
+        check_export(engine, path, &component, PLANNING)?;
+        let imports = import_names(engine, &component);
+        let functions: Vec<_> = imports.into_iter().filter(|name| !is_types(name)).collect();
+        if !functions.is_empty() {
+            return Err(PolicyError::Imports { path: path.clone(), imports: functions.join(", ") });
+        }
+        let sandbox = Sandbox::new(engine, &component, limits.policy_fuel)
+            .map_err(|error| failed(&name, &error))?;
+        let settings = policy.settings.pairs();
+        let plan = sandbox.plan(&name, &settings)?;
+        let settings = serde_json::to_vec(&settings)
+            .map_err(|error| failed(&name, &wasmtime::Error::from(error)))?;
+        Ok(Self {
+            digest: hex::encode(Sha256::digest(&bytes)),
+            settings_digest: hex::encode(Sha256::digest(&settings)),
+            keying: exports(&component, "weir:policy/keying@0.1.0")
+                .then(|| keying::GuestIndices::new(&sandbox.pre))
+                .transpose()
+                .map_err(|error| failed(&name, &error))?,
+            admission: exports(&component, "weir:policy/admission@0.1.0")
+                .then(|| admission::GuestIndices::new(&sandbox.pre))
+                .transpose()
+                .map_err(|error| failed(&name, &error))?,
+            name,
+            plan,
+            sandbox,
+        })
+    }
+
+    /// Whether a key needs the sandbox.
+    #[must_use]
+    pub fn has_keying(&self) -> bool {
+        self.keying.is_some()
+    }
+
+    /// Whether an answer is shown to the sandbox before it is stored.
+    #[must_use]
+    pub fn has_admission(&self) -> bool {
+        self.admission.is_some()
+    }
+
+    /// What the policy's requests look like to its hooks.
+    #[must_use]
+    pub fn view(&self, tenant: &Name, pipeline: &Name, source: &Source<'_>) -> RequestView {
+        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            (name.as_str().to_owned(), value.as_bytes().to_vec())
+        };
+        RequestView(wit::RequestView {
+            tenant: tenant.as_str().to_owned(),
+            pipeline: pipeline.as_str().to_owned(),
+            path: source.path.to_owned(),
+            query: source.query.to_vec(),
+            headers: source.headers.iter().map(header).collect(),
+            fields: self.plan.fields(source),
+        })
+    }
+
+    /// Asks `keying`. Its parts come beside the plan's and never in their place, so a policy
+    /// can tell requests apart that the plan does not, and cannot merge what it does.
+    ///
+    /// # Errors
+    /// The policy failed: the request bypasses the cache.
+    pub fn key(&self, view: &RequestView) -> Result<Keying, PolicyError> {
+        let Some(indices) = &self.keying else { return Ok(Keying::Parts(Vec::new())) };
+        let decision = self.decide(|store, instance| {
+            indices.load(&mut *store, instance)?.call_key(store, &view.0)
+        })?;
+        match decision {
+            keying::Decision::Lookup(parts) if parts.len() > MAX_KEY_PARTS => {
+                let reason = format!("a key of {} parts; at most {MAX_KEY_PARTS}", parts.len());
+                Err(PolicyError::Failed { name: self.name.clone(), reason })
+            }
+            keying::Decision::Lookup(parts) => Ok(Keying::Parts(parts)),
+            keying::Decision::Bypass(reason) => Ok(Keying::Bypass(reason)),
+        }
+    }
+
+    /// Asks `admission`; without it the plan's storage holds for every answer of status 200.
+    ///
+    /// # Errors
+    /// The policy failed: the answer is not stored.
+    pub fn admit(&self, view: &RequestView, outcome: &Outcome) -> Result<Admission, PolicyError> {
+        let Some(indices) = &self.admission else {
+            return Ok(if outcome.status == 200 {
+                Admission::Store(self.plan.storage.clone())
+            } else {
+                Admission::DoNotStore(format!("status {}", outcome.status))
+            });
+        };
+        let outcome = outcome.to_wit();
+        let decision = self.decide(|store, instance| {
+            indices.load(&mut *store, instance)?.call_admit(store, &view.0, &outcome)
+        })?;
+        match decision {
+            admission::Decision::Store(storage) => Storage::compile(storage)
+                .map(Admission::Store)
+                .map_err(|error| PolicyError::Plan { name: self.name.clone(), error }),
+            admission::Decision::DoNotStore(reason) => Ok(Admission::DoNotStore(reason)),
+        }
+    }
+
+    fn decide<T>(
+        &self,
+        ask: impl FnOnce(&mut Store<MemoryBudget>, &Instance) -> wasmtime::Result<T>,
+    ) -> Result<T, PolicyError> {
+        self.sandbox.run(ask).map_err(|error| {
+            counter!("weir_policy_failures_total", "policy" => self.name.to_string()).increment(1);
+            failed(&self.name, &error)
+        })
+    }
+}
+
+/// A request as a policy's hooks see it.
+#[derive(Clone, Debug)]
+pub struct RequestView(wit::RequestView);
+
+impl Outcome {
+    fn to_wit(&self) -> wit::Outcome {
+        wit::Outcome {
+            status: self.status,
+            headers: self.headers.clone(),
+            body_bytes: self.body_bytes,
+            compute_ms: u32::try_from(self.compute.as_millis()).unwrap_or(u32::MAX),
+            reads: self.reads.iter().map(read).collect(),
+        }
+    }
+}
+
+fn read(read: &Read) -> wit::Read {
+    match read {
+        Read::Collection(name) => wit::Read::Search(name.as_str().to_owned()),
+        Read::Document(name, id) => {
+            wit::Read::Document((name.as_str().to_owned(), id.as_str().to_owned()))
+        }
+    }
+}
+
+impl Sandbox {
+    fn new(engine: &wasmtime::Engine, component: &Component, fuel: u64) -> wasmtime::Result<Self> {
+        let mut linker: Linker<MemoryBudget> = Linker::new(engine);
+        // Types only: the world of policies has no functions to import.
+        weir_bindings::policy::FullCachePolicy::add_to_linker::<_, Nothing>(&mut linker, |_| {
+            NoHost
+        })?;
+        Ok(Self { pre: linker.instantiate_pre(component)?, fuel })
+    }
+
+    /// Makes a fresh instance and asks it once.
+    fn run<T>(
+        &self,
+        ask: impl FnOnce(&mut Store<MemoryBudget>, &Instance) -> wasmtime::Result<T>,
+    ) -> wasmtime::Result<T> {
+        let mut store = Store::new(self.pre.engine(), MemoryBudget::new(MAX_MEMORY_BYTES));
+        store.limiter(|budget| budget);
+        store.set_fuel(self.fuel)?;
+        store.set_hostcall_fuel(MAX_DECISION_BYTES);
+        let instance = self.pre.instantiate(&mut store)?;
+        ask(&mut store, &instance)
+    }
+
+    fn plan(&self, name: &Name, settings: &[(String, String)]) -> Result<Plan, PolicyError> {
+        let indices =
+            planning::GuestIndices::new(&self.pre).map_err(|error| failed(name, &error))?;
+        let plan = self
+            .run(|store, instance| indices.load(&mut *store, instance)?.call_plan(store, settings))
+            .map_err(|error| failed(name, &error))?
+            .map_err(|reason| PolicyError::Refused { name: name.clone(), reason })?;
+        Plan::compile(plan).map_err(|error| PolicyError::Plan { name: name.clone(), error })
+    }
+}
+
+/// The host that policies do not have.
+struct NoHost;
+struct Nothing;
+
+impl wasmtime::component::HasData for Nothing {
+    type Data<'a> = NoHost;
+}
+
+impl wit::Host for NoHost {}
+
+/// A pipeline's functions are async, which the policies' engine does not even parse: what is
+/// wrong with it here is its world. wasmtime gives this error no type of its own.
+fn wrong_world(error: LoadError) -> LoadError {
+    match error {
+        LoadError::NotAComponent { path, reason } if reason.contains("component model async") => {
+            let exports = "async functions, as a pipeline does".to_owned();
+            LoadError::WrongWorld { path, exports, needed: PLANNING }
+        }
+        error => error,
+    }
+}
+
+fn is_types(import: &str) -> bool {
+    import.starts_with("weir:policy/types@")
+}
+
+fn exports(component: &Component, interface: &str) -> bool {
+    component.get_export_index(None, interface).is_some()
+}
+
+fn failed(name: &Name, error: &wasmtime::Error) -> PolicyError {
+    PolicyError::Failed { name: name.clone(), reason: format!("{error:#}") }
+}

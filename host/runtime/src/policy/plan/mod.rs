@@ -1,0 +1,301 @@
+//! A policy's plan, compiled: the extractors that make a key, and the request that the guest
+//! sees because of it. No guest code runs here.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use thiserror::Error;
+use weir_bindings::policy::weir::policy::types as wit;
+use weir_cache::key::KeyBuilder;
+use weir_cache::tag::Tag;
+
+use self::projection::Projection;
+use crate::request::{Coverage, KeyedRequest, Source};
+
+mod projection;
+#[cfg(test)]
+mod tests;
+mod transform;
+
+/// Parts of one key.
+const MAX_PARTS: usize = 32;
+/// The longest ttl: a year.
+const MAX_TTL_MS: u64 = 365 * 24 * 3_600_000;
+
+/// A compiled plan.
+#[derive(Debug)]
+pub struct Plan {
+    /// Starts a fresh key space when it changes.
+    pub key_epoch: u32,
+    /// What becomes of an answer where the policy does not ask to decide itself.
+    pub storage: Storage,
+    /// What the key covers.
+    pub coverage: Coverage,
+    parts: Vec<Part>,
+}
+
+/// For how long, where and under which tags an answer is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// Freshness.
+    pub ttl: Duration,
+    /// The ttl of an entry varies by up to this share, so that entries made together do not
+    /// end together.
+    pub jitter_percent: u8,
+    /// Whether the memory tier keeps it.
+    pub memory: bool,
+    /// Tags of the policy's own.
+    pub tags: Vec<Tag>,
+}
+
+#[derive(Debug)]
+enum Part {
+    Body,
+    Field { pointer: String, names: Vec<String>, transforms: Vec<wit::Transform> },
+    Header { name: HeaderName, transforms: Vec<wit::Transform> },
+    QueryParameter { name: String, transforms: Vec<wit::Transform> },
+}
+
+/// Why a plan cannot be compiled.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PlanError {
+    /// Nothing would tell two requests apart.
+    #[error("the key has no parts")]
+    Empty,
+    /// More parts than a key may have.
+    #[error("the key has {0} parts; at most {MAX_PARTS} are allowed")]
+    TooManyParts(usize),
+    /// A pointer that leads to no member of an object.
+    #[error("the JSON field '{0}' is not a pointer (RFC 6901) to a member of an object")]
+    Pointer(String),
+    /// Two fields where one contains the other, or the body beside a field.
+    #[error("the JSON field '{0}' is part of another part of the key")]
+    Overlap(String),
+    /// Not a header's name.
+    #[error("'{0}' is no header's name")]
+    Header(String),
+    /// The whole body cannot be normalised.
+    #[error("the body as a whole takes no transforms")]
+    BodyTransform,
+    /// A ttl of zero or over a year.
+    #[error("ttl-ms is {0}; it must be 1 to {MAX_TTL_MS}")]
+    Ttl(u64),
+    /// More than everything.
+    #[error("jitter-percent is {0}; it must be 0 to 100")]
+    Jitter(u8),
+    /// A tag that is none.
+    #[error("'{0}' is no tag")]
+    Tag(String),
+}
+
+impl Plan {
+    /// Compiles what a policy's `plan` answered.
+    ///
+    /// # Errors
+    /// The plan says something that cannot be, or that would merge what must be kept apart.
+    pub fn compile(plan: wit::KeyPlan) -> Result<Self, PlanError> {
+        if plan.key.is_empty() {
+            return Err(PlanError::Empty);
+        }
+        if plan.key.len() > MAX_PARTS {
+            return Err(PlanError::TooManyParts(plan.key.len()));
+        }
+        let parts: Vec<Part> = plan.key.into_iter().map(compile_part).collect::<Result<_, _>>()?;
+        refuse_overlaps(&parts)?;
+        Ok(Self {
+            key_epoch: plan.key_epoch,
+            storage: Storage::compile(plan.storage)?,
+            coverage: coverage(&parts),
+            parts,
+        })
+    }
+
+    /// Feeds the parts of `source` to `key`, in the plan's order.
+    pub fn hash(&self, source: &Source<'_>, key: &mut KeyBuilder) {
+        for part in &self.parts {
+            match part.value(source) {
+                Some(value) => key.part(&value),
+                None => key.absent(),
+            };
+        }
+    }
+
+    /// The request as the guest sees it: the key's parts in the form that was hashed.
+    #[must_use]
+    pub fn request(&self, source: &Source<'_>) -> KeyedRequest {
+        let mut request = source.request();
+        let mut fields = Projection::default();
+        let mut has_fields = false;
+        for part in &self.parts {
+            let value = part.value(source);
+            match part {
+                Part::Body => {}
+                Part::Field { names, .. } => {
+                    has_fields = true;
+                    if let Some(value) = value {
+                        fields.insert(names, value.into_owned());
+                    }
+                }
+                Part::Header { name, .. } => {
+                    let value = value.and_then(|value| HeaderValue::from_bytes(&value).ok());
+                    if let Some(value) = value {
+                        request.headers.insert(name, value);
+                    }
+                }
+                Part::QueryParameter { name, .. } => {
+                    request.query.retain(|(known, _)| known != name);
+                    if let Some(value) = value {
+                        let value = String::from_utf8_lossy(&value).into_owned();
+                        request.query.push((name.clone(), value));
+                    }
+                }
+            }
+        }
+        if has_fields {
+            let mut body = Vec::with_capacity(source.body.text().len());
+            fields.write(&mut body);
+            request.body = Bytes::from(body);
+        }
+        request
+    }
+
+    /// The pointers and texts of the fields that the plan names, for the policy's hooks.
+    #[must_use]
+    pub fn fields(&self, source: &Source<'_>) -> Vec<(String, String)> {
+        let field = |part: &Part| match part {
+            Part::Field { pointer, .. } => {
+                let text = String::from_utf8_lossy(&part.value(source)?).into_owned();
+                Some((pointer.clone(), text))
+            }
+            _ => None,
+        };
+        self.parts.iter().filter_map(field).collect()
+    }
+
+    /// The headers in the key, for `Vary`.
+    pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Header { name, .. } => Some(name),
+            _ => None,
+        })
+    }
+}
+
+impl Storage {
+    /// Compiles what a policy said of an answer.
+    ///
+    /// # Errors
+    /// A lifetime or a tag that cannot be.
+    pub fn compile(storage: wit::Storage) -> Result<Self, PlanError> {
+        let ttl_ms = storage.lifetime.ttl_ms;
+        if !(1..=MAX_TTL_MS).contains(&ttl_ms) {
+            return Err(PlanError::Ttl(ttl_ms));
+        }
+        let jitter_percent = storage.lifetime.jitter_percent;
+        if jitter_percent > 100 {
+            return Err(PlanError::Jitter(jitter_percent));
+        }
+        // A prefix of its own: a policy's tags are never those of collections.
+        let tag = |tag: String| Tag::new(&format!("policy:{tag}")).map_err(|_| PlanError::Tag(tag));
+        Ok(Self {
+            ttl: Duration::from_millis(ttl_ms),
+            jitter_percent,
+            memory: storage.tiers.contains(wit::Tiers::MEMORY),
+            tags: storage.tags.into_iter().map(tag).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Part {
+    fn value<'a>(&self, source: &'a Source<'_>) -> Option<Cow<'a, [u8]>> {
+        match self {
+            Self::Body => Some(Cow::Borrowed(source.body.text())),
+            Self::Field { pointer, transforms, .. } => {
+                source.body.pointer(pointer).map(|value| transform::json(value, transforms))
+            }
+            Self::Header { name, transforms } => {
+                let value = source.headers.get(name)?;
+                match value.to_str() {
+                    Ok(text) => Some(into_bytes(transform::text(text, transforms))),
+                    Err(_) => Some(Cow::Borrowed(value.as_bytes())),
+                }
+            }
+            Self::QueryParameter { name, transforms } => {
+                let text = source.query_parameter(name)?;
+                Some(into_bytes(transform::text(text, transforms)))
+            }
+        }
+    }
+}
+
+fn into_bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
+fn compile_part(part: wit::KeyPart) -> Result<Part, PlanError> {
+    let transforms = part.transforms;
+    Ok(match part.source {
+        wit::Source::Body => whole_body(&transforms)?,
+        wit::Source::JsonField(pointer) if pointer.is_empty() => whole_body(&transforms)?,
+        wit::Source::JsonField(pointer) => {
+            let names = names(&pointer).ok_or_else(|| PlanError::Pointer(pointer.clone()))?;
+            Part::Field { pointer, names, transforms }
+        }
+        wit::Source::Header(name) => match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) => Part::Header { name, transforms },
+            Err(_) => return Err(PlanError::Header(name)),
+        },
+        wit::Source::QueryParameter(name) => Part::QueryParameter { name, transforms },
+    })
+}
+
+fn whole_body(transforms: &[wit::Transform]) -> Result<Part, PlanError> {
+    if transforms.is_empty() { Ok(Part::Body) } else { Err(PlanError::BodyTransform) }
+}
+
+/// The member names that a pointer steps through. Steps into arrays are refused: the body
+/// that the guest receives is made of these names, and would not be an array there.
+fn names(pointer: &str) -> Option<Vec<String>> {
+    let name = |token: &str| {
+        let is_index = !token.is_empty() && token.bytes().all(|b| b.is_ascii_digit());
+        let escapes_end = token.replace("~0", "").replace("~1", "").contains('~');
+        (!is_index && token != "-" && !escapes_end)
+            .then(|| token.replace("~1", "/").replace("~0", "~"))
+    };
+    pointer.strip_prefix('/')?.split('/').map(name).collect()
+}
+
+fn refuse_overlaps(parts: &[Part]) -> Result<(), PlanError> {
+    let has_body = parts.iter().any(|part| matches!(part, Part::Body));
+    let mut seen: Vec<&[String]> = Vec::new();
+    for part in parts {
+        let Part::Field { pointer, names, .. } = part else { continue };
+        let overlaps = |other: &&[String]| other.starts_with(names) || names.starts_with(other);
+        if has_body || seen.iter().any(overlaps) {
+            return Err(PlanError::Overlap(pointer.clone()));
+        }
+        seen.push(names);
+    }
+    Ok(())
+}
+
+fn coverage(parts: &[Part]) -> Coverage {
+    let mut coverage = Coverage::default();
+    for part in parts {
+        match part {
+            Part::Body | Part::Field { .. } => coverage.body = true,
+            Part::Header { name, .. } => {
+                coverage.headers.insert(name.as_str().to_owned());
+            }
+            Part::QueryParameter { name, .. } => {
+                coverage.query.insert(name.clone());
+            }
+        }
+    }
+    coverage
+}

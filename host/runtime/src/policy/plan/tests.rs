@@ -1,0 +1,135 @@
+//! Plans as a table: what compiles, what a key covers, and what the guest sees of it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use http::{HeaderMap, HeaderValue, Method};
+use weir_bindings::policy::weir::policy::types as wit;
+use weir_cache::CacheKey;
+use weir_cache::key::{KeyBuilder, KeyPrefix};
+use weir_core::json::{CanonicalJson, JsonLimits, canonicalize};
+
+use super::{Plan, PlanError};
+use crate::request::Source;
+
+fn part(source: wit::Source, transforms: &[wit::Transform]) -> wit::KeyPart {
+    wit::KeyPart { source, transforms: transforms.to_vec() }
+}
+
+fn body() -> wit::KeyPart {
+    part(wit::Source::Body, &[])
+}
+
+fn field(pointer: &str) -> wit::KeyPart {
+    part(wit::Source::JsonField(pointer.to_owned()), &[])
+}
+
+fn plan(key: Vec<wit::KeyPart>) -> Result<Plan, PlanError> {
+    let lifetime = wit::Lifetime {
+        ttl_ms: 1_000,
+        refresh_after_ms: None,
+        stale_while_revalidate_ms: 0,
+        stale_if_error_ms: 0,
+        jitter_percent: 0,
+    };
+    let storage = wit::Storage { lifetime, tiers: wit::Tiers::MEMORY, tags: Vec::new() };
+    Plan::compile(wit::KeyPlan { key_epoch: 0, key, storage })
+}
+
+struct Asked {
+    body: CanonicalJson,
+    headers: HeaderMap,
+    query: Vec<(String, String)>,
+}
+
+impl Asked {
+    fn new(body: &'static str) -> Self {
+        let body = canonicalize(body, JsonLimits::default()).unwrap();
+        Self { body, headers: HeaderMap::new(), query: Vec::new() }
+    }
+
+    fn header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.append(name, HeaderValue::from_static(value));
+        self
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source {
+            method: &Method::POST,
+            path: "/v1/pipelines/p",
+            query: &self.query,
+            headers: &self.headers,
+            body: &self.body,
+        }
+    }
+
+    fn key(&self, plan: &Plan) -> CacheKey {
+        let mut key = KeyBuilder::new(&KeyPrefix::new(&[]));
+        plan.hash(&self.source(), &mut key);
+        key.finish()
+    }
+
+    fn body_seen(&self, plan: &Plan) -> String {
+        String::from_utf8(plan.request(&self.source()).body.to_vec()).unwrap()
+    }
+}
+
+#[test]
+fn plans_that_cannot_be_are_refused() {
+    let name = |text: &str| text.to_owned();
+    let cases = [
+        (vec![], PlanError::Empty),
+        (vec![field("query")], PlanError::Pointer(name("query"))),
+        (vec![field("/a/0")], PlanError::Pointer(name("/a/0"))),
+        (vec![field("/a~2")], PlanError::Pointer(name("/a~2"))),
+        (vec![field("/a"), field("/a/b")], PlanError::Overlap(name("/a/b"))),
+        (vec![field("/a"), field("/a")], PlanError::Overlap(name("/a"))),
+        (vec![body(), field("/a")], PlanError::Overlap(name("/a"))),
+        (vec![part(wit::Source::Body, &[wit::Transform::Trim])], PlanError::BodyTransform),
+        (
+            vec![part(wit::Source::Header(name("no header")), &[])],
+            PlanError::Header(name("no header")),
+        ),
+        (vec![body(); 33], PlanError::TooManyParts(33)),
+    ];
+    for (key, expected) in cases {
+        assert_eq!(plan(key.clone()).unwrap_err(), expected, "{key:?}");
+    }
+}
+
+#[test]
+fn a_key_of_fields_shows_the_guest_those_fields_only() {
+    let plan = plan(vec![field("/query"), field("/page/limit")]).unwrap();
+    let asked = Asked::new(r#"{"query":"q","page":{"limit":1,"other":2},"secret":true}"#);
+    assert_eq!(asked.body_seen(&plan), r#"{"page":{"limit":1},"query":"q"}"#);
+    let same = Asked::new(r#"{"query":"q","page":{"limit":1},"secret":false}"#);
+    assert_eq!(asked.key(&plan), same.key(&plan));
+    assert!(plan.coverage.body);
+}
+
+#[test]
+fn absent_null_and_empty_are_three_keys() {
+    let plan = plan(vec![field("/a")]).unwrap();
+    let keys = [r"{}", r#"{"a":null}"#, r#"{"a":""}"#].map(|body| Asked::new(body).key(&plan));
+    assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
+}
+
+#[test]
+fn what_a_transform_merges_the_guest_sees_merged() {
+    let query = wit::Source::JsonField("/query".to_owned());
+    let language = wit::Source::Header("accept-language".to_owned());
+    let transforms = [wit::Transform::Trim, wit::Transform::Lowercase];
+    let plan = plan(vec![part(query, &transforms), part(language, &transforms)]).unwrap();
+    let loud = Asked::new(r#"{"query":" RUST "}"#).header("accept-language", "EN");
+    let quiet = Asked::new(r#"{"query":"rust"}"#).header("accept-language", "en");
+    assert_eq!(loud.key(&plan), quiet.key(&plan));
+    assert_eq!(loud.body_seen(&plan), quiet.body_seen(&plan));
+    assert_eq!(plan.request(&loud.source()).headers["accept-language"], "en");
+}
+
+#[test]
+fn only_the_first_value_of_a_header_in_the_key_is_seen() {
+    let plan = plan(vec![part(wit::Source::Header("x-a".to_owned()), &[])]).unwrap();
+    let asked = Asked::new("{}").header("x-a", "1").header("x-a", "2");
+    let seen = plan.request(&asked.source()).headers;
+    assert_eq!(seen.get_all("x-a").iter().collect::<Vec<_>>(), ["1"]);
+}

@@ -1,0 +1,136 @@
+//! A request as a pipeline may read it, and the record of which parts it did read.
+//!
+//! An answer that was made from a part outside its key must be neither stored nor shared;
+//! [`PartsRead`] is what an answer was made from, [`Coverage`] what a key was made of.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use weir_core::json::CanonicalJson;
+
+/// A request, with the parts that its key was made of in exactly the form that was hashed.
+#[derive(Clone, Debug)]
+pub struct KeyedRequest {
+    /// `POST`, `QUERY` or `GET`.
+    pub method: Method,
+    /// The path, percent-decoded.
+    pub path: String,
+    /// Query parameters, decoded, in order.
+    pub query: Vec<(String, String)>,
+    /// The headers, by lower-case name.
+    pub headers: HeaderMap,
+    /// Canonical JSON.
+    pub body: Bytes,
+}
+
+impl KeyedRequest {
+    /// The first value of the query parameter `name`.
+    #[must_use]
+    pub fn query_parameter(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What keys are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// `POST`, `QUERY` or `GET`.
+    pub method: &'a Method,
+    /// The path.
+    pub path: &'a str,
+    /// Query parameters, decoded, in order.
+    pub query: &'a [(String, String)],
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The body, canonical.
+    pub body: &'a CanonicalJson,
+}
+
+impl Source<'_> {
+    /// The first value of the query parameter `name`.
+    #[must_use]
+    pub fn query_parameter(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The request as it came.
+    #[must_use]
+    pub fn request(&self) -> KeyedRequest {
+        KeyedRequest {
+            method: self.method.clone(),
+            path: self.path.to_owned(),
+            query: self.query.to_vec(),
+            headers: self.headers.clone(),
+            body: self.body.text().clone(),
+        }
+    }
+}
+
+/// The parts that a guest has read. The path is the pipeline's own, so every key covers it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartsRead {
+    /// `request.method`.
+    pub method: bool,
+    /// `request.content-type`.
+    pub content_type: bool,
+    /// `request.body`.
+    pub body: bool,
+    /// `request.header`, by lower-case name.
+    pub headers: BTreeSet<String>,
+    /// `request.query`, by name.
+    pub query: BTreeSet<String>,
+    /// Something that no key can hold: a clock or a source of random numbers.
+    pub untracked: bool,
+}
+
+/// The parts that a key was made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// The body that the guest receives is made of the key's parts and nothing else.
+    pub body: bool,
+    /// Headers, by lower-case name.
+    pub headers: BTreeSet<String>,
+    /// Query parameters, by name.
+    pub query: BTreeSet<String>,
+}
+
+impl Coverage {
+    /// Whether every part in `read` is in the key. The method and the content type never
+    /// are: `POST`, `QUERY` and `GET` share one key.
+    #[must_use]
+    pub fn covers(&self, read: &PartsRead) -> bool {
+        !read.method
+            && !read.content_type
+            && !read.untracked
+            && (self.body || !read.body)
+            && read.headers.is_subset(&self.headers)
+            && read.query.is_subset(&self.query)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_covers_what_it_was_made_of() {
+        let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let key = Coverage { body: true, headers: of(&["x-a"]), query: of(&["q"]) };
+        let read = PartsRead::default();
+        let cases = [
+            (read.clone(), true),
+            (PartsRead { body: true, ..read.clone() }, true),
+            (PartsRead { headers: of(&["x-a"]), query: of(&["q"]), ..read.clone() }, true),
+            (PartsRead { headers: of(&["x-a", "x-b"]), ..read.clone() }, false),
+            (PartsRead { query: of(&["p"]), ..read.clone() }, false),
+            (PartsRead { method: true, ..read.clone() }, false),
+            (PartsRead { content_type: true, ..read.clone() }, false),
+            (PartsRead { untracked: true, ..read }, false),
+        ];
+        for (read, covered) in cases {
+            assert_eq!(key.covers(&read), covered, "{read:?}");
+        }
+        assert!(!Coverage::default().covers(&PartsRead { body: true, ..PartsRead::default() }));
+    }
+}

@@ -1,0 +1,48 @@
+//! A plugin's settings, as the configuration gives them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// A plugin's settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Settings(pub BTreeMap<String, Setting>);
+
+impl Settings {
+    /// As the plugin reads them: names and texts, by name.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        self.0.iter().map(|(name, setting)| (name.clone(), setting.0.clone())).collect()
+    }
+}
+
+/// A setting, as text: a string as it is, a number or a boolean as TOML would write it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting(pub String);
+
+impl<'de> Deserialize<'de> for Setting {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Setting;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string, a number or a boolean")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Setting, E> {
+                Ok(Setting(text.to_owned()))
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Setting, E> {
+                Ok(Setting(value.to_string()))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Setting, E> {
+                Ok(Setting(value.to_string()))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Setting, E> {
+                Ok(Setting(value.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}

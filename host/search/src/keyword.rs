@@ -1,0 +1,199 @@
+//! Words to weighted terms (BM25), with collection statistics frozen for an epoch.
+//!
+//! The host weighs terms, not the engine, and with the statistics of the last *roll*, not
+//! of the live index: a score moves only when an epoch rolls, and is the same on every
+//! engine. Left out: languages other than English, and scripts without spaces between
+//! words, whose runs of letters are taken for one word.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock};
+
+// Generated from Snowball's own sources with each of their changes (tantivy's choice too);
+// rust-stemmers rests since 2021, and snowball_stemmers_rs is a copy of Snowball 3.0.0.
+use frostem::{Algorithm, Stemmer};
+
+use weir_core::Position;
+
+/// Names what [`terms`] does; an index made by another is another index. Change it together
+/// with anything that changes a term.
+pub const ANALYSIS: &str = "alphanumeric, nltk-0.10, snowball-english-20261016, 64 bytes";
+
+/// Longer words are digests and encoded data, not words.
+const MAX_WORD_BYTES: usize = 64;
+
+const K1: f64 = 1.2;
+const B: f64 = 0.75;
+
+/// A collection smaller than this rolls with every change.
+const ALWAYS_ROLLED_CHUNKS: u64 = 100;
+
+static STOP_WORDS: LazyLock<HashSet<&'static str>> =
+    LazyLock::new(|| stop_words::lookup("en").unwrap_or_default().iter().copied().collect());
+static STEMMER: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::new(Algorithm::English));
+
+/// The terms of `text` (lower-cased, stop words left out, stemmed) and how often each
+/// occurs, sorted by term.
+#[must_use]
+pub fn terms(text: &str) -> Vec<(Arc<str>, u32)> {
+    let lowered = text.to_lowercase();
+    let words = lowered
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| (1..=MAX_WORD_BYTES).contains(&word.len()) && !STOP_WORDS.contains(word));
+    let mut counts = HashMap::new();
+    for word in words {
+        *counts.entry(STEMMER.stem(word)).or_insert(0_u32) += 1;
+    }
+    let mut terms: Vec<_> = counts.into_iter().map(|(term, n)| (Arc::from(term), n)).collect();
+    terms.sort_unstable();
+    terms
+}
+
+/// A term of a query, and what one saturated occurrence of it adds to a score.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightedTerm {
+    /// The term.
+    pub term: Arc<str>,
+    /// Its inverse document frequency, times its occurrences in the query.
+    pub weight: f32,
+}
+
+/// What BM25 needs to know of a collection, as it was at the last roll.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Statistics {
+    /// The position at which these were taken.
+    pub epoch: Position,
+    /// Chunks there were: BM25's documents.
+    pub chunks: u64,
+    /// Terms of a chunk, on average.
+    pub average_terms: f64,
+    /// In how many chunks each term occurred.
+    pub document_frequency: HashMap<Arc<str>, u32>,
+}
+
+impl Statistics {
+    /// Whether the epoch ends once `changed_chunks` chunks were written or removed after
+    /// the roll: over a tenth of what there was, or any of a small collection.
+    #[must_use]
+    pub fn is_outdated_by(&self, changed_chunks: u64) -> bool {
+        let small = self.chunks < ALWAYS_ROLLED_CHUNKS;
+        changed_chunks > 0 && (small || changed_chunks.saturating_mul(10) > self.chunks)
+    }
+
+    /// Inverse document frequency. A term that did not occur at the roll counts as one
+    /// that occurs in no chunk, the rarest that there can be: it is new, so it is rare.
+    #[must_use]
+    pub fn inverse_document_frequency(&self, term: &str) -> f64 {
+        let frequency = f64::from(self.document_frequency.get(term).copied().unwrap_or(0));
+        (1.0 + (self.chunks as f64 - frequency + 0.5) / (frequency + 0.5)).ln()
+    }
+
+    /// The weights of a query's terms, in their order.
+    #[must_use]
+    pub fn weigh(&self, terms: &[(Arc<str>, u32)]) -> Vec<WeightedTerm> {
+        let weigh = |(term, count): &(Arc<str>, u32)| WeightedTerm {
+            term: Arc::clone(term),
+            weight: (self.inverse_document_frequency(term) * f64::from(*count)) as f32,
+        };
+        terms.iter().map(weigh).collect()
+    }
+
+    /// What a term's weight is multiplied by for a chunk of `chunk_terms` terms in which it
+    /// occurs `count` times.
+    #[must_use]
+    pub fn saturation(&self, count: u32, chunk_terms: u32) -> f32 {
+        let relative_length = if self.average_terms > 0.0 {
+            f64::from(chunk_terms) / self.average_terms
+        } else {
+            1.0
+        };
+        let count = f64::from(count);
+        (count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * relative_length))) as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(text: &str) -> String {
+        let terms: Vec<_> = terms(text).iter().map(|(term, n)| format!("{term}:{n}")).collect();
+        terms.join(" ")
+    }
+
+    #[test]
+    fn texts_become_terms() {
+        let sha256 = "0".repeat(64);
+        let cases = [
+            ("", ""),
+            (" \n\t.,;", ""),
+            ("The and of to be", ""),
+            ("Don't you'll it's", ""),
+            ("Wings, winged WINGS; wing!", "wing:4"),
+            ("Vec<String>::push(value)", "push:1 string:1 valu:1 vec:1"),
+            ("snake_case and x86-64", "64:1 case:1 snake:1 x86:1"),
+            ("Ärger über Größe", "größe:1 ärger:1 über:1"),
+            ("ΣΟΦΟΣ", "σοφος:1"),
+            ("connection connected connections", "connect:3"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(joined(text), expected, "{text}");
+        }
+        assert_eq!(joined(&sha256), format!("{sha256}:1"));
+        assert_eq!(joined(&format!("{sha256}0 wing")), "wing:1");
+    }
+
+    /// Chunks "a a b", "b c", "c": three chunks, two terms on average.
+    fn statistics() -> Statistics {
+        let document_frequency = [("a", 1), ("b", 2), ("c", 2)];
+        Statistics {
+            epoch: Position(3),
+            chunks: 3,
+            average_terms: 2.0,
+            document_frequency: document_frequency.map(|(t, n)| (Arc::from(t), n)).into(),
+        }
+    }
+
+    #[test]
+    fn weights_are_those_computed_by_hand() {
+        let statistics = statistics();
+        // ln(1 + (3 - n + 0.5) / (n + 0.5))
+        let idf = [("a", 0.980_829), ("b", 0.470_004), ("c", 0.470_004), ("new", 2.079_442)];
+        for (term, expected) in idf {
+            let actual = statistics.inverse_document_frequency(term);
+            assert!((actual - expected).abs() < 1e-6, "{term}: {actual}");
+        }
+        // count * 2.2 / (count + 1.2 * (0.25 + 0.75 * length / 2))
+        let saturation = [(2, 3, 1.205_479_5), (1, 2, 1.0), (1, 1, 1.257_142_9), (0, 2, 0.0)];
+        for (count, length, expected) in saturation {
+            let actual = statistics.saturation(count, length);
+            assert!((actual - expected).abs() < 1e-6, "{count} of {length}: {actual}");
+        }
+        let twice = statistics.weigh(&[("a".into(), 2)]);
+        assert!((twice[0].weight - 2.0 * 0.980_829_3).abs() < 1e-6);
+    }
+
+    #[test]
+    fn an_epoch_rolls_after_a_tenth_or_at_once_when_small() {
+        let of = |chunks| Statistics { chunks, ..Statistics::default() };
+        let cases = [
+            (0, 0, false),
+            (0, 1, true),
+            (99, 1, true),
+            (100, 10, false),
+            (100, 11, true),
+            (1_000, 100, false),
+            (1_000, 101, true),
+            (1_000, u64::MAX, true),
+        ];
+        for (chunks, changed, expected) in cases {
+            assert_eq!(of(chunks).is_outdated_by(changed), expected, "{changed} of {chunks}");
+        }
+    }
+
+    #[test]
+    fn an_empty_collection_divides_by_nothing() {
+        let empty = Statistics::default();
+        assert!(empty.inverse_document_frequency("a").is_finite());
+        assert!(empty.saturation(1, 5).is_finite());
+    }
+}

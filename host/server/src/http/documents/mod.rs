@@ -1,0 +1,297 @@
+//! Collections and documents over HTTP: what comes in is parsed by [`parse`], carried out
+//! by the tenant's
+//! [service](weir_runtime::tenant::documents), and answered with the position that it is true at.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use weir_core::Position;
+use weir_core::name::{DocumentId, Name};
+use weir_runtime::tenant::Tenant;
+use weir_runtime::tenant::documents::DocumentError;
+use weir_store::{Collection, IdempotencyKey, TruthError};
+
+use super::app::App;
+use super::body::{self, BodyLimits};
+use super::json::{self, sentence};
+use super::path::{CollectionPath, DocumentPath};
+use super::problem::{Problem, codes};
+use super::respond::POSITION;
+use super::tenant::TenantOf;
+
+mod parse;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const OVERLOADED_RETRY_SECONDS: u32 = 2;
+
+type Result = std::result::Result<Response, Problem>;
+
+#[derive(Serialize)]
+struct CollectionBody<'a> {
+    name: &'a str,
+    documents: u64,
+    created: u64,
+}
+
+impl<'a> CollectionBody<'a> {
+    fn of(collection: &'a Collection) -> Self {
+        Self {
+            name: collection.name.as_str(),
+            documents: collection.documents,
+            created: collection.created.0,
+        }
+    }
+}
+
+/// What a write did.
+#[derive(Serialize)]
+struct WriteBody {
+    position: u64,
+    /// Whether it can be searched, or is only durable yet.
+    searchable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    documents: Option<usize>,
+    /// Whether it had been done before, under its idempotency key.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
+}
+
+/// `GET /v1/collections`
+pub(super) async fn collections(TenantOf(tenant): TenantOf) -> Result {
+    let as_of = tenant.documents.position();
+    let collections = tenant.documents.collections().await?;
+    let collections: Vec<_> = collections.iter().map(CollectionBody::of).collect();
+    Ok(at(as_of, StatusCode::OK, &serde_json::json!({ "collections": collections })))
+}
+
+/// `GET /v1/collections/{collection}`
+pub(super) async fn collection(
+    TenantOf(tenant): TenantOf,
+    CollectionPath(name): CollectionPath,
+) -> Result {
+    let as_of = tenant.documents.position();
+    match tenant.documents.collection(&name).await? {
+        Some(collection) => Ok(at(as_of, StatusCode::OK, &CollectionBody::of(&collection))),
+        None => Err(unknown_collection(&name)),
+    }
+}
+
+/// `PUT /v1/collections/{collection}`: 201, and 200 when it is there.
+pub(super) async fn create_collection(
+    TenantOf(tenant): TenantOf,
+    CollectionPath(name): CollectionPath,
+) -> Result {
+    let (collection, made) = tenant.documents.create_collection(&name).await?;
+    let position = made.unwrap_or(collection.created);
+    // So that a search right after it knows the collection. It is made in any case.
+    tenant.documents.searchable(position).await;
+    let status = if made.is_some() { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(at(position, status, &CollectionBody::of(&collection)))
+}
+
+/// `DELETE /v1/collections/{collection}`
+pub(super) async fn drop_collection(
+    TenantOf(tenant): TenantOf,
+    CollectionPath(name): CollectionPath,
+) -> Result {
+    match tenant.documents.drop_collection(&name).await? {
+        Some(position) => Ok(written(&tenant, position, None, false).await),
+        None => Err(unknown_collection(&name)),
+    }
+}
+
+/// `POST /v1/collections/{collection}/documents`: all of them or none.
+pub(super) async fn put(
+    State(app): State<Arc<App>>,
+    TenantOf(tenant): TenantOf,
+    CollectionPath(collection): CollectionPath,
+    request: Request,
+) -> Result {
+    let (head, body) = request.into_parts();
+    let media = json::media(&head.headers).ok_or_else(|| {
+        let detail = "Send documents as 'Content-Type: application/json', \
+                      {\"documents\": […]}, or 'application/x-ndjson', one a line.";
+        Problem::new(codes::UNSUPPORTED_MEDIA_TYPE, detail)
+    })?;
+    let key = idempotency_key(&head.headers)?;
+    let limits = &app.ingest;
+    // Before the body is read: a turn bounds how many of them are in memory.
+    let turn = tenant.documents.turn().await?;
+    let body_limits = BodyLimits {
+        max_bytes: limits.max_body_bytes,
+        timeout: Duration::from_millis(limits.body_timeout_ms),
+    };
+    let body = body::read(body, &head.headers, body_limits).await?;
+    let key = key.map(|key| IdempotencyKey { key, fingerprint: fingerprint(&collection, &body) });
+    if let Some(key) = &key
+        && let Some(committed) = tenant.documents.replayed(key).await?
+    {
+        return Ok(written(&tenant, committed.position, None, true).await);
+    }
+    let max_documents = limits.max_documents;
+    // Megabytes of JSON keep a thread busy: not one that answers requests.
+    let parsed =
+        tokio::task::spawn_blocking(move || (parse::documents(media, &body, max_documents), turn));
+    let (documents, turn) = parsed.await.map_err(Problem::internal)?;
+    let documents = documents?;
+    let count = documents.len();
+    let committed = tenant.documents.put(turn, &collection, documents, key).await?;
+    Ok(written(&tenant, committed.position, Some(count), committed.replayed).await)
+}
+
+/// `GET /v1/collections/{collection}/documents/{id}`
+pub(super) async fn document(
+    TenantOf(tenant): TenantOf,
+    DocumentPath(collection, id): DocumentPath,
+) -> Result {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        id: &'a str,
+        text: &'a str,
+        metadata: &'a RawValue,
+        version: u64,
+    }
+    let (document, as_of) = tenant.documents.document(&collection, &id).await?;
+    let document = document.ok_or_else(|| unknown_document(&collection, &id))?;
+    let metadata = serde_json::from_str(&document.metadata).map_err(Problem::internal)?;
+    let body = Body {
+        id: document.id.as_str(),
+        text: &document.text,
+        metadata,
+        version: document.version.0,
+    };
+    Ok(at(as_of, StatusCode::OK, &body))
+}
+
+/// `DELETE /v1/collections/{collection}/documents/{id}`
+pub(super) async fn delete(
+    TenantOf(tenant): TenantOf,
+    DocumentPath(collection, id): DocumentPath,
+) -> Result {
+    match tenant.documents.delete(&collection, vec![id.clone()]).await? {
+        Some(position) => Ok(written(&tenant, position, None, false).await),
+        None => Err(unknown_document(&collection, &id)),
+    }
+}
+
+/// Answers a write: 200 once it can be searched, 202 while it is only durable.
+async fn written(
+    tenant: &Tenant,
+    position: Position,
+    documents: Option<usize>,
+    replayed: bool,
+) -> Response {
+    let searchable = tenant.documents.searchable(position).await;
+    let status = if searchable { StatusCode::OK } else { StatusCode::ACCEPTED };
+    at(position, status, &WriteBody { position: position.0, searchable, documents, replayed })
+}
+
+fn at(position: Position, status: StatusCode, body: &impl Serialize) -> Response {
+    let mut response = (status, Json(body)).into_response();
+    response.headers_mut().insert(POSITION, HeaderValue::from(position.0));
+    response
+}
+
+/// What a request under an idempotency key asks: another one is another request.
+fn fingerprint(collection: &Name, body: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    // A name holds no zero byte.
+    hasher.update(collection.as_str().as_bytes()).update(&[0]).update(body);
+    *hasher.finalize().as_bytes()
+}
+
+fn idempotency_key(headers: &HeaderMap) -> std::result::Result<Option<String>, Problem> {
+    let Some(value) = headers.get(&IDEMPOTENCY_KEY) else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => {
+            Ok(Some(key.to_owned()))
+        }
+        _ => {
+            let detail = "An Idempotency-Key is 1 to 255 visible ASCII characters.";
+            Err(Problem::new(codes::INVALID_HEADER, detail))
+        }
+    }
+}
+
+fn unknown_collection(name: &Name) -> Problem {
+    let detail = format!("There is no collection '{name}'; PUT /v1/collections/{name} makes it.");
+    Problem::new(codes::UNKNOWN_COLLECTION, detail)
+}
+
+fn unknown_document(collection: &Name, id: &DocumentId) -> Problem {
+    let detail = format!("There is no document '{id}' in the collection '{collection}'.");
+    Problem::new(codes::UNKNOWN_DOCUMENT, detail)
+}
+
+impl From<DocumentError> for Problem {
+    fn from(error: DocumentError) -> Self {
+        match error {
+            DocumentError::Overloaded => {
+                Self::new(codes::OVERLOADED, "Other documents are being written; try again soon.")
+                    .retry_after(OVERLOADED_RETRY_SECONDS)
+            }
+            DocumentError::TooLarge(detail) => Self::new(codes::DOCUMENT_TOO_LARGE, detail),
+            DocumentError::Truth(error) => Self::from(error),
+            error @ DocumentError::Split(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<TruthError> for Problem {
+    fn from(error: TruthError) -> Self {
+        let said = sentence(&error.to_string());
+        match error {
+            TruthError::UnknownCollection(name) => unknown_collection(&name),
+            TruthError::TooManyCollections { .. } => Self::new(codes::TOO_MANY_COLLECTIONS, said),
+            TruthError::TooManyDocuments { .. } => Self::new(codes::TOO_MANY_DOCUMENTS, said),
+            TruthError::DuplicateDocument(_) | TruthError::InvalidDocument { .. } => {
+                Self::new(codes::INVALID_DOCUMENT, said)
+            }
+            TruthError::IdempotencyKeyReused => Self::new(codes::IDEMPOTENCY_KEY_REUSED, said),
+            TruthError::Overloaded => {
+                Self::new(codes::OVERLOADED, said).retry_after(OVERLOADED_RETRY_SECONDS)
+            }
+            TruthError::Cut(_) => Self::internal(error),
+            TruthError::Locked { .. }
+            | TruthError::ReadOnly { .. }
+            | TruthError::Failed(_)
+            | TruthError::Migration(_) => {
+                Self::new(codes::UNAVAILABLE, "The store of documents does not answer.")
+                    .logged(error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idempotency_keys_are_visible_ascii() {
+        let longest = "k".repeat(255);
+        let too_long = "k".repeat(256);
+        for (given, valid) in [
+            ("a", true),
+            ("8e03978e-40d5-43dd-bc93-6894a57f9324", true),
+            (longest.as_str(), true),
+            (too_long.as_str(), false),
+            ("", false),
+            ("a b", false),
+            ("\u{e4}", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Ok(value) = HeaderValue::from_bytes(given.as_bytes()) {
+                headers.insert(IDEMPOTENCY_KEY, value);
+            }
+            assert_eq!(idempotency_key(&headers).is_ok(), valid, "{given}");
+        }
+        assert!(matches!(idempotency_key(&HeaderMap::new()), Ok(None)));
+    }
+}

@@ -1,0 +1,251 @@
+//! The request path of a pipeline: a request becomes a source of keys, an answer becomes a
+//! response. What happens between is [`weir_runtime::answers`]'s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use smallvec::SmallVec;
+use weir_core::json::{CanonicalJson, JsonLimits, canonicalize};
+use weir_core::name::Name;
+use weir_runtime::answers::{Bypass, Served, Via};
+use weir_runtime::deploy::Deployment;
+use weir_runtime::pipeline::RunError;
+use weir_runtime::pipeline::error::FailureKind;
+use weir_runtime::request::Source;
+use weir_runtime::tenant::Tenant;
+
+use super::app::App;
+use super::body::{BodyLimits, RequestBody};
+use super::json::{self, MAX_DEPTH};
+use super::problem::{Problem, codes};
+use super::respond::POSITION;
+use super::router;
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// The query parameter that carries the JSON of a GET.
+const JSON_PARAMETER: &str = "json";
+/// What a client that finds no guest slot free is told to wait.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// Answers a request of `tenant` to `pipeline`.
+pub(super) async fn run(
+    app: &App,
+    tenant: &Tenant,
+    pipeline: &Name,
+    head: Parts,
+    body: RequestBody,
+) -> Response {
+    if !matches!(head.method, Method::GET | Method::HEAD | Method::POST | Method::QUERY) {
+        return allowing(&head.method, "GET, HEAD, POST, QUERY");
+    }
+    let Some(deployment) = app.deployments.get(&tenant.name, pipeline) else {
+        let detail = format!("There is no pipeline '{pipeline}'; GET /v1/pipelines lists them.");
+        return Problem::new(codes::UNKNOWN_PIPELINE, detail).into_response();
+    };
+    if deployment.pipeline().writes && head.method != Method::POST {
+        return writes_only_by_post(&deployment);
+    }
+    match answer(app, &deployment, &head, body).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn answer(
+    app: &App,
+    deployment: &Arc<Deployment>,
+    head: &Parts,
+    body: RequestBody,
+) -> Result<Response, Problem> {
+    let query = query_parameters(head);
+    let text = read(app, head, &query, body).await?;
+    let source = Source {
+        method: &head.method,
+        // Not as the client spelt it: one key has one path.
+        path: &deployment.path,
+        query: &query,
+        headers: &head.headers,
+        body: &text,
+    };
+    let served = app.answers.serve(deployment, &source).await?;
+    Ok(respond(head, deployment, served))
+}
+
+fn allowing(method: &Method, allow: &'static str) -> Response {
+    let mut response = router::method_not_allowed(method).into_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+fn query_parameters(head: &Parts) -> Vec<(String, String)> {
+    let query = head.uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+/// The request's JSON, canonical: the body of POST and QUERY, `?json=` of GET.
+async fn read(
+    app: &App,
+    head: &Parts,
+    query: &[(String, String)],
+    body: RequestBody,
+) -> Result<CanonicalJson, Problem> {
+    let max_bytes = app.server.max_body_bytes;
+    let text = if head.method == Method::GET || head.method == Method::HEAD {
+        let mut values = query.iter().filter(|(name, _)| name == JSON_PARAMETER);
+        match (values.next(), values.next()) {
+            (Some((_, text)), None) => Bytes::copy_from_slice(text.as_bytes()),
+            _ => {
+                let detail = "Send the request's JSON once, percent-encoded, as '?json=', or as \
+                              the body of POST or QUERY.";
+                return Err(Problem::new(codes::INVALID_REQUEST, detail));
+            }
+        }
+    } else {
+        json::expect_json(&head.headers)?;
+        let timeout = Duration::from_millis(app.server.body_timeout_ms);
+        app.bodies.read(body, &head.headers, BodyLimits { max_bytes, timeout }).await?
+    };
+    Ok(canonicalize(text, JsonLimits { max_bytes, max_depth: MAX_DEPTH })?)
+}
+
+fn respond(head: &Parts, deployment: &Deployment, served: Served) -> Response {
+    let answer = &served.answer;
+    let etag = answer.etag();
+    let safe = head.method != Method::POST;
+    let not_modified = safe
+        && answer.status == StatusCode::OK
+        && matches_etag(head.headers.get(header::IF_NONE_MATCH), &etag);
+    let body = if not_modified { Body::empty() } else { Body::from(answer.body.clone()) };
+    let mut response = Response::new(body);
+    *response.status_mut() = if not_modified { StatusCode::NOT_MODIFIED } else { answer.status };
+    let headers = response.headers_mut();
+    headers.reserve(16);
+    if !not_modified {
+        headers.insert(header::CONTENT_TYPE, answer.content_type.clone());
+    }
+    for (name, value) in &answer.headers {
+        headers.append(name, value.clone());
+    }
+    headers.insert(header::ETAG, etag);
+    // Whoever keeps it asks again before using it: only Weir knows when it is no longer true.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(POSITION, HeaderValue::from(served.exact_at.0));
+    headers.insert(CACHE_STATUS, cache_status(&served.via));
+    if let Via::Hit { age, .. } = served.via {
+        headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
+    }
+    let in_key = deployment.policy.as_ref().into_iter().flat_map(|policy| policy.plan.headers());
+    for name in in_key {
+        headers.append(header::VARY, HeaderValue::from(name.clone()));
+    }
+    response
+}
+
+/// RFC 9211, with this cache's name first.
+fn cache_status(via: &Via) -> HeaderValue {
+    match via {
+        Via::Hit { ttl_left, .. } => {
+            let mut text: SmallVec<[u8; 48]> = SmallVec::from_slice(b"weir; hit; ttl=");
+            let mut number = itoa::Buffer::new();
+            text.extend_from_slice(number.format(ttl_left.as_secs()).as_bytes());
+            HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("weir; hit"))
+        }
+        Via::Collapsed => HeaderValue::from_static("weir; fwd=miss; collapsed"),
+        Via::Stored => HeaderValue::from_static("weir; fwd=miss; stored"),
+        Via::Bypass(Bypass::Writes) => HeaderValue::from_static("weir; fwd=bypass; detail=writes"),
+        Via::Bypass(Bypass::NoPolicy) => {
+            HeaderValue::from_static("weir; fwd=bypass; detail=no-policy")
+        }
+        Via::Bypass(Bypass::Policy) => HeaderValue::from_static("weir; fwd=bypass; detail=policy"),
+        Via::NotStored(reason) => {
+            let text = format!("weir; fwd=miss; detail={}", reason.as_str());
+            HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("weir; fwd=miss"))
+        }
+    }
+}
+
+/// `If-None-Match` against a strong validator, by weak comparison (RFC 9110, 13.1.2).
+fn matches_etag(condition: Option<&HeaderValue>, etag: &HeaderValue) -> bool {
+    let Some(condition) = condition.and_then(|value| value.to_str().ok()) else { return false };
+    let same = |candidate: &str| {
+        let candidate = candidate.trim();
+        candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate).as_bytes() == etag
+    };
+    condition.split(',').any(same)
+}
+
+fn writes_only_by_post(deployment: &Deployment) -> Response {
+    let detail = format!(
+        "The pipeline '{}' writes, so it is run by POST only: GET and QUERY promise to change \
+         nothing.",
+        deployment.name()
+    );
+    let mut response = Problem::new(codes::METHOD_NOT_ALLOWED, detail).into_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+impl From<RunError> for Problem {
+    fn from(error: RunError) -> Self {
+        let detail = json::sentence(&error.to_string());
+        match error {
+            RunError::NoSlot(_) => {
+                Self::new(codes::OVERLOADED, detail).retry_after(RETRY_AFTER_SECONDS)
+            }
+            RunError::DeadlineExceeded { .. } => Self::new(codes::DEADLINE_EXCEEDED, detail),
+            RunError::MemoryExceeded { .. } => Self::new(codes::MEMORY_EXCEEDED, detail),
+            RunError::StackOverflow => Self::new(codes::STACK_OVERFLOW, detail),
+            // The trap's text tells the plugin's author more than its client.
+            RunError::Trapped(_) => {
+                Self::new(codes::PIPELINE_TRAPPED, "The pipeline trapped.").logged(detail)
+            }
+            RunError::InvalidAnswer(_) => {
+                Self::new(codes::INVALID_ANSWER, "The pipeline's answer is not valid.")
+                    .logged(detail)
+            }
+            RunError::TooLarge { .. } => Self::new(codes::ANSWER_TOO_LARGE, detail),
+            RunError::Failure { kind, code, message } => {
+                Self::of_pipeline(status_of(kind), code, message)
+            }
+            RunError::Panicked => Self::internal(detail),
+        }
+    }
+}
+
+fn status_of(kind: FailureKind) -> StatusCode {
+    match kind {
+        FailureKind::InvalidRequest => StatusCode::BAD_REQUEST,
+        FailureKind::NotFound => StatusCode::NOT_FOUND,
+        FailureKind::Denied => StatusCode::FORBIDDEN,
+        FailureKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        FailureKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        FailureKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn etags_are_compared_weakly() {
+        let etag = HeaderValue::from_static("\"a\"");
+        for (condition, matches) in [
+            ("\"a\"", true),
+            ("W/\"a\"", true),
+            ("\"b\", \"a\"", true),
+            ("*", true),
+            ("\"b\"", false),
+            ("a", false),
+        ] {
+            let condition = HeaderValue::from_static(condition);
+            assert_eq!(matches_etag(Some(&condition), &etag), matches, "{condition:?}");
+        }
+        assert!(!matches_etag(None, &etag));
+    }
+}

@@ -1,0 +1,234 @@
+//! What goes wrong, as a client reads it: RFC 9457's `application/problem+json`.
+//!
+//! [`codes`] is the whole table of stable codes; [`Problem`] is one occurrence. What the
+//! client reads (`detail`) and what the log keeps (`log`) are two fields. Left out: the
+//! headers that every response carries (`respond`), and which error of a backend is which
+//! problem, which each service says beside its errors.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+
+/// A kind of problem: its status, its stable code and its title.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// The status it is answered with.
+    pub status: StatusCode,
+    /// Stable, kebab-case; what clients match on.
+    pub name: &'static str,
+    /// The same for every occurrence.
+    pub title: &'static str,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $constant:ident = $status:ident $name:literal $title:literal;)*) => {
+        /// Every code that the host itself answers with. Codes never change their meaning;
+        /// pipelines add codes of their own with the statuses of WIT's `failure`.
+        pub mod codes {
+            use super::{Code, StatusCode};
+            $(
+                $(#[$doc])*
+                #[doc = concat!("`", $name, "`: ", $title, ".")]
+                pub const $constant: &Code =
+                    &Code { status: StatusCode::$status, name: $name, title: $title };
+            )*
+            /// All of them.
+            pub const ALL: &[&Code] = &[$($constant),*];
+        }
+    };
+}
+
+codes! {
+    INVALID_REQUEST = BAD_REQUEST "invalid-request" "The request is not valid";
+    INVALID_NAME = BAD_REQUEST "invalid-name" "A name is not valid";
+    INVALID_PATH = BAD_REQUEST "invalid-path" "The path is not valid";
+    INVALID_HEADER = BAD_REQUEST "invalid-header" "A header is not valid";
+    INVALID_BODY = BAD_REQUEST "invalid-body" "The body could not be read";
+    INVALID_JSON = BAD_REQUEST "invalid-json" "The body is not valid JSON";
+    DUPLICATE_KEY = BAD_REQUEST "duplicate-key" "An object has the same key twice";
+    TOO_DEEP = BAD_REQUEST "too-deep" "The JSON is nested too deeply";
+    INVALID_UTF8 = BAD_REQUEST "invalid-utf8" "The body is not UTF-8";
+    NUL_IN_TEXT = BAD_REQUEST "nul-in-text" "A text holds the character U+0000";
+    INVALID_DOCUMENT = BAD_REQUEST "invalid-document" "A document is not valid";
+    EMPTY_INPUT = BAD_REQUEST "empty-input" "There is nothing to embed";
+    TEXT_TOO_LONG = BAD_REQUEST "text-too-long" "A text is longer than the model's window";
+    NOT_FOUND = NOT_FOUND "not-found" "There is nothing at this path";
+    UNKNOWN_PIPELINE = NOT_FOUND "unknown-pipeline" "There is no such pipeline";
+    UNKNOWN_COLLECTION = NOT_FOUND "unknown-collection" "There is no such collection";
+    UNKNOWN_DOCUMENT = NOT_FOUND "unknown-document" "There is no such document";
+    UNKNOWN_MODEL = NOT_FOUND "unknown-model" "There is no such model";
+    MISSING_API_KEY = UNAUTHORIZED "missing-api-key" "An API key is needed";
+    INVALID_API_KEY = UNAUTHORIZED "invalid-api-key" "The API key is not valid here";
+    UNKNOWN_TENANT = NOT_FOUND "unknown-tenant" "The request names no tenant";
+    METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method-not-allowed" "The method is not allowed here";
+    BODY_TIMEOUT = REQUEST_TIMEOUT "body-timeout" "The body took too long to arrive";
+    TOO_LARGE = PAYLOAD_TOO_LARGE "too-large" "The body is too large";
+    DOCUMENT_TOO_LARGE = PAYLOAD_TOO_LARGE "document-too-large" "A document is too large";
+    TOO_MANY_DOCUMENTS = PAYLOAD_TOO_LARGE "too-many-documents" "The request has too many documents";
+    TOO_MANY_COLLECTIONS = CONFLICT "too-many-collections" "There are as many collections as may be";
+    UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The content type is not supported";
+    UNSUPPORTED_ENCODING = UNSUPPORTED_MEDIA_TYPE "unsupported-encoding" "The content encoding is not supported";
+    IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY "idempotency-key-reused" "The idempotency key belongs to another request";
+    INTERNAL = INTERNAL_SERVER_ERROR "internal" "The server failed";
+    PIPELINE_TRAPPED = INTERNAL_SERVER_ERROR "pipeline-trapped" "The pipeline trapped";
+    STACK_OVERFLOW = INTERNAL_SERVER_ERROR "stack-overflow" "The pipeline's stack overflowed";
+    INVALID_ANSWER = INTERNAL_SERVER_ERROR "invalid-answer" "The pipeline's answer is not valid";
+    OVERLOADED = SERVICE_UNAVAILABLE "overloaded" "The server has too much to do";
+    UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "A backend is not available";
+    DEADLINE_EXCEEDED = GATEWAY_TIMEOUT "deadline-exceeded" "The request took longer than its deadline";
+    ANSWER_TOO_LARGE = INSUFFICIENT_STORAGE "answer-too-large" "The pipeline's answer is too large";
+    MEMORY_EXCEEDED = INSUFFICIENT_STORAGE "memory-exceeded" "The pipeline asked for more memory than it may have";
+}
+
+/// One occurrence of a problem. As a response it is rendered by `respond`, which knows the
+/// request's id.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: Cow<'static, str>,
+    title: &'static str,
+    detail: Cow<'static, str>,
+    log: Option<String>,
+    retry_after_seconds: Option<u32>,
+}
+
+impl Problem {
+    /// A problem of the host's own kinds; `detail` says what was wrong and what would be right.
+    pub fn new(code: &Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status: code.status,
+            code: Cow::Borrowed(code.name),
+            title: code.title,
+            detail: detail.into(),
+            log: None,
+            retry_after_seconds: None,
+        }
+    }
+
+    /// A problem that a pipeline answered with: the status is the host's, the code and the
+    /// message are the pipeline's.
+    #[must_use]
+    pub fn of_pipeline(status: StatusCode, code: String, message: String) -> Self {
+        Self {
+            status,
+            code: Cow::Owned(code),
+            title: "The pipeline refused or failed",
+            detail: Cow::Owned(message),
+            log: None,
+            retry_after_seconds: None,
+        }
+    }
+
+    /// A failure of the server's own: the log reads `error`, the client does not.
+    pub fn internal(error: impl fmt::Display) -> Self {
+        Self::new(codes::INTERNAL, "The server failed; its log says more under this request's id.")
+            .logged(error)
+    }
+
+    /// Adds what only the log reads.
+    #[must_use]
+    pub fn logged(mut self, error: impl fmt::Display) -> Self {
+        self.log = Some(error.to_string());
+        self
+    }
+
+    /// Says where in the body it is: `place: detail`.
+    #[must_use]
+    pub fn at(mut self, place: &str) -> Self {
+        self.detail = Cow::Owned(format!("{place}: {}", self.detail));
+        self
+    }
+
+    /// Tells the client when it may come again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// The status it is answered with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Its stable code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// What the client reads.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// What the log keeps beside it.
+    #[must_use]
+    pub fn log(&self) -> Option<&str> {
+        self.log.as_deref()
+    }
+
+    /// The document that the client reads.
+    #[must_use]
+    pub(super) fn body(&self, request_id: &str) -> Vec<u8> {
+        let document = json!({
+            "type": format!("urn:weir:problem:{}", self.code),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+            "request_id": request_id,
+        });
+        document.to_string().into_bytes()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.detail, self.code)
+    }
+}
+
+/// A response that carries the problem as an extension: `respond` writes the body.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = Response::default();
+        *response.status_mut() = self.status;
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_kebab_case_and_unique() {
+        let mut names: Vec<_> = codes::ALL.iter().map(|code| code.name).collect();
+        for name in &names {
+            let kebab = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            assert!(name.bytes().all(kebab), "{name}");
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), codes::ALL.len());
+    }
+
+    #[test]
+    fn the_log_is_not_the_clients() {
+        let problem = Problem::internal("password=hunter2");
+        let body = String::from_utf8(problem.body("r-1")).unwrap_or_default();
+        assert!(!body.contains("hunter2"));
+        assert!(body.contains(r#""request_id":"r-1""#), "{body}");
+        assert_eq!(problem.log(), Some("password=hunter2"));
+    }
+}

@@ -1,0 +1,215 @@
+//! The one way out: what every response carries, and the only place where a [`Problem`]
+//! becomes bytes.
+//!
+//! An [`Exchange`] begins when a request's head has arrived and ends with its response's
+//! head. Left out: headers that are one route's own (`handler`, `documents`).
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use tracing::{debug, error};
+
+use super::problem::Problem;
+use crate::telemetry::metrics::{Metrics, Route};
+
+/// The position that an answer is exact at, or that a write has.
+pub const POSITION: HeaderName = HeaderName::from_static("weir-position");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
+
+/// One request and its response.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    id: HeaderValue,
+    started: Instant,
+}
+
+impl Exchange {
+    /// Begins with the request's head. The client's `X-Request-Id` is kept if it is one.
+    pub fn begin<B>(request: &Request<B>) -> Self {
+        let id = match request.headers().get(&REQUEST_ID) {
+            Some(id) if is_request_id(id.as_bytes()) => id.clone(),
+            _ => new_request_id(),
+        };
+        Self { id, started: Instant::now() }
+    }
+
+    /// The request's id: visible ASCII.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
+
+    /// When the request's head had arrived.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Completes `response`: writes its problem, if it carries one, and the headers that
+    /// every response has.
+    #[must_use]
+    pub fn finish(self, mut response: Response, metrics: &Metrics, route: Route) -> Response {
+        if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            self.write_problem(&problem, &mut response);
+        }
+        let elapsed = self.started.elapsed();
+        debug!(request_id = self.id(), status = response.status().as_u16(), ?elapsed, "answered");
+        metrics.answered(route, response.status(), elapsed);
+        let headers = response.headers_mut();
+        stamp_time(headers, elapsed);
+        headers.insert(REQUEST_ID, self.id);
+        response
+    }
+
+    fn write_problem(&self, problem: &Problem, response: &mut Response) {
+        if let Some(log) = problem.log() {
+            error!(request_id = self.id(), code = problem.code(), error = log, "request failed");
+        }
+        *response.status_mut() = problem.status();
+        *response.body_mut() = Body::from(problem.body(self.id()));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        // The router has measured the empty body that carried the problem here.
+        headers.remove(header::CONTENT_LENGTH);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(NO_SNIFF, HeaderValue::from_static("nosniff"));
+    }
+}
+
+fn is_request_id(id: &[u8]) -> bool {
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=64).contains(&id.len()) && id.iter().all(allowed)
+}
+
+/// A prefix that differs by process, and a count: unique without a random number a request.
+fn new_request_id() -> HeaderValue {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0_u8));
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut id = [0_u8; 32];
+    write_hex(*PROCESS, &mut id[..16]);
+    write_hex(NEXT.fetch_add(1, Ordering::Relaxed), &mut id[16..]);
+    header_of(&id)
+}
+
+fn write_hex(number: u64, into: &mut [u8]) {
+    for (digit, byte) in into.iter_mut().rev().enumerate() {
+        *byte = b"0123456789abcdef"[(number >> (4 * digit)) as usize & 0xf];
+    }
+}
+
+/// `X-Response-Time` in seconds, and `Server-Timing`'s total in milliseconds. A handler that
+/// knows more has set `Server-Timing` itself.
+fn stamp_time(headers: &mut HeaderMap, elapsed: Duration) {
+    let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    let millis = micros / 1_000;
+    let mut text = Decimal::default();
+    text.push(b"").number(millis / 1_000).push(b".").digits3(millis % 1_000).push(b"s");
+    headers.insert(RESPONSE_TIME, header_of(text.bytes()));
+    if !headers.contains_key(&SERVER_TIMING) {
+        let mut text = Decimal::default();
+        text.push(b"total;dur=").number(millis).push(b".").digits3(micros % 1_000);
+        headers.insert(SERVER_TIMING, header_of(text.bytes()));
+    }
+}
+
+fn header_of(bytes: &[u8]) -> HeaderValue {
+    // Hex, digits and fixed ASCII: never refused.
+    HeaderValue::from_bytes(bytes).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// Builds a short number on the stack: both times are written for every response.
+#[derive(Default)]
+struct Decimal {
+    bytes: smallvec::SmallVec<[u8; 40]>,
+}
+
+impl Decimal {
+    fn push(&mut self, text: &[u8]) -> &mut Self {
+        self.bytes.extend_from_slice(text);
+        self
+    }
+
+    fn number(&mut self, number: u64) -> &mut Self {
+        self.push(itoa::Buffer::new().format(number).as_bytes())
+    }
+
+    fn digits3(&mut self, number: u64) -> &mut Self {
+        let digit = |place: u64| b'0' + u8::try_from(number / place % 10).unwrap_or(0);
+        self.push(&[digit(100), digit(10), digit(1)])
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::problem::codes;
+    use axum::response::IntoResponse as _;
+
+    #[test]
+    fn a_clients_request_id_is_kept_when_it_is_one() {
+        let longest = "a".repeat(64);
+        let too_long = "a".repeat(65);
+        for (given, kept) in [
+            ("a-1_B.c", true),
+            (longest.as_str(), true),
+            (too_long.as_str(), false),
+            ("", false),
+            ("a b", false),
+            ("a;b", false),
+        ] {
+            let mut request = Request::new(());
+            if let Ok(value) = HeaderValue::from_str(given) {
+                request.headers_mut().insert(REQUEST_ID, value);
+            }
+            assert_eq!(Exchange::begin(&request).id() == given, kept, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn new_request_ids_differ() {
+        let (a, b) = (new_request_id(), new_request_id());
+        assert_ne!(a, b);
+        assert_eq!(a.len(), 32);
+    }
+
+    #[test]
+    fn times_are_seconds_and_milliseconds() {
+        for (micros, seconds, total) in [
+            (0, "0.000s", "total;dur=0.000"),
+            (12_345, "0.012s", "total;dur=12.345"),
+            (1_002_003, "1.002s", "total;dur=1002.003"),
+        ] {
+            let mut headers = HeaderMap::new();
+            stamp_time(&mut headers, Duration::from_micros(micros));
+            assert_eq!(headers[RESPONSE_TIME], seconds);
+            assert_eq!(headers[SERVER_TIMING], total);
+        }
+    }
+
+    #[test]
+    fn a_problem_is_written_with_the_requests_id() {
+        let exchange = Exchange::begin(&Request::new(()));
+        let problem = Problem::new(codes::OVERLOADED, "come again").retry_after(2);
+        let mut response = problem.into_response();
+        // As axum's router does.
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        let response = exchange.finish(response, &Metrics::default(), Route::Other);
+        assert!(!response.headers().contains_key(header::CONTENT_LENGTH));
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+        assert!(response.headers().contains_key(REQUEST_ID));
+    }
+}

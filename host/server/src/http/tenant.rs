@@ -1,0 +1,62 @@
+//! A request's tenant, on its way from the identity to the handlers.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse as _, Response};
+use http::request::Parts;
+use http::{HeaderValue, Uri, header};
+use weir_runtime::tenant::Tenant;
+
+use super::problem::{Problem, codes};
+use crate::identity::Unidentified;
+
+/// The tenant of a routed request.
+#[derive(Clone)]
+pub(super) struct TenantOf(pub(super) Arc<Tenant>);
+
+impl<S: Sync> FromRequestParts<S> for TenantOf {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let tenant = parts.extensions.get::<Self>().cloned();
+        tenant.ok_or_else(|| Problem::internal("a route that needs a tenant was reached without"))
+    }
+}
+
+/// Gives the request to the router as `tenant`'s, without the tenant's prefix.
+pub(super) fn hand_over(head: &mut Parts, tenant: &Arc<Tenant>, prefix_bytes: usize) {
+    head.extensions.insert(TenantOf(Arc::clone(tenant)));
+    if prefix_bytes == 0 {
+        return;
+    }
+    let mut uri = std::mem::take(&mut head.uri).into_parts();
+    uri.path_and_query = uri
+        .path_and_query
+        .and_then(|path| path.as_str().get(prefix_bytes..).and_then(|rest| rest.parse().ok()));
+    // What is left of a valid path after a prefix of whole segments is a valid path.
+    head.uri = Uri::from_parts(uri).unwrap_or_default();
+}
+
+/// The response to a request that is nobody's.
+pub(super) fn unidentified(error: Unidentified) -> Response {
+    let (code, detail) = match error {
+        Unidentified::UnknownTenant => (
+            codes::UNKNOWN_TENANT,
+            "No tenant has this host name or path; send the request to the tenant's host name or \
+             path, or with its API key.",
+        ),
+        Unidentified::MissingKey => {
+            (codes::MISSING_API_KEY, "Send the tenant's API key as 'Authorization: Bearer weir_…'.")
+        }
+        Unidentified::InvalidKey => {
+            (codes::INVALID_API_KEY, "The API key is unknown, or is another tenant's.")
+        }
+    };
+    let mut response = Problem::new(code, detail).into_response();
+    if error != Unidentified::UnknownTenant {
+        let scheme = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    response
+}

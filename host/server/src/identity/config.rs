@@ -1,0 +1,91 @@
+//! `[tenants.NAME]`: how a tenant's requests are told apart, and what is hosted for it.
+
+use serde::Deserialize;
+use weir_core::pattern::Scope;
+
+use super::api_key::StoredKey;
+
+/// A tenant. At least one of `hosts`, `path_prefix` and `api_keys` is given.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tenant {
+    /// Host names, without a port: requests to one of them are the tenant's.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// What its paths begin with, such as `/acme`; the rest is a path of Weir's.
+    pub path_prefix: Option<String>,
+    /// What `weir api-key` prints for each key. With any, a request without one is refused.
+    #[serde(default)]
+    pub api_keys: Vec<StoredKey>,
+    /// The pipelines that are hosted for it.
+    #[serde(default = "Scope::all")]
+    pub pipelines: Scope,
+}
+
+impl Tenant {
+    /// What cannot be about it, one line for each.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.hosts.is_empty() && self.path_prefix.is_none() && self.api_keys.is_empty() {
+            let problem = "nothing identifies its requests: give hosts, path_prefix or api_keys";
+            problems.push(problem.to_owned());
+        }
+        for host in &self.hosts {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+            let name = !host.is_empty() && host.bytes().all(plain);
+            let address = host.starts_with('[') && host.ends_with(']');
+            if !(name || address) {
+                problems.push(format!("hosts: '{host}' is not a host name without a port"));
+            }
+        }
+        if let Some(prefix) = &self.path_prefix
+            && !is_prefix(prefix)
+        {
+            problems.push(format!(
+                "path_prefix: '{prefix}' must be '/' and then letters, digits, '.', '_', '-' or \
+                 '/', must not end with '/', and must not begin like a path of Weir's own (/v1, \
+                 /health, /metrics, /admin)"
+            ));
+        }
+        problems
+    }
+}
+
+fn is_prefix(prefix: &str) -> bool {
+    let Some(rest) = prefix.strip_prefix('/') else { return false };
+    let own = ["v1", "health", "metrics", "admin"];
+    let segment = |segment: &str| {
+        !segment.is_empty()
+            && segment != "."
+            && segment != ".."
+            && segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    };
+    rest.split('/').all(segment)
+        && !rest.split('/').next().is_some_and(|first| own.contains(&first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_plain_and_not_weirs_own() {
+        for (prefix, valid) in [
+            ("/acme", true),
+            ("/t/acme", true),
+            ("/acme/", false),
+            ("acme", false),
+            ("/", false),
+            ("/a//b", false),
+            ("/a/..", false),
+            ("/a%2f", false),
+            ("/v1", false),
+            ("/v1/acme", false),
+            ("/health", false),
+            ("/v10", true),
+        ] {
+            assert_eq!(is_prefix(prefix), valid, "{prefix}");
+        }
+    }
+}

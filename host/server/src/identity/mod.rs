@@ -1,0 +1,222 @@
+//! Whose a request is: its tenant, by host name, path prefix or API key.
+//!
+//! While no tenant is configured, every request belongs to the tenant `default`. Otherwise the
+//! host name decides first, then the path prefix; a request that neither identifies belongs to
+//! the tenant of its API key. A tenant that has keys takes no request without one of them.
+//!
+//! Out of scope: what a tenant may use (quotas), and users within a tenant.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderMap, header};
+use thiserror::Error;
+use weir_core::name::Name;
+use weir_runtime::tenant::Tenant;
+
+pub mod api_key;
+pub mod config;
+
+use self::api_key::{StoredKey, public_id};
+
+/// The tenants of a server, and how requests are told apart.
+pub struct Tenants {
+    by_name: BTreeMap<Name, Arc<Tenant>>,
+    rule: Rule,
+}
+
+enum Rule {
+    /// Every request belongs to this tenant.
+    Always(Arc<Tenant>),
+    Configured(Configured),
+}
+
+#[derive(Default)]
+struct Configured {
+    by_host: HashMap<String, Arc<Tenant>>,
+    by_prefix: Vec<(String, Arc<Tenant>)>,
+    /// By public id.
+    keys: HashMap<String, (StoredKey, Arc<Tenant>)>,
+    /// The tenants that have keys.
+    needs_key: Vec<Name>,
+}
+
+/// A request's tenant, and the path that is left when the tenant's prefix is taken off.
+#[derive(Clone)]
+pub struct Identified<'a> {
+    /// Whose request it is.
+    pub tenant: &'a Arc<Tenant>,
+    /// How much of the path the prefix is, in bytes.
+    pub prefix_bytes: usize,
+}
+
+/// Why a request is nobody's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Unidentified {
+    /// Neither host name nor path nor key names a tenant.
+    #[error("the request names no tenant")]
+    UnknownTenant,
+    /// The tenant takes no request without a key.
+    #[error("the tenant needs an API key")]
+    MissingKey,
+    /// The key is not one of this tenant's.
+    #[error("the API key is not valid here")]
+    InvalidKey,
+}
+
+impl Tenants {
+    /// One tenant, which every request belongs to.
+    #[must_use]
+    pub fn single(tenant: Arc<Tenant>) -> Self {
+        let by_name = BTreeMap::from([(tenant.name.clone(), Arc::clone(&tenant))]);
+        Self { by_name, rule: Rule::Always(tenant) }
+    }
+
+    /// The configured tenants. What identifies them was checked with the configuration.
+    #[must_use]
+    pub fn configured(tenants: impl IntoIterator<Item = (Arc<Tenant>, config::Tenant)>) -> Self {
+        let mut by_name = BTreeMap::new();
+        let mut rule = Configured::default();
+        for (tenant, config) in tenants {
+            for host in config.hosts {
+                rule.by_host.insert(host.to_ascii_lowercase(), Arc::clone(&tenant));
+            }
+            if let Some(prefix) = config.path_prefix {
+                rule.by_prefix.push((prefix, Arc::clone(&tenant)));
+            }
+            if !config.api_keys.is_empty() {
+                rule.needs_key.push(tenant.name.clone());
+            }
+            for key in config.api_keys {
+                rule.keys.insert(key.id().to_owned(), (key, Arc::clone(&tenant)));
+            }
+            by_name.insert(tenant.name.clone(), tenant);
+        }
+        Self { by_name, rule: Rule::Configured(rule) }
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.by_name.values()
+    }
+
+    /// Whose request `head` begins. An API key that identified it is taken out of its headers,
+    /// so that no pipeline can read it.
+    ///
+    /// # Errors
+    /// It is nobody's, or the key is missing or wrong.
+    pub fn identify(&self, head: &mut Parts) -> Result<Identified<'_>, Unidentified> {
+        match &self.rule {
+            Rule::Always(tenant) => Ok(Identified { tenant, prefix_bytes: 0 }),
+            Rule::Configured(rule) => rule.identify(head),
+        }
+    }
+}
+
+impl Configured {
+    fn identify(&self, head: &mut Parts) -> Result<Identified<'_>, Unidentified> {
+        let named = self.named(head);
+        let sent = take_key(&mut head.headers);
+        let key = sent.as_deref().map(|key| self.owner(key).ok_or(Unidentified::InvalidKey));
+        let Some(named) = named else {
+            let tenant = key.unwrap_or(Err(Unidentified::UnknownTenant))?;
+            return Ok(Identified { tenant, prefix_bytes: 0 });
+        };
+        if self.needs_key.contains(&named.tenant.name) {
+            let owner = key.unwrap_or(Err(Unidentified::MissingKey))?;
+            if owner.name != named.tenant.name {
+                return Err(Unidentified::InvalidKey);
+            }
+        }
+        Ok(named)
+    }
+
+    /// The tenant that the host name or the path names.
+    fn named(&self, head: &Parts) -> Option<Identified<'_>> {
+        if let Some(tenant) = host(head).and_then(|host| self.by_host.get(&host)) {
+            return Some(Identified { tenant, prefix_bytes: 0 });
+        }
+        let path = head.uri.path();
+        let (prefix, tenant) = self.by_prefix.iter().find(|(prefix, _)| {
+            path.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('/'))
+        })?;
+        Some(Identified { tenant, prefix_bytes: prefix.len() })
+    }
+
+    /// Whose key it is.
+    fn owner(&self, key: &str) -> Option<&Arc<Tenant>> {
+        let (stored, tenant) = self.keys.get(public_id(key)?)?;
+        stored.matches(key).then_some(tenant)
+    }
+}
+
+/// The host that was asked, in lower case and without a port: HTTP/2's authority, or the
+/// header `Host`.
+fn host(head: &Parts) -> Option<String> {
+    let authority = match head.uri.host() {
+        Some(host) => host,
+        None => head.headers.get(header::HOST)?.to_str().ok()?,
+    };
+    // An IPv6 address holds colons, and stands in brackets.
+    let end = match authority.rfind(']') {
+        Some(bracket) => bracket + 1,
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    Some(authority[..end].to_ascii_lowercase())
+}
+
+/// Takes `Authorization: Bearer weir_…` out of the headers.
+fn take_key(headers: &mut HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = value.split_once(' ')?;
+    let key = key.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || !key.starts_with("weir_") {
+        return None;
+    }
+    let key = key.to_owned();
+    headers.remove(header::AUTHORIZATION);
+    Some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use http::{HeaderValue, Request};
+
+    use super::*;
+
+    #[test]
+    fn the_host_is_the_authority_or_the_header_without_a_port() {
+        for (uri, header, expected) in [
+            ("/", Some("Acme.example:8080"), Some("acme.example")),
+            ("/", Some("[::1]:8080"), Some("[::1]")),
+            ("/", Some("[::1]"), Some("[::1]")),
+            ("http://acme.example:1/", Some("other.example"), Some("acme.example")),
+            ("/", None, None),
+        ] {
+            let mut request = Request::builder().uri(uri);
+            if let Some(header) = header {
+                request = request.header(header::HOST, header);
+            }
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            assert_eq!(host(&head).as_deref(), expected, "{uri} {header:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_key_of_weirs_is_taken_out_of_the_headers() {
+        for (value, key) in [
+            ("Bearer weir_a_b", Some("weir_a_b")),
+            ("bearer  weir_a_b", Some("weir_a_b")),
+            ("Bearer other", None),
+            ("Basic weir_a_b", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
+            assert_eq!(take_key(&mut headers).as_deref(), key, "{value}");
+            assert_eq!(headers.contains_key(header::AUTHORIZATION), key.is_none(), "{value}");
+        }
+    }
+}

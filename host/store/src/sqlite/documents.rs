@@ -1,0 +1,218 @@
+//! Documents: put all or nothing, replaced atomically, read back, and the texts of hits.
+//!
+//! A document put again with the same text, metadata and chunks is left as it is, with its
+//! version: nothing that was derived from it is outdated, so there is no change to log. A
+//! put that changes nothing takes no position of its own and answers the last commit's.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use weir_core::Position;
+use weir_core::name::{DocumentId, Name};
+
+use super::write::Write;
+use super::{SqliteTruth, collections, damaged, idempotency, stored};
+use crate::{
+    ChangeKind, ChunkRef, Committed, Document, HitText, IdempotencyKey, NewDocument, TruthError,
+    chunk_text,
+};
+
+/// Most documents of one write: they share a position, and what follows the log takes a
+/// position as a whole.
+pub(super) const MAX_DOCUMENTS_PER_WRITE: usize = 10_000;
+
+impl SqliteTruth {
+    /// Stores the documents, all or none, each in the place of one with its id. Under a
+    /// `key` that was carried out before, answers what it did then.
+    pub(super) async fn put_documents(
+        &self,
+        collection: Name,
+        documents: Vec<NewDocument>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Committed, TruthError> {
+        validate(&documents)?;
+        self.write(move |write| {
+            Box::pin(async move {
+                if let Some(key) = &key
+                    && let Some(committed) = idempotency::find(write.connection(), key).await?
+                {
+                    return Ok(committed);
+                }
+                let collection_key = collections::key(write.connection(), &collection).await?;
+                for document in documents {
+                    if upsert(write, collection_key, &document).await? {
+                        write.changed(&collection, ChangeKind::DocumentPut(document.id));
+                    }
+                }
+                let position = write.position();
+                if let Some(key) = &key {
+                    idempotency::keep(write.connection(), key, position).await?;
+                }
+                Ok(Committed { position, replayed: false })
+            })
+        })
+        .await
+    }
+
+    /// Deletes the documents, at one position. No position: none of them existed.
+    pub(super) async fn delete_documents(
+        &self,
+        collection: Name,
+        ids: Vec<DocumentId>,
+    ) -> Result<Option<Position>, TruthError> {
+        if ids.len() > MAX_DOCUMENTS_PER_WRITE {
+            return Err(TruthError::TooManyDocuments { limit: MAX_DOCUMENTS_PER_WRITE });
+        }
+        self.write(move |write| {
+            Box::pin(async move {
+                let collection_key = collections::key(write.connection(), &collection).await?;
+                let before = write.position();
+                for id in ids {
+                    let deleted =
+                        sqlx::query("DELETE FROM documents WHERE collection = ? AND id = ?")
+                            .bind(collection_key)
+                            .bind(id.as_str())
+                            .execute(write.connection())
+                            .await?;
+                    if deleted.rows_affected() > 0 {
+                        write.changed(&collection, ChangeKind::DocumentDeleted(id));
+                    }
+                }
+                let after = write.position();
+                Ok((after > before).then_some(after))
+            })
+        })
+        .await
+    }
+
+    /// The document as it is now.
+    pub(super) async fn read_document(
+        &self,
+        collection: &Name,
+        id: &DocumentId,
+    ) -> Result<Option<Document>, TruthError> {
+        let row = sqlx::query(
+            "SELECT documents.id, version, chunks, metadata, text
+             FROM collections LEFT JOIN documents
+               ON documents.collection = collections.key AND documents.id = ?
+             WHERE collections.name = ?",
+        )
+        .bind(id.as_str())
+        .bind(collection.as_str())
+        .fetch_optional(&self.shared.readers)
+        .await?
+        .ok_or_else(|| TruthError::UnknownCollection(collection.clone()))?;
+        document(&row)
+    }
+
+    /// The text and metadata of each hit, in order. None: the truth has another version of
+    /// the document by now, or none.
+    pub(super) async fn read_hit_texts(
+        &self,
+        collection: &Name,
+        chunks: &[ChunkRef],
+    ) -> Result<Vec<Option<HitText>>, TruthError> {
+        let asked: Vec<_> = chunks
+            .iter()
+            .map(|chunk| (chunk.document.as_str(), chunk.version.0, chunk.start, chunk.end))
+            .collect();
+        // CROSS JOIN: in this order, so that each hit is one look at the index of ids.
+        let rows = sqlx::query(
+            "SELECT hits.key AS hit, metadata,
+               substr(CAST(text AS BLOB), 1 + (hits.value ->> 2),
+                      (hits.value ->> 3) - (hits.value ->> 2)) AS bytes
+             FROM json_each(?) AS hits
+             CROSS JOIN collections ON collections.name = ?
+             CROSS JOIN documents ON documents.collection = collections.key
+               AND documents.id = hits.value ->> 0 AND documents.version = hits.value ->> 1",
+        )
+        .bind(serde_json::to_string(&asked).map_err(damaged)?)
+        .bind(collection.as_str())
+        .fetch_all(&self.shared.readers)
+        .await?;
+
+        let mut texts = vec![None; chunks.len()];
+        for row in &rows {
+            let place: u32 = row.try_get("hit")?;
+            let Some((chunk, text)) = chunks.get(place as usize).zip(texts.get_mut(place as usize))
+            else {
+                continue;
+            };
+            *text = hit_text(row, chunk)?;
+        }
+        Ok(texts)
+    }
+}
+
+/// Refuses what could be stored but never indexed: the catch-up would stop at it.
+fn validate(documents: &[NewDocument]) -> Result<(), TruthError> {
+    if documents.len() > MAX_DOCUMENTS_PER_WRITE {
+        return Err(TruthError::TooManyDocuments { limit: MAX_DOCUMENTS_PER_WRITE });
+    }
+    let mut ids = HashSet::with_capacity(documents.len());
+    for document in documents {
+        let invalid = |reason| TruthError::InvalidDocument { id: document.id.clone(), reason };
+        if !ids.insert(&document.id) {
+            return Err(TruthError::DuplicateDocument(document.id.clone()));
+        }
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&document.metadata)
+            .map_err(|error| invalid(format!("its metadata is no JSON object: {error}")))?;
+        if let Some(chunk) =
+            document.chunks.iter().find(|chunk| chunk_text(&document.text, chunk).is_none())
+        {
+            return Err(invalid(format!("its text has no chunk at bytes {chunk:?}")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether anything changed.
+async fn upsert(
+    write: &mut Write<'_>,
+    collection_key: i64,
+    document: &NewDocument,
+) -> Result<bool, TruthError> {
+    let chunks: Vec<_> = document.chunks.iter().map(|chunk| (chunk.start, chunk.end)).collect();
+    let done = sqlx::query(
+        "INSERT INTO documents (collection, id, version, chunks, metadata, text)
+         VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT (collection, id) DO UPDATE SET version = excluded.version,
+           chunks = excluded.chunks, metadata = excluded.metadata, text = excluded.text
+         WHERE (chunks, metadata, text) <> (excluded.chunks, excluded.metadata, excluded.text)",
+    )
+    .bind(collection_key)
+    .bind(document.id.as_str())
+    .bind(stored(write.next()))
+    .bind(serde_json::to_string(&chunks).map_err(damaged)?)
+    .bind(Arc::clone(&document.metadata))
+    .bind(Arc::clone(&document.text))
+    .execute(write.connection())
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+fn document(row: &SqliteRow) -> Result<Option<Document>, TruthError> {
+    let Some(id) = row.try_get::<Option<&str>, _>("id")? else { return Ok(None) };
+    let chunks: Vec<(u32, u32)> = serde_json::from_str(row.try_get("chunks")?).map_err(damaged)?;
+    Ok(Some(Document {
+        id: DocumentId::new(id).map_err(damaged)?,
+        version: Position(row.try_get("version")?),
+        chunks: chunks.into_iter().map(|(start, end)| start..end).collect(),
+        metadata: row.try_get::<&str, _>("metadata")?.into(),
+        text: row.try_get::<&str, _>("text")?.into(),
+    }))
+}
+
+/// None also when the text has no such bytes: then the index is wrong about the version,
+/// and the hit is no more the truth's than an outdated one.
+fn hit_text(row: &SqliteRow, chunk: &ChunkRef) -> Result<Option<HitText>, TruthError> {
+    let bytes: &[u8] = row.try_get("bytes")?;
+    let whole = u32::try_from(bytes.len()) == Ok(chunk.end.saturating_sub(chunk.start));
+    let Some(text) = std::str::from_utf8(bytes).ok().filter(|_| whole) else {
+        return Ok(None);
+    };
+    Ok(Some(HitText { text: text.into(), metadata: row.try_get::<&str, _>("metadata")?.into() }))
+}

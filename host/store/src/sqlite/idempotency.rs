@@ -1,0 +1,83 @@
+//! Idempotency keys: what a repeated request answers instead of being carried out again.
+//!
+//! A key is kept with the commit of its request, so a request that failed leaves none. The
+//! newest 100,000 are kept, each for 24 hours by the wall clock, which decides nothing else.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::{SqliteTruth, stored};
+use crate::{Committed, IdempotencyKey, TruthError};
+use weir_core::Position;
+
+pub(super) const MAX_KEYS: i64 = 100_000;
+pub(super) const KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
+
+impl SqliteTruth {
+    /// What the request under `key` did, if it has been carried out: look before splitting
+    /// a repeated request's texts. [`Self::put`] looks again, in its transaction.
+    pub(super) async fn find_replay(
+        &self,
+        key: &IdempotencyKey,
+    ) -> Result<Option<Committed>, TruthError> {
+        find(&mut *self.shared.readers.acquire().await?, key).await
+    }
+}
+
+/// What the request under `key` did.
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    key: &IdempotencyKey,
+) -> Result<Option<Committed>, TruthError> {
+    let row = sqlx::query(
+        "SELECT fingerprint, position FROM idempotency_keys WHERE key = ? AND stored_ms >= ?",
+    )
+    .bind(&key.key)
+    .bind(now_ms() - KEPT_MS)
+    .fetch_optional(connection)
+    .await?;
+    row.map(|row| committed(&row, key)).transpose()
+}
+
+/// Keeps `key` with the position of its request, and forgets the oldest.
+pub(super) async fn keep(
+    connection: &mut SqliteConnection,
+    key: &IdempotencyKey,
+    position: Position,
+) -> Result<(), TruthError> {
+    let now_ms = now_ms();
+    sqlx::query("DELETE FROM idempotency_keys WHERE stored_ms < ?")
+        .bind(now_ms - KEPT_MS)
+        .execute(&mut *connection)
+        .await?;
+    let kept = sqlx::query(
+        "INSERT OR REPLACE INTO idempotency_keys (key, fingerprint, position, stored_ms)
+         VALUES (?, ?, ?, ?)",
+    )
+    .bind(&key.key)
+    .bind(key.fingerprint.as_slice())
+    .bind(stored(position))
+    .bind(now_ms)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("DELETE FROM idempotency_keys WHERE sequence <= ?")
+        .bind(kept.last_insert_rowid() - MAX_KEYS)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn committed(row: &SqliteRow, key: &IdempotencyKey) -> Result<Committed, TruthError> {
+    let fingerprint: &[u8] = row.try_get("fingerprint")?;
+    if fingerprint != key.fingerprint {
+        return Err(TruthError::IdempotencyKeyReused);
+    }
+    Ok(Committed { position: Position(row.try_get("position")?), replayed: true })
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,62 @@
+//! The file: reopened, not writable, damaged; and how it is written.
+
+use super::*;
+
+#[tokio::test]
+async fn what_was_committed_is_there_when_it_is_opened_again() {
+    let Fixture { truth, docs, folder } = Fixture::new().await;
+    let key = IdempotencyKey { key: "k".into(), fingerprint: [1; 32] };
+    let put = truth.put(&docs, vec![document("a", "text")], Some(key.clone())).await.unwrap();
+    drop(truth);
+    let truth = SqliteTruth::open(folder.path()).await.unwrap();
+    let f = Fixture { truth, docs, folder };
+    assert_eq!(*f.truth.committed().borrow(), put.position);
+    assert_eq!(f.text("a").await.as_deref(), Some("text"));
+    assert_eq!(f.log(0, 10).await, ["1 docs created", "2 docs +a"]);
+    let replayed = Committed { replayed: true, ..put };
+    assert_eq!(f.truth.replay(&key).await.unwrap(), Some(replayed));
+    assert_eq!(f.put_one("a", "other text").await, Position(3), "positions go on");
+}
+
+#[tokio::test]
+async fn a_closed_truth_fails() {
+    let f = Fixture::new().await;
+    f.truth.close().await;
+    let error = f.put(vec![document("a", "text")]).await.unwrap_err();
+    let TruthError::Failed(cause) = error else { panic!("{error}") };
+    assert!(matches!(cause.downcast_ref(), Some(sqlx::Error::PoolClosed)));
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("truth.sqlite")).unwrap();
+    let error = SqliteTruth::open(folder.path()).await.unwrap_err();
+    let TruthError::ReadOnly { path, reason } = &error else { panic!("{error}") };
+    assert!(path.ends_with("truth.sqlite") && reason.contains("Is a directory"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("truth.sqlite");
+    std::fs::write(file, "not a database".repeat(1_000)).unwrap();
+    let error = SqliteTruth::open(folder.path()).await.unwrap_err().to_string();
+    assert!(error.contains("file is not a database"), "{error}");
+}
+
+#[tokio::test]
+async fn commits_are_flushed_to_the_disk() {
+    let f = Fixture::new().await;
+    let pragma = async |name: &'static str| -> String {
+        sqlx::query_scalar(name).fetch_one(&f.truth.shared.writer).await.unwrap()
+    };
+    assert_eq!(pragma("SELECT journal_mode FROM pragma_journal_mode").await, "wal");
+    let number = async |name: &'static str| -> i64 {
+        sqlx::query_scalar(name).fetch_one(&f.truth.shared.writer).await.unwrap()
+    };
+    assert_eq!(number("PRAGMA synchronous").await, 2, "FULL");
+    assert_eq!(number("PRAGMA foreign_keys").await, 1);
+    let write = sqlx::query("DELETE FROM documents").execute(&f.truth.shared.readers).await;
+    assert!(write.is_err(), "readers cannot write");
+}

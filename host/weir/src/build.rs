@@ -1,0 +1,248 @@
+//! The one place where a server's parts are wired together.
+//!
+//! [`load_plugins`] loads every component that the configuration names, and opens nothing:
+//! `weir check` does that much. [`app`] opens the stores, loads the models and puts all of it
+//! together, the cheapest refusals first.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use weir_cache::tag::TagTable;
+use weir_core::name::Name;
+use weir_embedding::Embedder;
+use weir_embedding::expected::Expected;
+use weir_embedding::models::Models;
+use weir_embedding::onnx::{OnnxConfig, OnnxEmbedder};
+use weir_runtime::answers::Answers;
+use weir_runtime::capability::embedding;
+use weir_runtime::deploy::{Deployment, Deployments, Snapshot};
+use weir_runtime::engine::Engines;
+use weir_runtime::engine::component::LoadError;
+use weir_runtime::engine::threads::GuestThreads;
+use weir_runtime::pipeline::Pipeline;
+use weir_runtime::policy::{Policy, PolicyError};
+use weir_runtime::tenant::Tenant;
+use weir_runtime::tenant::documents::DocumentService;
+use weir_search::VectorStore;
+use weir_search::catch_up::CatchUp;
+use weir_search::exact::ExactStore;
+use weir_server::http::app::App;
+use weir_server::http::body::Room;
+use weir_server::identity::Tenants;
+use weir_server::lifecycle::Lifecycle;
+use weir_server::telemetry::metrics::Metrics;
+use weir_store::{DataFolder, open_system, open_truth};
+
+use crate::config::{Config, Model};
+
+/// The tenant that every request belongs to while none is configured.
+const DEFAULT_TENANT: &str = "default";
+
+/// Components that were loaded and checked.
+pub struct Plugins {
+    pipelines: Vec<(Arc<Pipeline>, Option<Arc<Policy>>)>,
+}
+
+/// Everything that is wrong with the components of a configuration.
+#[derive(Debug)]
+pub struct PluginErrors(Vec<PluginError>);
+
+#[derive(Debug)]
+enum PluginError {
+    Policy(Name, PolicyError),
+    Pipeline(Name, LoadError),
+}
+
+impl fmt::Display for PluginErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            match error {
+                PluginError::Policy(name, error) => write!(f, "[policies.{name}]: {error}")?,
+                PluginError::Pipeline(name, error) => write!(f, "[pipelines.{name}]: {error}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for PluginErrors {}
+
+/// Loads every policy and every pipeline of `config`: compiled, checked against its grants and
+/// linked. It blocks for as long as compiling takes.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub fn load_plugins(engines: &Engines, config: &Config) -> Result<Plugins, PluginErrors> {
+    let mut errors = Vec::new();
+    let mut policies = BTreeMap::new();
+    for (name, policy) in &config.policies {
+        match Policy::load(&engines.policies, name.clone(), policy, &config.engine) {
+            Ok(policy) => drop(policies.insert(name, Arc::new(policy))),
+            Err(error) => errors.push(PluginError::Policy(name.clone(), error)),
+        }
+    }
+    let mut pipelines = Vec::new();
+    for (name, pipeline) in &config.pipelines {
+        match Pipeline::load(&engines.pipelines, name.clone(), pipeline, &config.engine) {
+            Ok(loaded) => {
+                let policy = pipeline.policy.as_ref().and_then(|name| policies.get(name));
+                pipelines.push((Arc::new(loaded), policy.map(Arc::clone)));
+            }
+            Err(error) => errors.push(PluginError::Pipeline(name.clone(), error)),
+        }
+    }
+    if errors.is_empty() { Ok(Plugins { pipelines }) } else { Err(PluginErrors(errors)) }
+}
+
+/// Opens and loads everything.
+///
+/// # Errors
+/// Anything that keeps the server from serving all of its configuration.
+pub async fn app(config: Config) -> anyhow::Result<App> {
+    let metrics = Metrics::install().context("the metrics' recorder")?;
+    let (engines, plugins, config) = tokio::task::spawn_blocking(move || {
+        let engines = Engines::new(&config.engine)?;
+        let plugins = load_plugins(&engines, &config)?;
+        anyhow::Ok((engines, plugins, config))
+    })
+    .await??;
+    let folder = Arc::new(DataFolder::acquire(&config.data.folder)?);
+    let system = open_system(folder.path()).await?;
+    let models = Arc::new(load_models(&config).await?);
+    let tenants = open_tenants(&config, &folder, &models).await?;
+    let deployments = deploy(&config, &plugins, &tenants, &models);
+    let revision = system.revision_of(fingerprint(&deployments)).await?;
+    tracing::info!(revision, deployments = deployments.len(), "deployed");
+    let in_service = Deployments::default();
+    in_service.publish(Snapshot::new(revision, deployments));
+    let threads = GuestThreads::start(&config.engine, engines.clock());
+    let threads = threads.context("the guests' threads cannot start")?;
+    let lifecycle = Lifecycle::default();
+    Ok(App {
+        answers: Arc::new(Answers::new(&config.cache, threads, lifecycle.detached.clone())),
+        deployments: in_service,
+        tenants,
+        system,
+        models,
+        engines,
+        metrics,
+        lifecycle,
+        bodies: Room::new(config.server.max_bodies_bytes),
+        deadline_ms: config.engine.deadline_ms,
+        server: config.server,
+        ingest: config.ingest,
+        data_folder: folder,
+    })
+}
+
+async fn load_models(config: &Config) -> anyhow::Result<Models> {
+    let mut models: Vec<Arc<dyn Embedder>> = Vec::new();
+    for (name, model) in &config.embedding.models {
+        let onnx = onnx_config(config, name, model);
+        models.push(tokio::task::spawn_blocking(|| OnnxEmbedder::load(onnx)).await??);
+    }
+    let default = config.embedding.default_model();
+    let default = default.context("configure a model: [embedding.models.NAME]")?;
+    Ok(Models::new(default, models)?)
+}
+
+fn onnx_config(config: &Config, name: &str, model: &Model) -> OnnxConfig {
+    let library = config.embedding.library.clone();
+    OnnxConfig {
+        model_name: name.to_owned(),
+        expected: Expected::of_model(name),
+        sessions: model.sessions,
+        max_batch_tokens: model.max_batch_tokens,
+        max_queued_texts: model.max_queued_texts,
+        cache_bytes: model.cache_bytes,
+        ..OnnxConfig::new(library, model.model.clone(), model.tokenizer.clone())
+    }
+}
+
+async fn open_tenants(
+    config: &Config,
+    folder: &DataFolder,
+    models: &Models,
+) -> anyhow::Result<Tenants> {
+    let turns = Arc::new(Semaphore::new(config.ingest.max_concurrent));
+    if config.tenants.is_empty() {
+        let name = Name::new(DEFAULT_TENANT)?;
+        return Ok(Tenants::single(open_tenant(config, name, folder, models, &turns).await?));
+    }
+    let mut tenants = Vec::new();
+    for (name, identity) in &config.tenants {
+        let tenant = open_tenant(config, name.clone(), folder, models, &turns)
+            .await
+            .with_context(|| format!("[tenants.{name}]"))?;
+        tenants.push((tenant, identity.clone()));
+    }
+    Ok(Tenants::configured(tenants))
+}
+
+/// Opens a tenant's stores. `turns` are all tenants' together.
+async fn open_tenant(
+    config: &Config,
+    name: Name,
+    folder: &DataFolder,
+    models: &Models,
+    turns: &Arc<Semaphore>,
+) -> anyhow::Result<Arc<Tenant>> {
+    let folder = folder.tenant(&name)?;
+    let truth = open_truth(&folder).await?;
+    let tags = Arc::new(TagTable::new(config.cache.max_tags, truth.position().await?));
+    let embedder = models.default_model();
+    let digest = embedder.model_digest();
+    let vectors: Arc<dyn VectorStore> =
+        Arc::new(ExactStore::open(&folder, digest, embedder.dimensions()).await?);
+    let catch_up = CatchUp::start(truth.clone(), embedder.clone(), vectors.clone());
+    let documents = Arc::new(DocumentService::new(
+        truth.clone(),
+        catch_up,
+        embedder.clone(),
+        config.ingest.clone(),
+        turns.clone(),
+    ));
+    Ok(Arc::new(Tenant::new(name, truth, vectors, digest, tags, documents)))
+}
+
+/// Every pipeline for every tenant that it is hosted for.
+fn deploy(
+    config: &Config,
+    plugins: &Plugins,
+    tenants: &Tenants,
+    models: &Arc<Models>,
+) -> Vec<Deployment> {
+    let context = Arc::new(embedding::Context { models: Arc::clone(models) });
+    let mut deployments = Vec::new();
+    for tenant in tenants.iter() {
+        let hosts = config.tenants.get(&tenant.name).map(|tenant| &tenant.pipelines);
+        for (pipeline, policy) in &plugins.pipelines {
+            if hosts.is_none_or(|hosts| hosts.covers(&pipeline.name)) {
+                deployments.push(Deployment::new(
+                    Arc::clone(pipeline),
+                    policy.clone(),
+                    Arc::clone(tenant),
+                    Arc::clone(&context),
+                    Handle::current(),
+                ));
+            }
+        }
+    }
+    deployments
+}
+
+/// What tells one set of deployments from another.
+fn fingerprint(deployments: &[Deployment]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("weir 2026-11-25 deployments");
+    for deployment in deployments {
+        hasher.update(deployment.key_prefix.as_bytes());
+    }
+    *hasher.finalize().as_bytes()
+}

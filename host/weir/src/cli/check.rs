@@ -1,0 +1,33 @@
+//! `weir check`: everything that is wrong with a configuration, without serving it.
+
+use std::path::Path;
+
+use anyhow::ensure;
+use weir_runtime::engine::Engines;
+
+use crate::build;
+use crate::config::Config;
+
+/// Checks the configuration at `path`, the files that it names, and every component.
+///
+/// # Errors
+/// Everything that is wrong, as far as it can be told without opening a store or a model.
+pub(super) fn run(path: &Path) -> anyhow::Result<()> {
+    let config = Config::load(path)?;
+    let missing: Vec<String> = config
+        .files()
+        .filter(|(_, file)| !file.is_file())
+        .map(|(key, file)| format!("{key}: there is no file {}", file.display()))
+        .collect();
+    ensure!(missing.is_empty(), "{}:\n  {}", path.display(), missing.join("\n  "));
+    let engines = Engines::new(&config.engine)?;
+    build::load_plugins(&engines, &config)?;
+    println!(
+        "{}: valid, with {} pipelines, {} policies and {} tenants",
+        path.display(),
+        config.pipelines.len(),
+        config.policies.len(),
+        config.tenants.len(),
+    );
+    Ok(())
+}

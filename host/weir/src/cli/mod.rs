@@ -1,0 +1,86 @@
+//! The command line: `weir serve`, `weir ingest`, `weir check`, `weir api-key`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod api_key;
+mod check;
+mod serve;
+
+/// An edge runtime for query pipelines written as WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the pipelines of a configuration until SIGTERM or Ctrl-C.
+    ///
+    /// Standard output says `weir listening on ADDRESS` once requests are answered; the log
+    /// goes to standard error. A first signal drains: requests in flight finish, within
+    /// server.drain_timeout_ms. A second one ends at once.
+    Serve(serve::Arguments),
+    /// Bring files into a collection of a running server.
+    ///
+    /// Folders are walked in sorted order; a document is called by its path below the
+    /// folder, or as its file was given, and replaces one of the same name. The exit status
+    /// is not 0 when something was not stored.
+    Ingest(weir_client::Arguments),
+    /// Say everything that is wrong with a configuration, and serve nothing.
+    ///
+    /// Loads every component that it names: compiled, checked against its grants and linked,
+    /// and asks each policy for its plan. Opens no store and loads no model.
+    Check {
+        /// The configuration; examples/search/weir.toml documents every key.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Make an API key for a tenant.
+    ///
+    /// Prints the key, for the tenant, and the line for api_keys in [tenants.NAME]. The
+    /// configuration keeps a hash: the key is shown once and cannot be recovered.
+    ApiKey,
+}
+
+/// Runs the program with the process's arguments.
+#[must_use]
+pub fn run() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Ingest(arguments) => weir_client::run(&arguments),
+        Command::Check { config } => check::run(&config),
+        Command::ApiKey => api_key::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir: {}", with_causes(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and its causes, each once: many say their cause in their own words.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        text if text.contains(&cause) => said,
+        _ => format!("{said}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_is_said_once() {
+        let error = anyhow::anyhow!("disk full").context("a: disk full").context("cannot start");
+        assert_eq!(with_causes(&error), "cannot start: a: disk full");
+    }
+}

@@ -1,0 +1,235 @@
+//! The configuration: one TOML file, one typed tree.
+//!
+//! Each section is defined by the crate that reads it; [`sections`] holds those of the program
+//! itself. [`ranges`] says which numbers cannot be, [`diagnose`] where a file is wrong and what
+//! was probably meant. `examples/search/weir.toml` documents every key and is held to it by a
+//! test. Out of scope: what the keys do, and overriding them from the environment.
+
+mod diagnose;
+mod ranges;
+mod sections;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use thiserror::Error;
+use weir_core::name::Name;
+
+pub use diagnose::Mistake;
+pub use sections::{Data, Embedding, Model};
+use weir_runtime::answers::config::Cache;
+use weir_runtime::engine::config::Engine;
+use weir_runtime::pipeline::config::Pipeline;
+use weir_runtime::policy::config::Policy;
+use weir_runtime::tenant::config::Ingest;
+use weir_server::config::{Log, Server};
+use weir_server::identity::config::Tenant;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The public listener and its limits.
+    pub server: Server,
+    /// Where data is kept.
+    pub data: Data,
+    /// The bounds of what one request may ingest.
+    pub ingest: Ingest,
+    /// The model, and how much work it takes on.
+    pub embedding: Embedding,
+    /// What guests may use.
+    pub engine: Engine,
+    /// The cache of answers.
+    pub cache: Cache,
+    /// What the log says.
+    pub log: Log,
+    /// Cache policies by name.
+    pub policies: BTreeMap<Name, Policy>,
+    /// Pipelines by name.
+    pub pipelines: BTreeMap<Name, Pipeline>,
+    /// Tenants by name. Without any, every request belongs to the tenant `default`.
+    pub tenants: BTreeMap<Name, Tenant>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path} cannot be read: {error}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        error: std::io::Error,
+    },
+    /// The file is wrong at one place.
+    #[error("{path}:{mistake}")]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        mistake: Mistake,
+    },
+    /// Values that parse but cannot be; all of them at once.
+    #[error("{path}:\n  {}", problems.join("\n  "))]
+    Impossible {
+        /// The file.
+        path: PathBuf,
+        /// One line a key.
+        problems: Vec<String>,
+    },
+}
+
+impl Config {
+    /// Reads and checks the file at `path`. Relative paths in it are relative to its folder,
+    /// and `~/` is the home folder.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not TOML, has an unknown key, a value of a wrong type, or
+    /// one out of its range.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+        let mut config = Self::parse(&text)
+            .map_err(|mistake| ConfigError::Wrong { path: path.to_owned(), mistake })?;
+        let problems = config.problems();
+        if !problems.is_empty() {
+            return Err(ConfigError::Impossible { path: path.to_owned(), problems });
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        config.resolve_paths(folder);
+        Ok(config)
+    }
+
+    /// Parses `text`, without looking at ranges.
+    ///
+    /// # Errors
+    /// The first mistake, with its line.
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
+        toml::from_str(text).map_err(|error| Mistake::of(text, &error))
+    }
+
+    /// The files that it names, with their keys.
+    pub fn files(&self) -> impl Iterator<Item = (String, &Path)> {
+        let library = [("embedding.library".to_owned(), &self.embedding.library)];
+        let models = self.embedding.models.iter().flat_map(|(name, model)| {
+            let key = |key: &str| format!("embedding.models.{name}.{key}");
+            [(key("model"), &model.model), (key("tokenizer"), &model.tokenizer)]
+        });
+        let policies = self.policies.iter();
+        let policies = policies.map(|(name, policy)| ("policies", name, &policy.component));
+        let pipelines = self.pipelines.iter();
+        let pipelines = pipelines.map(|(name, pipeline)| ("pipelines", name, &pipeline.component));
+        let components = policies.chain(pipelines);
+        let components =
+            components.map(|(section, name, path)| (format!("{section}.{name}.component"), path));
+        library.into_iter().chain(models).chain(components).map(|(key, path)| (key, path.as_path()))
+    }
+
+    fn resolve_paths(&mut self, folder: &Path) {
+        let home = env::home_dir().unwrap_or_default();
+        let resolve = |path: &mut PathBuf| {
+            *path = match path.strip_prefix("~") {
+                Ok(rest) => home.join(rest),
+                Err(_) => folder.join(&*path),
+            };
+        };
+        resolve(&mut self.data.folder);
+        resolve(&mut self.embedding.library);
+        for model in self.embedding.models.values_mut() {
+            resolve(&mut model.model);
+            resolve(&mut model.tokenizer);
+        }
+        self.policies.values_mut().for_each(|policy| resolve(&mut policy.component));
+        self.pipelines.values_mut().for_each(|pipeline| resolve(&mut pipeline.component));
+    }
+
+    /// Everything that parses but cannot work, one line a key.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        ranges::check(self, &mut problems);
+        self.check_models(&mut problems);
+        self.check_tenants(&mut problems);
+        if self.server.listen.parse::<SocketAddr>().is_err() {
+            let listen = &self.server.listen;
+            problems.push(format!(
+                "server.listen: '{listen}' is not an address and port, such as 127.0.0.1:8080"
+            ));
+        }
+        for (name, pipeline) in &self.pipelines {
+            let Some(policy) = &pipeline.policy else { continue };
+            if !self.policies.contains_key(policy) {
+                let known = self.policies.keys().map(Name::as_str);
+                let hint = diagnose::did_you_mean(policy.as_str(), known);
+                problems.push(format!(
+                    "pipelines.{name}.policy: there is no [policies.{policy}]{hint}"
+                ));
+            }
+        }
+        problems
+    }
+
+    fn check_models(&self, problems: &mut Vec<String>) {
+        let models = &self.embedding.models;
+        for name in models.keys() {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/');
+            if !(1..=128).contains(&name.len()) || !name.bytes().all(plain) {
+                problems.push(format!(
+                    "embedding.models: '{name}' is not a model's name: use 1 to 128 letters, \
+                     digits, '.', '_', '-' and '/'"
+                ));
+            }
+        }
+        match &self.embedding.default_model {
+            _ if models.is_empty() => {}
+            Some(name) if models.contains_key(name) => {}
+            Some(name) => {
+                let hint = diagnose::did_you_mean(name, models.keys().map(String::as_str));
+                problems.push(format!(
+                    "embedding.default_model: there is no [embedding.models.{name}]{hint}"
+                ));
+            }
+            None if models.len() == 1 => {}
+            None => problems
+                .push("embedding.default_model: say which of several models it is".to_owned()),
+        }
+    }
+
+    fn check_tenants(&self, problems: &mut Vec<String>) {
+        let mut hosts = BTreeMap::new();
+        let mut prefixes: BTreeMap<&str, &Name> = BTreeMap::new();
+        let mut keys = BTreeMap::new();
+        for (name, tenant) in &self.tenants {
+            let own = tenant.problems().into_iter();
+            problems.extend(own.map(|problem| format!("tenants.{name}: {problem}")));
+            let mut taken = |key: &str, value: &str, other: Option<&Name>| {
+                if let Some(other) = other {
+                    problems.push(format!("tenants.{name}.{key}: '{value}' is also {other}'s"));
+                }
+            };
+            for host in &tenant.hosts {
+                taken("hosts", host, hosts.insert(host.to_ascii_lowercase(), name));
+            }
+            for key in &tenant.api_keys {
+                taken("api_keys", key.id(), keys.insert(key.id(), name));
+            }
+            if let Some(prefix) = tenant.path_prefix.as_deref() {
+                let below = |a: &str, b: &str| format!("{a}/").starts_with(&format!("{b}/"));
+                let overlaps = prefixes
+                    .iter()
+                    .find(|(other, _)| below(prefix, other) || below(other, prefix))
+                    .map(|(_, other)| *other);
+                taken("path_prefix", prefix, overlaps);
+                prefixes.insert(prefix, name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! The range of each number in the configuration.
+
+use super::Config;
+
+const MIB_U64: u64 = 1 << 20;
+
+/// Adds a line for each number that is out of its range.
+pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
+    let Config { server, ingest, embedding, engine, cache, .. } = config;
+    let mut within = |key: &str, value: u64, least: u64, most: u64| {
+        if !(least..=most).contains(&value) {
+            problems.push(if most == u64::MAX {
+                format!("{key} = {value}: must be at least {least}")
+            } else {
+                format!("{key} = {value}: must be {least} to {most}")
+            });
+        }
+    };
+    const HOUR_MS: u64 = 3_600_000;
+    const ANY: u64 = u64::MAX;
+    within("server.max_connections", server.max_connections as u64, 1, 1 << 20);
+    within("server.header_timeout_ms", server.header_timeout_ms, 1, HOUR_MS);
+    within("server.body_timeout_ms", server.body_timeout_ms, 1, HOUR_MS);
+    within("server.idle_timeout_ms", server.idle_timeout_ms, 1, HOUR_MS);
+    within("server.max_header_bytes", server.max_header_bytes as u64, 8_192, MIB_U64);
+    within("server.max_body_bytes", server.max_body_bytes as u64, 1, 1 << 30);
+    let largest = server.max_body_bytes as u64;
+    within("server.max_bodies_bytes", server.max_bodies_bytes as u64, largest, 1 << 40);
+    within("server.max_concurrent_streams", server.max_concurrent_streams.into(), 1, 65_536);
+    within("server.drain_timeout_ms", server.drain_timeout_ms, 0, 10_000);
+    within("ingest.max_body_bytes", ingest.max_body_bytes as u64, 1, 1 << 30);
+    within("ingest.body_timeout_ms", ingest.body_timeout_ms, 1, HOUR_MS);
+    within("ingest.max_documents", ingest.max_documents as u64, 1, 100_000);
+    // Offsets of chunks are 32 bits.
+    within("ingest.max_text_bytes", ingest.max_text_bytes as u64, 1, 1 << 30);
+    within("ingest.max_metadata_bytes", ingest.max_metadata_bytes as u64, 2, MIB_U64);
+    within("ingest.max_concurrent", ingest.max_concurrent as u64, 1, 1_024);
+    within("ingest.queue_timeout_ms", ingest.queue_timeout_ms, 1, HOUR_MS);
+    within("ingest.searchable_timeout_ms", ingest.searchable_timeout_ms, 0, HOUR_MS);
+    for (name, model) in &embedding.models {
+        let key = |key: &str| format!("embedding.models.{name}.{key}");
+        within(&key("sessions"), model.sessions as u64, 0, 1_024);
+        within(&key("max_batch_tokens"), model.max_batch_tokens as u64, 256, 1 << 20);
+        within(&key("max_queued_texts"), model.max_queued_texts as u64, 1, 1 << 20);
+    }
+    within("engine.guest_threads", engine.guest_threads as u64, 0, 1_024);
+    within("engine.max_memory_bytes", engine.max_memory_bytes as u64, 65_536, 4 << 30);
+    within("engine.max_concurrent_guests", engine.max_concurrent_guests as u64, 1, 65_536);
+    within("engine.queue_timeout_ms", engine.queue_timeout_ms, 1, HOUR_MS);
+    within("engine.deadline_ms", engine.deadline_ms, 1, HOUR_MS);
+    within("engine.max_answer_bytes", engine.max_answer_bytes as u64, 1, 1 << 30);
+    within("engine.max_component_bytes", engine.max_component_bytes, 1, 1 << 30);
+    within("engine.max_concurrent_host_calls", engine.max_concurrent_host_calls as u64, 1, 4_096);
+    within("engine.policy_fuel", engine.policy_fuel, 1, ANY);
+    within("cache.max_tags", cache.max_tags as u64, 1, ANY);
+    within("cache.max_flights", cache.max_flights as u64, 1, ANY);
+    within("cache.max_followers", cache.max_followers as u64, 1, ANY);
+    for (name, pipeline) in &config.pipelines {
+        if let Some(deadline_ms) = pipeline.deadline_ms {
+            within(&format!("pipelines.{name}.deadline_ms"), deadline_ms, 1, HOUR_MS);
+        }
+        if let Some(bytes) = pipeline.max_memory_bytes {
+            let key = format!("pipelines.{name}.max_memory_bytes");
+            within(&key, bytes as u64, 65_536, engine.max_memory_bytes as u64);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The configuration's cases, and the promise that the example documents every key.
+
+#![expect(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::diagnose::unknown_field;
+use super::{Config, ConfigError, Model};
+
+const EXAMPLE: &str = include_str!("../../../../examples/search/weir.toml");
+
+fn mistake(text: &str) -> String {
+    Config::parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    let config = Config::parse("").unwrap();
+    assert_eq!(config.server, Config::default().server);
+    assert!(config.problems().is_empty());
+}
+
+#[test]
+fn a_mistake_names_its_line_its_key_and_what_was_meant() {
+    for (text, expected) in [
+        (
+            "[server]\nlisten_on = 'x'",
+            "2: server.listen_on: unknown key 'listen_on', did you mean 'listen'?",
+        ),
+        ("\n[sever]\n", "2: sever: unknown key 'sever', did you mean 'server'?"),
+        (
+            "[pipelines.search]\ncomponent = 'a'\ndeadline = 1",
+            "3: pipelines.search.deadline: unknown key 'deadline', did you mean 'deadline_ms'?",
+        ),
+        ("[server]\nmax_connections = 'many'", "2: server.max_connections: invalid type"),
+        ("[log]\nformat = 'xml'", "2: log.format: unknown variant `xml`"),
+        ("[pipelines.search]\n", "1: pipelines.search: missing field `component`"),
+        ("[policies.p]\ncomponent='x'\n[policies.p.settings]\na=[1]", "4: policies.p.settings.a: "),
+        ("[server\n", "1:"),
+        ("[pipelines.Search]\ncomponent='x'", "1: pipelines.Search: a name is"),
+    ] {
+        let said = mistake(text);
+        assert!(said.starts_with(expected), "{text:?}: {said}");
+    }
+    assert!(!mistake("[server]\nqqq = 1").contains("did you mean"));
+}
+
+#[test]
+fn values_out_of_range_are_named_all_at_once() {
+    let text = "[server]\ndrain_timeout_ms = 10001\nmax_connections = 0\nlisten = 'here'\n\
+                [policies.default]\ncomponent = 'd'\n\
+                [pipelines.search]\ncomponent = 's'\npolicy = 'defualt'";
+    let problems = Config::parse(text).unwrap().problems().join("\n");
+    for part in [
+        "server.drain_timeout_ms = 10001: must be 0 to 10000",
+        "server.max_connections = 0: must be 1 to 1048576",
+        "server.listen: 'here'",
+        "pipelines.search.policy: there is no [policies.defualt], did you mean 'default'?",
+    ] {
+        assert!(problems.contains(part), "{part}\n in {problems}");
+    }
+}
+
+#[test]
+fn relative_paths_are_relative_to_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("weir.toml");
+    std::fs::write(&file, "[data]\nfolder = 'd'\n[embedding.models.m]\nmodel = '/m'").unwrap();
+    let mut config = Config::load(&file).unwrap();
+    assert_eq!(config.data.folder, folder.path().join("d"));
+    assert_eq!(config.embedding.models["m"].model, Path::new("/m"));
+    config.data.folder = "~/weir".into();
+    config.resolve_paths(folder.path());
+    assert_eq!(config.data.folder, std::env::home_dir().unwrap().join("weir"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::load(Path::new("/nowhere/weir.toml")).unwrap_err();
+    assert!(matches!(error, ConfigError::Unreadable { .. }));
+    assert!(error.to_string().starts_with("/nowhere/weir.toml cannot be read"), "{error}");
+}
+
+#[test]
+fn settings_are_texts() {
+    let text = "[policies.p]\ncomponent='p'\nsettings = {a='x', b=1, c=true, d=0.5}";
+    let config = Config::parse(text).unwrap();
+    let pairs = config.policies.into_values().next().unwrap().settings.pairs();
+    let expected = [("a", "x"), ("b", "1"), ("c", "true"), ("d", "0.5")];
+    assert_eq!(pairs, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
+}
+
+#[test]
+fn the_example_has_the_defaults() {
+    let example = Config::parse(EXAMPLE).unwrap();
+    let default = Config::default();
+    assert!(example.problems().is_empty(), "{:?}", example.problems());
+    assert_eq!(example.server, default.server);
+    assert_eq!(example.ingest, default.ingest);
+    assert_eq!(example.engine, default.engine);
+    assert_eq!(example.cache, default.cache);
+    assert_eq!(example.log, default.log);
+    // Paths are the scenario's own.
+    let mut model = example.embedding.models["all-MiniLM-L6-v2"].clone();
+    let paths = Model::default();
+    (model.model, model.tokenizer) = (paths.model, paths.tokenizer);
+    assert_eq!(model, Model::default());
+}
+
+/// The parser itself tells which keys it knows, by refusing one that it does not.
+#[test]
+fn the_example_has_every_key_with_a_comment() {
+    let sections = known_keys("");
+    let in_the_example = ["embedding.models".to_owned(), "pipelines.x.grants".to_owned()];
+    for section in sections.iter().chain(&in_the_example).filter(|section| *section != "tenants") {
+        let (header, text) = match section.as_str() {
+            "embedding.models" => (format!("[{section}."), "[embedding.models.x]\n".to_owned()),
+            "pipelines.x.grants" => (
+                "[pipelines.search.grants]".to_owned(),
+                "[pipelines.x]\ncomponent='x'\n[pipelines.x.grants]\n".to_owned(),
+            ),
+            "policies" | "pipelines" => {
+                (format!("[{section}."), format!("[{section}.x]\ncomponent='x'\n"))
+            }
+            _ => (format!("[{section}]"), format!("[{section}]\n")),
+        };
+        let (_, body) =
+            EXAMPLE.split_once(&format!("\n{header}")).unwrap_or_else(|| panic!("{header}"));
+        let body = body.split("\n[").next().unwrap_or_default();
+        for key in known_keys(&text).into_iter().filter(|key| !is_table(key, section)) {
+            let line = body.lines().position(|line| line.starts_with(&format!("{key} = ")));
+            let line = line.unwrap_or_else(|| panic!("[{section}] lacks {key}"));
+            assert!(body.lines().nth(line - 1).unwrap().starts_with('#'), "{section}.{key}");
+        }
+    }
+    assert!(EXAMPLE.contains("\n[policies.default.settings]\n"));
+    assert!(EXAMPLE.contains("\n[pipelines.search.settings]\n"));
+}
+
+/// Tables of their own, looked at on their own.
+fn is_table(key: &str, section: &str) -> bool {
+    matches!(
+        (section, key),
+        ("policies" | "pipelines", "settings" | "grants") | ("embedding", "models")
+    )
+}
+
+/// Tenants are commented out there, because one of them changes whose every request is.
+#[test]
+fn the_example_documents_tenants() {
+    let (_, section) = EXAMPLE.split_once("\n# [tenants.acme]\n").unwrap();
+    let text: String = section
+        .lines()
+        .map(|line| line.strip_prefix("# ").unwrap_or(line).to_owned() + "\n")
+        .collect();
+    for key in known_keys("[tenants.x]\n") {
+        assert!(text.contains(&format!("\n{key} = ")), "{key}");
+    }
+    let stored = format!("0123456789abcdef:{}", "0".repeat(64));
+    let text = format!("[tenants.acme]\n{}", text.replace("0123456789abcdef:…", &stored));
+    let config = Config::parse(&text).unwrap();
+    assert!(config.problems().is_empty(), "{:?}", config.problems());
+}
+
+#[test]
+fn tenants_that_cannot_be_told_apart_are_named() {
+    let key = format!("0123456789abcdef:{}", "0".repeat(64));
+    let text = format!(
+        "[tenants.none]\n[tenants.a]\nhosts = ['A.example']\npath_prefix = '/t'\n\
+         api_keys = ['{key}']\n[tenants.b]\nhosts = ['a.example', 'x:80']\n\
+         path_prefix = '/t/b'\napi_keys = ['{key}']\n[tenants.c]\npath_prefix = '/v1'"
+    );
+    let problems = Config::parse(&text).unwrap().problems().join("\n");
+    for part in [
+        "tenants.none: nothing identifies its requests",
+        "tenants.b.hosts: 'a.example' is also a's",
+        "tenants.b: hosts: 'x:80' is not a host name",
+        "tenants.b.path_prefix: '/t/b' is also a's",
+        "tenants.b.api_keys: '0123456789abcdef' is also a's",
+        "tenants.c: path_prefix: '/v1' must",
+    ] {
+        assert!(problems.contains(part), "{part}\n in {problems}");
+    }
+    let error = Config::parse("[tenants.a]\napi_keys = ['weir_secret']").unwrap_err().to_string();
+    assert!(error.contains("weir api-key") && !error.contains("secret"), "{error}");
+}
+
+fn known_keys(text: &str) -> BTreeSet<String> {
+    let error = toml::from_str::<Config>(&format!("{text}no_such_key = 1")).unwrap_err();
+    let (_, known) = unknown_field(error.message()).unwrap();
+    known.into_iter().map(str::to_owned).collect()
+}
