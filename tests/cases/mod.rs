@@ -13,4 +13,5 @@ mod policies;
 mod positions;
 mod search;
 mod startup;
+mod tenants;
 mod writers;

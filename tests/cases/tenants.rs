@@ -1,0 +1,189 @@
+//! Tenants: which request is whose, and that nothing of one reaches another.
+
+use serde_json::json;
+
+use crate::harness::{Answer, Config, Server, document, weir};
+
+/// A key as its tenant sends it, and as the configuration keeps it.
+struct Key {
+    key: String,
+    stored: String,
+}
+
+impl Key {
+    /// Made by the program, as an operator makes one.
+    async fn new() -> Self {
+        let made = weir(&["api-key"]).await;
+        assert!(made.success, "{made:?}");
+        let stored = made.stderr.split_once("api_keys = [\"").unwrap().1;
+        let stored = stored.split_once('"').unwrap().0.to_owned();
+        Self { key: made.stdout.trim().to_owned(), stored }
+    }
+}
+
+/// `acme` by its host name; `beta` by its path or host name and with a key; `gamma` by its key
+/// alone, and without `echo`.
+fn three_tenants(config: &mut Config, beta: &Key, gamma: &Key) {
+    config
+        .search()
+        .pipeline("echo", &crate::harness::plugin("echo"), &[])
+        .set("tenants.acme.hosts", vec!["acme.example"])
+        .set("tenants.beta.path_prefix", "/t/beta")
+        .set("tenants.beta.hosts", vec!["beta.example"])
+        .set("tenants.beta.api_keys", vec![beta.stored.clone()])
+        .set("tenants.gamma.api_keys", vec![gamma.stored.clone()])
+        .set("tenants.gamma.pipelines", vec!["sea*"]);
+}
+
+/// A way to send requests.
+#[derive(Clone, Copy)]
+struct Sender<'a> {
+    server: &'a Server,
+    host: &'a str,
+    prefix: &'a str,
+    key: Option<&'a str>,
+}
+
+impl Sender<'_> {
+    async fn send(self, method: &str, path: &str, body: Option<serde_json::Value>) -> Answer {
+        let path = format!("{}{path}", self.prefix);
+        let mut request = self.server.client.request(method, &path).header("host", self.host);
+        if let Some(key) = self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        Answer::to(request).await
+    }
+
+    async fn ingest(self, id: &str, text: &str) -> Answer {
+        let body = json!({ "documents": [document(id, text)] });
+        let answer = self.send("POST", "/v1/collections/docs/documents", Some(body)).await;
+        answer.assert_status(200);
+        answer
+    }
+
+    async fn search(self) -> Answer {
+        let body = json!({ "query": "leave", "mode": "keyword" });
+        let answer = self.send("POST", "/v1/pipelines/search", Some(body)).await;
+        answer.assert_status(200);
+        answer
+    }
+}
+
+#[tokio::test]
+async fn whose_a_request_is() {
+    let (beta, gamma) = (Key::new().await, Key::new().await);
+    let server = Server::with(|config| three_tenants(config, &beta, &gamma)).await;
+    let (b, g) = (Some(beta.key.as_str()), Some(gamma.key.as_str()));
+    let tampered = format!("{}x", beta.key);
+    let of_nobody = "weir_0123456789abcdef_secret";
+    let missing = (401, "missing-api-key");
+    let invalid = (401, "invalid-api-key");
+    let unknown = (404, "unknown-tenant");
+    let all = (200, r#"["echo","search"]"#);
+    let some = (200, r#"["search"]"#);
+    for (host, prefix, key, (status, says)) in [
+        ("acme.example", "", None, all),
+        ("ACME.example:8080", "", None, all),
+        ("acme.example", "", b, all), // acme has no keys to compare with
+        ("beta.example", "", b, all),
+        ("beta.example", "", None, missing),
+        ("beta.example", "", g, invalid),
+        ("beta.example", "", Some(tampered.as_str()), invalid),
+        ("other.example", "/t/beta", b, all),
+        ("other.example", "/t/beta", None, missing),
+        ("other.example", "/t/beta", g, invalid),
+        ("other.example", "/t/betas", None, unknown),
+        ("other.example", "/t", None, unknown),
+        ("other.example", "", g, some),
+        ("other.example", "", b, all), // a key alone names its tenant
+        ("other.example", "", None, unknown),
+        ("other.example", "", Some(of_nobody), invalid),
+        ("acme.example.evil", "", None, unknown),
+        ("", "", None, unknown),
+    ] {
+        let sender = Sender { server: &server, host, prefix, key };
+        let answer = sender.send("GET", "/v1/pipelines", None).await;
+        let case = format!("{host:?} {prefix:?} {key:?}: {}", answer.text());
+        assert_eq!(answer.status, status, "{case}");
+        if status == 200 {
+            assert_eq!(answer.json()["pipelines"].to_string(), says, "{case}");
+        } else {
+            answer.assert_problem(status, says);
+            assert_eq!(answer.header("www-authenticate") == "Bearer", status == 401, "{case}");
+        }
+    }
+    let of_gamma = Sender { server: &server, host: "x", prefix: "", key: g };
+    let echo = of_gamma.send("POST", "/v1/pipelines/echo", Some(json!({}))).await;
+    echo.assert_problem(404, "unknown-pipeline");
+}
+
+#[tokio::test]
+async fn tenants_share_nothing() {
+    let (beta, gamma) = (Key::new().await, Key::new().await);
+    let server = Server::with(|config| three_tenants(config, &beta, &gamma)).await;
+    let acme = Sender { server: &server, host: "acme.example", prefix: "", key: None };
+    let beta = Sender { host: "x", prefix: "/t/beta", key: Some(&beta.key), ..acme };
+    for tenant in [acme, beta] {
+        tenant.send("PUT", "/v1/collections/docs", None).await.assert_status(201);
+    }
+    let written = acme.ingest("a", "acme gives thirty days of leave").await;
+    assert_eq!(
+        written.position(),
+        beta.ingest("b", "beta gives twenty days of leave").await.position()
+    );
+
+    // One request, one key of the policy's, two entries.
+    for (tenant, id) in [(acme, "a"), (beta, "b")] {
+        let first = tenant.search().await;
+        assert_eq!(
+            (first.ids(), first.header("cache-status")),
+            (vec![id.into()], "weir; fwd=miss; stored")
+        );
+        let again = tenant.search().await;
+        assert_eq!(again.ids(), [id]);
+        assert!(again.header("cache-status").starts_with("weir; hit"), "{again:?}");
+    }
+    // A write of one invalidates nothing of the other, and moves no position of its.
+    acme.ingest("a2", "more leave").await;
+    let of_beta = beta.search().await;
+    assert!(of_beta.header("cache-status").starts_with("weir; hit"), "{of_beta:?}");
+    assert_eq!(of_beta.position(), 2);
+    let of_acme = acme.search().await;
+    assert_eq!((of_acme.header("cache-status"), of_acme.position()), ("weir; fwd=miss; stored", 3));
+    beta.send("GET", "/v1/collections/docs/documents/a", None)
+        .await
+        .assert_problem(404, "unknown-document");
+
+    // All of it is there again after a crash, each with its owner.
+    let server = server.restart().await;
+    let (acme, beta) = (Sender { server: &server, ..acme }, Sender { server: &server, ..beta });
+    assert_eq!(acme.search().await.ids().len(), 2);
+    assert_eq!(beta.search().await.ids(), ["b"]);
+}
+
+#[tokio::test]
+async fn health_needs_no_tenant_and_tells_only_ones_own() {
+    let (beta, gamma) = (Key::new().await, Key::new().await);
+    let server = Server::with(|config| three_tenants(config, &beta, &gamma)).await;
+    let nobody = Sender { server: &server, host: "x", prefix: "", key: None };
+    for path in ["/health/liveness", "/health/readiness", "/metrics"] {
+        nobody.send("GET", path, None).await.assert_status(200);
+    }
+    let readiness = nobody.send("GET", "/health/readiness", None).await;
+    assert_eq!(readiness.json(), json!({ "ready": true, "draining": false }));
+    let acme = Sender { host: "acme.example", ..nobody };
+    let readiness = acme.send("GET", "/health/readiness", None).await.json();
+    assert_eq!(readiness["derived"], json!({ "healthy": true, "position": 0 }));
+}
+
+#[tokio::test]
+async fn without_tenants_every_request_is_the_defaults() {
+    let server = Server::start().await;
+    for host in ["acme.example", "x"] {
+        let sender = Sender { server: &server, host, prefix: "", key: Some("weir_x_y") };
+        sender.send("GET", "/v1/pipelines", None).await.assert_status(200);
+    }
+}
