@@ -7,6 +7,7 @@
 mod client;
 mod commands;
 mod components;
+mod packages;
 mod process;
 mod progress;
 mod server;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, bench_load, ci, demo, eval, setup, test};
+use crate::commands::{bench, bench_load, ci, demo, eval, setup, structure, test};
 
 /// Set-up, demo, tests, evaluation and benchmarks of Weir.
 #[derive(Parser)]
@@ -33,6 +34,7 @@ enum Command {
     Setup(setup::Setup),
     Demo(demo::Demo),
     Test(test::Test),
+    Structure(structure::Structure),
     Ci(ci::Ci),
     Eval(eval::Eval),
     Bench(bench::Bench),
@@ -58,6 +60,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Setup(setup) => setup.run(),
         Command::Demo(demo) => demo.run().await,
         Command::Test(test) => test.run(),
+        Command::Structure(structure) => structure.run(),
         Command::Ci(ci) => ci.run().await,
         Command::Eval(eval) => eval.run().await,
         Command::Bench(bench) => bench.run().await,

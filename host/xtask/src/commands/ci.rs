@@ -8,12 +8,13 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::commands::demo::Demo;
+use crate::commands::structure::Structure;
 use crate::commands::test::{Test, plugins_cargo};
 use crate::process;
 use crate::set_up::{self, WASM_TARGET};
 use crate::workspace::Workspace;
 
-/// Check formatting, lints, documentation and dependencies, test, and run the demo once
+/// Check formatting, structure, lints, documentation and dependencies, test, and run the demo once
 ///
 /// The first stage that fails ends it. `.ci/run` calls this.
 #[derive(Args)]
@@ -34,6 +35,7 @@ impl Ci {
                 manifests.iter().try_for_each(|manifest| process::run(&mut format(manifest)))
             })
             .await?;
+        stages.run("structure", async { Structure {}.run() }).await?;
         stages
             .run("lint", async {
                 process::run(&mut lint(host_cargo(&workspace)))?;

@@ -6,4 +6,5 @@ pub(crate) mod ci;
 pub(crate) mod demo;
 pub(crate) mod eval;
 pub(crate) mod setup;
+pub(crate) mod structure;
 pub(crate) mod test;
