@@ -61,6 +61,13 @@ impl Client {
         Ok(Answer { found, cache_status, response_time })
     }
 
+    /// Asks any pipeline that answers with JSON.
+    pub(crate) async fn ask(&self, pipeline: &str, question: &Value) -> Result<Value> {
+        let url = format!("{}/v1/pipelines/{pipeline}", self.base);
+        let response = accepted(self.http.post(url).json(question)).await?;
+        response.json().await.with_context(|| format!("reading the answer of `{pipeline}`"))
+    }
+
     /// Whether there is a collection of this name.
     pub(crate) async fn has_collection(&self, collection: &str) -> Result<bool> {
         let response = self.http.get(self.collection(collection)).send().await?;

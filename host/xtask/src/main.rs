@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, bench_load, ci, demo, eval, setup, structure, test};
+use crate::commands::{bench, bench_load, ci, demo, dist, eval, setup, structure, test};
 
 /// Set-up, demo, tests, evaluation and benchmarks of Weir.
 #[derive(Parser)]
@@ -37,6 +37,7 @@ enum Command {
     Structure(structure::Structure),
     Ci(ci::Ci),
     Eval(eval::Eval),
+    Dist(dist::Dist),
     Bench(bench::Bench),
     #[command(hide = true)]
     BenchLoad(bench_load::BenchLoad),
@@ -62,6 +63,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Test(test) => test.run(),
         Command::Structure(structure) => structure.run(),
         Command::Ci(ci) => ci.run().await,
+        Command::Dist(dist) => dist.run().await,
         Command::Eval(eval) => eval.run().await,
         Command::Bench(bench) => bench.run().await,
         Command::BenchLoad(load) => load.run().await,

@@ -1,6 +1,6 @@
 //! What cargo resolves: the packages of a workspace and what each depends on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -21,7 +21,20 @@ pub(crate) struct Package {
     /// Cargo's own name of it, which no other package has.
     pub(crate) id: String,
     pub(crate) name: String,
+    pub(crate) version: String,
+    /// The SPDX expression, if it states one.
+    pub(crate) license: Option<String>,
+    /// Where it comes from; nothing for a path in the repository.
+    source: Option<String>,
+    pub(crate) manifest_path: PathBuf,
     pub(crate) targets: Vec<Target>,
+}
+
+impl Package {
+    /// Whether it is of others.
+    pub(crate) fn is_from_registry(&self) -> bool {
+        self.source.is_some()
+    }
 }
 
 /// Something that is compiled on its own: a library, a binary, a test.
@@ -57,6 +70,7 @@ struct Kind {
 
 /// Dependencies by id.
 pub(crate) struct Graph<'a> {
+    packages: BTreeMap<&'a str, &'a Package>,
     edges: BTreeMap<&'a str, Vec<Edge<'a>>>,
 }
 
@@ -101,7 +115,7 @@ impl Packages {
             node.deps.iter().filter_map(edge).collect()
         };
         let edges = self.resolve.nodes.iter().map(|node| (node.id.as_str(), edges(node))).collect();
-        Graph { edges }
+        Graph { packages, edges }
     }
 }
 
@@ -109,5 +123,18 @@ impl<'a> Graph<'a> {
     /// What a package names in its manifest.
     pub(crate) fn direct(&self, id: &str) -> &[Edge<'a>] {
         self.edges.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The package and all that it is built from, by name and version.
+    pub(crate) fn built_from(&self, id: &str) -> Vec<&'a Package> {
+        let mut found = BTreeSet::new();
+        let mut open: Vec<&'a Package> = self.packages.get(id).copied().into_iter().collect();
+        while let Some(package) = open.pop() {
+            if found.insert((&package.name, &package.version, &package.id)) {
+                let built = self.direct(&package.id).iter().filter(|edge| !edge.is_for_tests);
+                open.extend(built.map(|edge| edge.package));
+            }
+        }
+        found.into_iter().filter_map(|(.., id)| self.packages.get(id.as_str()).copied()).collect()
     }
 }

