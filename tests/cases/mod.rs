@@ -7,6 +7,7 @@ mod coalescing;
 mod documents;
 mod durability;
 mod embeddings;
+mod grants;
 mod guests;
 mod http;
 mod policies;

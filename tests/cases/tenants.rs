@@ -124,8 +124,9 @@ async fn whose_a_request_is() {
 async fn tenants_share_nothing() {
     let (beta, gamma) = (Key::new().await, Key::new().await);
     let server = Server::with(|config| three_tenants(config, &beta, &gamma)).await;
-    let acme = Sender { server: &server, host: "acme.example", prefix: "", key: None };
-    let beta = Sender { host: "x", prefix: "/t/beta", key: Some(&beta.key), ..acme };
+    let of_acme = |server| Sender { server, host: "acme.example", prefix: "", key: None };
+    let of_beta = |server| Sender { server, host: "x", prefix: "/t/beta", key: Some(&beta.key) };
+    let (acme, beta) = (of_acme(&server), of_beta(&server));
     for tenant in [acme, beta] {
         tenant.send("PUT", "/v1/collections/docs", None).await.assert_status(201);
     }
@@ -148,18 +149,18 @@ async fn tenants_share_nothing() {
     }
     // A write of one invalidates nothing of the other, and moves no position of its.
     acme.ingest("a2", "more leave").await;
-    let of_beta = beta.search().await;
-    assert!(of_beta.header("cache-status").starts_with("weir; hit"), "{of_beta:?}");
-    assert_eq!(of_beta.position(), 2);
-    let of_acme = acme.search().await;
-    assert_eq!((of_acme.header("cache-status"), of_acme.position()), ("weir; fwd=miss; stored", 3));
+    let hit = beta.search().await;
+    assert!(hit.header("cache-status").starts_with("weir; hit"), "{hit:?}");
+    assert_eq!(hit.position(), 2);
+    let miss = acme.search().await;
+    assert_eq!((miss.header("cache-status"), miss.position()), ("weir; fwd=miss; stored", 3));
     beta.send("GET", "/v1/collections/docs/documents/a", None)
         .await
         .assert_problem(404, "unknown-document");
 
     // All of it is there again after a crash, each with its owner.
     let server = server.restart().await;
-    let (acme, beta) = (Sender { server: &server, ..acme }, Sender { server: &server, ..beta });
+    let (acme, beta) = (of_acme(&server), of_beta(&server));
     assert_eq!(acme.search().await.ids().len(), 2);
     assert_eq!(beta.search().await.ids(), ["b"]);
 }
