@@ -31,7 +31,7 @@ pub(crate) struct Package {
 }
 
 impl Package {
-    /// Whether it is of others.
+    /// Whether it is a third party's.
     pub(crate) fn is_from_registry(&self) -> bool {
         self.source.is_some()
     }
@@ -120,12 +120,12 @@ impl Packages {
 }
 
 impl<'a> Graph<'a> {
-    /// What a package names in its manifest.
+    /// What a package itself depends on.
     pub(crate) fn direct(&self, id: &str) -> &[Edge<'a>] {
         self.edges.get(id).map_or(&[], Vec::as_slice)
     }
 
-    /// The package and all that it is built from, by name and version.
+    /// The package and all that it is built from, in the order of their names.
     pub(crate) fn built_from(&self, id: &str) -> Vec<&'a Package> {
         let mut found = BTreeSet::new();
         let mut open: Vec<&'a Package> = self.packages.get(id).copied().into_iter().collect();

@@ -50,7 +50,7 @@ pub(super) const ONNX_RUNTIME: Asset = Asset {
     executable: false,
 };
 
-/// Its licence; this and the next two are for who passes the files on.
+/// Its licence. This and the next two are shipped with the files.
 pub(super) const ONNX_RUNTIME_LICENSE: Asset = Asset {
     label: "licence of ONNX Runtime",
     wheel: ONNX_RUNTIME_WHEEL,

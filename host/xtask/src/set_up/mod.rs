@@ -54,8 +54,7 @@ pub(crate) fn set_up() -> Result<Tools> {
     Ok(Tools { wasm, embedding })
 }
 
-/// Ensures the licences of what [`set_up`] fetches: each file, by the path that it gets where
-/// the files are passed on.
+/// Ensures the licences of what [`set_up`] fetches: each file, with its path where it is shipped.
 pub(crate) fn licences() -> Result<Vec<(&'static str, PathBuf)>> {
     let licences = [
         ("onnxruntime/LICENSE", ONNX_RUNTIME_LICENSE),

@@ -1,5 +1,5 @@
-//! Runs what was packed as someone does who has just unpacked it: in an empty folder, without an
-//! environment, from another folder.
+//! Runs what was packed the way a user would on a bare machine: unpacked into an empty folder,
+//! without environment variables, started from another folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ pub(super) async fn run(archive: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Folders that stand for a machine where nothing is installed.
+/// Folders that simulate a machine where nothing is installed.
 struct Machine {
     folder: TempDir,
     /// What was unpacked.
@@ -83,7 +83,7 @@ impl Machine {
         let client = Client::new(url)?;
         let question = json!({ "query": "How long is my holiday?", "collection": "handbook" });
         let first = ask(&client, &question).await?;
-        ensure!(!is_cache_hit(&first.cache_status), "the first answer is said to be a hit");
+        ensure!(!is_cache_hit(&first.cache_status), "the first answer came from the cache");
         let second = ask(&client, &question).await?;
         ensure!(
             is_cache_hit(&second.cache_status),

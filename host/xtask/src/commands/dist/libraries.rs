@@ -51,8 +51,8 @@ fn others(ldd: &str) -> Result<Vec<&str>> {
     Ok(others)
 }
 
-/// The oldest glibc that has all that the files need. A system with that has a C++ library that
-/// is new enough, too: the compilers of its time.
+/// The oldest glibc that has everything the files need. The C++ library of a system with that glibc
+/// is new enough, too.
 pub(super) fn newest_glibc(files: &[&Path]) -> Result<String> {
     let mut newest = None;
     for file in files {

@@ -1,4 +1,4 @@
-//! The licences of the crates that are compiled into what is passed on, in one text.
+//! The licences of the third-party crates that are compiled into what is shipped, in one text.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,22 +9,21 @@ use anyhow::{Context, Result};
 
 use crate::packages::{Package, Packages};
 
-/// How the files begin in which crates keep their licences, in lower case.
+/// How the names of licence files begin, in lower case.
 const FILE_STARTS: [&str; 5] = ["copying", "copyright", "licence", "license", "notice"];
 
-/// Each crate of others that is in what is passed on, with its licence, then the texts of the
-/// licences, each once.
+/// Each third-party crate that is shipped, with its licence, then the texts, each once.
 pub(super) fn of_crates(
     workspaces: &[Packages],
-    is_passed_on: &dyn Fn(&Package) -> bool,
+    is_shipped: &dyn Fn(&Package) -> bool,
 ) -> Result<String> {
     let mut crates = BTreeMap::new();
     for workspace in workspaces {
         let graph = workspace.graph();
-        for member in workspace.members().filter(|member| is_passed_on(member)) {
+        for member in workspace.members().filter(|member| is_shipped(member)) {
             let built_from = graph.built_from(&member.id).into_iter();
-            let of_others = built_from.filter(|package| package.is_from_registry());
-            crates.extend(of_others.map(|p| ((p.name.clone(), p.version.clone()), p)));
+            let third_party = built_from.filter(|package| package.is_from_registry());
+            crates.extend(third_party.map(|p| ((p.name.clone(), p.version.clone()), p)));
         }
     }
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -1,7 +1,7 @@
 //! `cargo xtask dist`: a tarball that runs where nothing is installed.
 //!
-//! `archive` packs, `licences` collects the texts of others, `libraries` says what is needed of
-//! the system, and `check` runs what was packed.
+//! `archive` packs, `licences` collects the texts of third parties, `libraries` says what the system
+//! must have, and `check` runs what was packed.
 
 mod archive;
 mod check;
@@ -115,9 +115,9 @@ fn licences_of_crates(root: &Path) -> Result<String> {
         Packages::read(&root.join("Cargo.toml"), HOST_TARGET)?,
         Packages::read(&root.join("plugins/Cargo.toml"), WASM_TARGET)?,
     ];
-    let is_passed_on =
+    let is_shipped =
         |package: &Package| package.name == "weir" || PLUGINS.contains(&package.name.as_str());
-    licences::of_crates(&workspaces, &is_passed_on)
+    licences::of_crates(&workspaces, &is_shipped)
 }
 
 /// Writes `ARCHIVE.sha256`, as `sha256sum --check` reads it.

@@ -1,7 +1,7 @@
-//! The crates: which order they are in, and what must not be below which.
+//! The crates: their order, and what they must not depend on.
 //!
-//! Cargo refuses a cycle of crates itself, but for the dependencies of tests. What it does not
-//! know is the direction, so that is written down here.
+//! Cargo itself refuses cycles of crates, except through the dependencies of tests. It does not
+//! know which direction is meant, so that is written down here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -97,7 +97,7 @@ impl Rules {
         findings
     }
 
-    /// Names in the rules that nothing has any more: such a rule holds whatever happens.
+    /// Names in the rules that no crate has any more: such a rule cannot fail.
     fn stale(&self, workspaces: &[Packages]) -> Vec<String> {
         let is_member = |name: &str| {
             workspaces.iter().flat_map(Packages::members).any(|package| package.name == name)
@@ -110,7 +110,7 @@ impl Rules {
         let kept_out = self.kept_out.iter().flat_map(|(_, patterns)| *patterns);
         let others = kept_out.filter(|pattern| !is_known(pattern));
         ours.chain(others)
-            .map(|name| format!("no crate is called {name}, as a rule has it"))
+            .map(|name| format!("a rule names the crate {name}, which does not exist"))
             .collect()
     }
 
@@ -148,7 +148,12 @@ fn reached(graph: &Graph<'_>, start: &Package, kept_out: &[&str]) -> Vec<String>
             }
             let chain = [&chains[id][..], &[package.name.as_str()]].concat();
             if kept_out.iter().any(|pattern| matches(pattern, &package.name)) {
-                findings.push(format!("{} is kept out: {}", package.name, chain.join(" → ")));
+                findings.push(format!(
+                    "{} must not depend on {}: {}",
+                    start.name,
+                    package.name,
+                    chain.join(" → ")
+                ));
             } else {
                 open.push_back(&package.id);
             }
@@ -209,11 +214,14 @@ mod tests {
             (&[("low", "high", None)], &["low depends on high, which is above it"]),
             (&[("low", "high", tests)], &["low depends on high, which is above it, for its tests"]),
             (&[("high", "web", None)], &[]),
-            (&[("low", "web", None)], &["web is kept out: low → web"]),
-            (&[("low", "web-types", tests)], &["web-types is kept out: low → web-types"]),
+            (&[("low", "web", None)], &["low must not depend on web: low → web"]),
+            (
+                &[("low", "web-types", tests)],
+                &["low must not depend on web-types: low → web-types"],
+            ),
             (
                 &[("low", "between", build), ("between", "web", None)],
-                &["web is kept out: low → between → web"],
+                &["low must not depend on web: low → between → web"],
             ),
             (&[("low", "between", None), ("between", "web", tests)], &[]),
         ] {
@@ -243,7 +251,7 @@ mod tests {
             (rules(&["high"], &[(&["low"], &["web-*", "webb*"])]), Some("webb*")),
         ] {
             let expected: Vec<_> = expected
-                .map(|name| format!("no crate is called {name}, as a rule has it"))
+                .map(|name| format!("a rule names the crate {name}, which does not exist"))
                 .into_iter()
                 .collect();
             assert_eq!(rules.stale(&workspaces), expected);

@@ -1,4 +1,4 @@
-//! The style of source files: where modules are, how files open, and how long they are.
+//! The style of source files: where they are, how they open, and how long they are.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use walkdir::WalkDir;
 
-/// About 400 lines is the aim; from here on, a file has to be cut.
+/// Files should stay under about 400 lines; a longer one than this has to be split.
 const MAX_LINES: usize = 450;
 
 /// Files that may be longer, each with its reason.
 const LONGER: &[(&str, &str)] = &[];
 
-/// What is looked through, below the root of the repository.
+/// Where the sources are, below the root of the repository.
 const FOLDERS: [&str; 3] = ["host", "plugins", "tests"];
 
 /// A file of Rust, its path below the root of the repository.
@@ -53,20 +53,21 @@ pub(super) fn findings(sources: &[Source]) -> Vec<String> {
         let folder = path.with_extension("");
         if sources.iter().any(|other| other.path.starts_with(&folder)) {
             let inside = folder.join("mod.rs");
-            findings.push(format!(
-                "{shown} has a folder next to it: {} is its place",
-                inside.display()
-            ));
+            findings
+                .push(format!("{shown} has a folder next to it: move it to {}", inside.display()));
         }
         for (number, line) in text.lines().enumerate() {
             if line.trim_start().starts_with("#[path") {
-                findings.push(format!("{shown}:{} moves a module with #[path]", number + 1));
+                findings.push(format!(
+                    "{shown}:{} uses #[path]: put the file where its module is",
+                    number + 1
+                ));
             }
         }
         let lines = text.lines().count();
         let is_listed = LONGER.iter().any(|(listed, _)| path == Path::new(listed));
         if lines > MAX_LINES && !is_listed {
-            findings.push(format!("{shown} has {lines} lines, more than {MAX_LINES}: cut it"));
+            findings.push(format!("{shown} has {lines} lines, more than {MAX_LINES}: split it"));
         }
     }
     findings
@@ -89,12 +90,12 @@ mod tests {
             (vec![source("a.rs", "")], Some("a.rs:1 does not open")),
             (
                 vec![source("s/a.rs", "//! A."), source("s/a/b.rs", "//! B.")],
-                Some("s/a.rs has a folder next to it: s/a/mod.rs"),
+                Some("s/a.rs has a folder next to it: move it to s/a/mod.rs"),
             ),
             (vec![source("s/a.rs", "//! A."), source("s/ab/b.rs", "//! B.")], None),
             (
                 vec![source("a.rs", "//! A.\n    #[path = \"x.rs\"]\nmod b;")],
-                Some("a.rs:2 moves a module"),
+                Some("a.rs:2 uses #[path]"),
             ),
             (vec![source("a.rs", &long(MAX_LINES))], None),
             (vec![source("a.rs", &long(MAX_LINES + 1))], Some("a.rs has 451 lines")),

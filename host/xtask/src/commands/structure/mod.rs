@@ -22,9 +22,9 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The uses that are shown of each edge of a cycle.
 const USES_SHOWN: usize = 3;
 
-/// Check that crates and modules are acyclic, and how files are laid out
+/// Check that crates and modules are acyclic, and that files are where they belong
 ///
-/// Crates are in an order, and each depends on lower ones only; some are kept out of some.
+/// Crates are in an order, each depends on lower ones only, and some must not reach others.
 /// Modules next to each other depend on each other in one direction, by resolved paths: inline
 /// ones too, through renames, globs and re-exports, and in macros. Files open with `//!`, the
 /// file of a module with a folder is `mod.rs` inside it, and none is too long.
@@ -50,7 +50,7 @@ impl Structure {
             crates += 1;
         }
         findings.iter().for_each(|finding| println!("{finding}"));
-        ensure!(findings.is_empty(), "{} things are not as they should be", findings.len());
+        ensure!(findings.is_empty(), "the structure is not in order; findings: {}", findings.len());
         println!("{crates} crates and {} files are in order", sources.len());
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Reads the sources of a crate: its modules, their names and the paths in their code.
 //!
-//! What is compiled for tests only is left out. Paths are found wherever Rust allows one: in
+//! Code for tests only is left out. Paths are found wherever Rust allows one: in
 //! `use` lines, expressions, types, patterns, bounds and attributes, and in the tokens of macros,
-//! where everything that looks like a path is taken for one.
+//! where everything that looks like a path counts.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ pub(super) fn root(modules: &mut Modules, file: &Path, read: Read<'_>) -> Result
 struct Collector<'a> {
     modules: &'a mut Modules,
     read: Read<'a>,
-    /// The one that is being read.
+    /// The module that is being read.
     module: usize,
     /// Where the files of its children are.
     folder: PathBuf,
@@ -67,9 +67,9 @@ impl Collector<'_> {
         match &item.content {
             Some((_, items)) => items.iter().for_each(|item| self.visit_item(item)),
             None => {
-                let beside = folder.join(&name).with_extension("rs");
+                let next_to = folder.join(&name).with_extension("rs");
                 let inside = self.folder.join("mod.rs");
-                let file = if (self.read)(&inside).is_some() { inside } else { beside };
+                let file = if (self.read)(&inside).is_some() { inside } else { next_to };
                 self.file(&file);
             }
         }
@@ -112,7 +112,7 @@ impl Collector<'_> {
         }
     }
 
-    /// Takes everything that looks like a path; `above` is what stands before a `{` of paths.
+    /// Refers to everything that looks like a path; `above` is what precedes a `{` of paths.
     fn tokens(&mut self, tokens: TokenStream, above: &[String]) {
         let tokens: Vec<_> = tokens.into_iter().collect();
         let punct = |index: usize, wanted: char| matches!(tokens.get(index), Some(TokenTree::Punct(found)) if found.as_char() == wanted);
@@ -223,7 +223,7 @@ impl<'ast> Visit<'ast> for Collector<'_> {
     }
 }
 
-/// The attributes of an item, and the name that it defines, but for modules and imports.
+/// The attributes of an item, and the name that it defines; modules and imports are not here.
 fn parts(item: &Item) -> (&[Attribute], Option<&Ident>) {
     match item {
         Item::Const(item) => (&item.attrs, Some(&item.ident)),

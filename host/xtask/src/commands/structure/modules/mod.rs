@@ -3,8 +3,8 @@
 //! `collect` reads the sources. Here, each path is resolved to the module that *defines* what it
 //! names: through `use` lines with their renames, through globs, and through re-exports. A
 //! reference then counts at one level of the tree, between the two siblings below the closest
-//! common ancestor of both modules. A module's own code is not a node among its children: a folder
-//! and what is in it are one thing, whose root may use its parts and lend them its items.
+//! common ancestor of both modules. A parent's own code is not a node among its children: it combines
+//! them, and may define what they share, so the parent and its children count as one.
 //!
 //! Out of scope: what only type inference knows, such as the module of a method's type, and what
 //! macros of other crates generate.
@@ -78,7 +78,7 @@ pub(super) struct Edge {
 }
 
 impl Modules {
-    /// Reads all modules that the root file declares, but for tests.
+    /// Reads all modules below the root file, except what is for tests only.
     pub(super) fn read(root: &Path, read: Read<'_>) -> Result<Self> {
         let mut modules = Self::default();
         collect::root(&mut modules, root, read)?;
@@ -134,7 +134,7 @@ impl Modules {
             _ => None,
         });
         let to = match target? {
-            // A word such as a variable's name; in code it takes two segments to name a module.
+            // A variable or the like: outside of `use`, a module is followed by something in it.
             Target::Module(_) if reference.segments.len() == 1 && !reference.is_use => return None,
             Target::Module(to) | Target::Item(to) => to,
         };
@@ -189,7 +189,7 @@ impl Modules {
         if here.items.contains(name) {
             return Some(Target::Item(module));
         }
-        // `use a::a` looks for its first `a` anywhere but in itself.
+        // The first `a` of `use a::a` is not what this line brings in.
         let mut guarded = |key: String, find: &mut dyn FnMut(&mut Vec<_>) -> Option<Target>| {
             let key = (module, key);
             if visiting.contains(&key) {

@@ -71,7 +71,7 @@ fn a_cycle_is_found_however_it_is_written() {
 }
 
 #[test]
-fn what_is_no_dependency_is_none() {
+fn what_is_not_a_dependency_is_not_found() {
     let c = "pub use crate::a::A;";
     for a in [
         "pub struct A;",
@@ -118,8 +118,8 @@ fn a_cycle_counts_where_the_paths_of_both_part() {
 }
 
 #[test]
-fn names_that_stand_for_two_things_are_told_apart() {
-    // `plan` is a module and a function; the glob of itself and the import of itself end.
+fn a_name_may_stand_for_a_module_and_a_function() {
+    // `plan` is a module and a function; globs and imports that lead back to themselves end.
     let sources = [
         ("lib.rs", "mod policy; use a::a; pub use self::*;"),
         ("policy/mod.rs", "mod plan; mod other; pub use plan::plan; use nothing::nothing;"),
@@ -149,7 +149,7 @@ fn a_macro_is_used_by_its_name_alone() {
 }
 
 #[test]
-fn a_file_that_is_missing_or_no_rust_is_an_error_that_names_it() {
+fn a_file_that_is_missing_or_not_rust_is_an_error_that_names_it() {
     let read = |path: &Path| (path == Path::new("lib.rs")).then(|| "mod a;".to_owned());
     let error = Modules::read(Path::new("lib.rs"), &read).err().unwrap();
     assert_eq!(format!("{error:#}"), "reading a.rs: it does not exist");
