@@ -120,13 +120,16 @@ async fn whose_a_request_is() {
     echo.assert_problem(404, "unknown-pipeline");
 }
 
+fn acme_and_beta<'a>(server: &'a Server, beta: &'a Key) -> (Sender<'a>, Sender<'a>) {
+    let acme = Sender { server, host: "acme.example", prefix: "", key: None };
+    (acme, Sender { host: "x", prefix: "/t/beta", key: Some(&beta.key), ..acme })
+}
+
 #[tokio::test]
 async fn tenants_share_nothing() {
-    let (beta, gamma) = (Key::new().await, Key::new().await);
-    let server = Server::with(|config| three_tenants(config, &beta, &gamma)).await;
-    let of_acme = |server| Sender { server, host: "acme.example", prefix: "", key: None };
-    let of_beta = |server| Sender { server, host: "x", prefix: "/t/beta", key: Some(&beta.key) };
-    let (acme, beta) = (of_acme(&server), of_beta(&server));
+    let (key, gamma) = (Key::new().await, Key::new().await);
+    let server = Server::with(|config| three_tenants(config, &key, &gamma)).await;
+    let (acme, beta) = acme_and_beta(&server, &key);
     for tenant in [acme, beta] {
         tenant.send("PUT", "/v1/collections/docs", None).await.assert_status(201);
     }
@@ -160,7 +163,7 @@ async fn tenants_share_nothing() {
 
     // All of it is there again after a crash, each with its owner.
     let server = server.restart().await;
-    let (acme, beta) = (of_acme(&server), of_beta(&server));
+    let (acme, beta) = acme_and_beta(&server, &key);
     assert_eq!(acme.search().await.ids().len(), 2);
     assert_eq!(beta.search().await.ids(), ["b"]);
 }
