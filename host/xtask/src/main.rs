@@ -8,6 +8,7 @@ mod client;
 mod commands;
 mod components;
 mod packages;
+mod interrupt;
 mod process;
 mod progress;
 mod server;

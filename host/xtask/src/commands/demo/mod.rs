@@ -13,12 +13,12 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::corpus::Corpus;
 use crate::client::{Answer, Client, is_cache_hit};
 use crate::commands::test::build_server;
 use crate::components;
+use crate::interrupt::Interrupt;
 use crate::server::{Configuration, Server, free_address, search_sections};
 use crate::set_up;
 use crate::workspace::Workspace;
@@ -216,28 +216,6 @@ impl Folder {
         match self {
             Self::Kept(path) => path,
             Self::Temporary(folder) => folder.path(),
-        }
-    }
-}
-
-/// Ctrl-C or SIGTERM, from now on.
-struct Interrupt {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interrupt {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn received(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
         }
     }
 }
