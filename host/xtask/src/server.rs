@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::process;
 use crate::set_up::Embedding;
 
 /// Loading the model takes seconds; catching up after a crash can take longer.
@@ -37,13 +38,26 @@ impl Server {
         folder: &Path,
         configuration: &Configuration<'_>,
     ) -> Result<Self> {
+        let toml = configuration.toml(folder)?;
+        Self::start_by(Command::new(binary), folder, &toml, configuration.listen).await
+    }
+
+    /// Starts it by `command`, which ends with the server's binary, and waits until it is ready.
+    /// It listens at `listen`, whatever the configuration says.
+    pub(crate) async fn start_by(
+        mut command: Command,
+        folder: &Path,
+        toml: &str,
+        listen: SocketAddr,
+    ) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
         let file = folder.join("weir.toml");
-        let toml = configuration.toml(folder)?;
         fs::write(&file, toml).with_context(|| format!("writing {}", file.display()))?;
-        let mut command = Command::new(binary);
-        command.args(["serve", "--config"]).arg(&file);
-        Self::run(command, configuration.listen, folder.join("weir.log")).await
+        command
+            .args(["serve", "--config"])
+            .arg(&file)
+            .args(["--listen", &listen.to_string()]);
+        Self::run(command, listen, folder.join("weir.log")).await
     }
 
     /// Runs a command that serves at `address`, and waits until it is ready.
@@ -61,8 +75,9 @@ impl Server {
             .process_group(0)
             .kill_on_drop(true);
         end_with_this_process(&mut command);
-        let program = command.as_std().get_program().to_owned();
-        let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
+        let child = command
+            .spawn()
+            .with_context(|| format!("starting `{}`", process::line(command.as_std())))?;
         let mut server = Self { child, address, log };
         if let Err(error) = server.ready().await {
             return Err(server.explain(&error));
@@ -149,7 +164,8 @@ pub(crate) struct Configuration<'a> {
 }
 
 impl Configuration<'_> {
-    fn toml(&self, folder: &Path) -> Result<String> {
+    /// As the server's file; its data is kept below `folder`.
+    pub(crate) fn toml(&self, folder: &Path) -> Result<String> {
         let mut configuration = json!({
             "server": { "listen": self.listen },
             "data": { "folder": folder.join("data") },
