@@ -20,16 +20,29 @@ use crate::workspace::Workspace;
 /// Components by name, ready to be written.
 type Components = BTreeMap<String, Vec<u8>>;
 
-/// Builds the workspaces of guests that exist, into `plugins/` and `guests/` of
+/// Builds plugins and the tests' guests, those that exist, into `plugins/` and `guests/` of
 /// [`Workspace::components`].
 pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<()> {
-    for (source, name) in [("plugins", "plugins"), ("tests/guests", "guests")] {
-        let source = workspace.root.join(source);
-        if source.join("Cargo.toml").is_file() {
-            let mut components = compile(workspace, toolchain, &source)?;
-            components.extend(ready_made(&source.join("raw"))?);
-            write(&workspace.components().join(name), &components)?;
-        }
+    build_plugins(workspace, toolchain)?;
+    build_folder(workspace, toolchain, "tests/guests", "guests")
+}
+
+/// Builds plugins alone, for who only serves.
+pub(crate) fn build_plugins(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<()> {
+    build_folder(workspace, toolchain, "plugins", "plugins")
+}
+
+fn build_folder(
+    workspace: &Workspace,
+    toolchain: &WasmToolchain,
+    source: &str,
+    name: &str,
+) -> Result<()> {
+    let source = workspace.root.join(source);
+    if source.join("Cargo.toml").is_file() {
+        let mut components = compile(workspace, toolchain, &source)?;
+        components.extend(ready_made(&source.join("raw"))?);
+        write(&workspace.components().join(name), &components)?;
     }
     Ok(())
 }
