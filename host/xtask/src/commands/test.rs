@@ -84,6 +84,8 @@ pub(crate) fn build_server(workspace: &Workspace) -> Result<()> {
     // `--workspace` gives dependencies the same features as the tests do; with `--package`
     // the heavy ones would be compiled twice.
     build.args(["build", "--release", "--workspace", "--bin", "weir"]);
+    // Said, because the workspace may be another one than this program's.
+    build.arg("--target-dir").arg(&workspace.target);
     process::run(build.current_dir(&workspace.root))
 }
 
