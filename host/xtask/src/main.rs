@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, bench_load, ci, demo, dist, eval, setup, structure, test};
+use crate::commands::{bench, ci, demo, dist, eval, setup, structure, test};
 
 /// Set-up, demo, tests, evaluation and benchmarks of Weir.
 #[derive(Parser)]
@@ -41,7 +41,7 @@ enum Command {
     Dist(dist::Dist),
     Bench(bench::Bench),
     #[command(hide = true)]
-    BenchLoad(bench_load::BenchLoad),
+    BenchLoad(bench::generator::BenchLoad),
 }
 
 #[tokio::main(flavor = "current_thread")]

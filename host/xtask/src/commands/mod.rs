@@ -1,7 +1,6 @@
 //! One file a command: its arguments, documented for `--help`, and `run`.
 
 pub(crate) mod bench;
-pub(crate) mod bench_load;
 pub(crate) mod ci;
 pub(crate) mod demo;
 pub(crate) mod dist;

@@ -3,6 +3,7 @@
 //!
 //! Closed loop: each connection sends a request when the answer before has arrived. All
 //! requests are made beforehand; an answer is read to its end and otherwise only counted.
+//! `measure` starts it and reads what it counted; what is asked is in `questions`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,45 +19,52 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::questions::body;
 use crate::client::is_cache_hit;
 
 /// Draws made beforehand; the connections go through them, each from another place.
 const DRAWS: usize = 1 << 20;
 const SEED: u64 = 2;
 
-/// Load a server and count its answers (used by `bench`)
+/// Load a server and count its answers, used by `bench`
 #[derive(Args)]
 pub(crate) struct BenchLoad {
     /// The server
     #[arg(long)]
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
     /// What is asked, by POST
     #[arg(long)]
-    pub(crate) path: String,
+    path: String,
+    /// The mode that searches are asked in
+    #[arg(long)]
+    mode: Option<String>,
     /// Different bodies
     #[arg(long)]
-    pub(crate) keys: usize,
+    keys: usize,
     /// Connections, each with one request in flight
     #[arg(long)]
-    pub(crate) connections: usize,
-    /// How long; without it, each key is asked once
+    connections: usize,
+    /// How long, keys drawn by Zipf; without it, each key is asked once
     #[arg(long)]
-    pub(crate) seconds: Option<f64>,
+    seconds: Option<f64>,
 }
 
 /// What was counted, printed as JSON.
 #[derive(Default, Serialize, Deserialize)]
-pub(crate) struct Counted {
-    pub(crate) answers: u64,
+pub(super) struct Counted {
+    pub(super) answers: u64,
     /// Answers whose `Cache-Status` says hit.
-    pub(crate) hits: u64,
-    pub(crate) seconds: f64,
+    pub(super) hits: u64,
+    pub(super) seconds: f64,
 }
 
 impl BenchLoad {
     pub(crate) async fn run(self) -> Result<()> {
-        let requests: Arc<Vec<String>> =
-            Arc::new((0..self.keys).map(|key| request(&self.path, key)).collect());
+        let requests: Arc<Vec<String>> = Arc::new(
+            (0..self.keys)
+                .map(|key| request(&self.path, &body(key, self.mode.as_deref())))
+                .collect(),
+        );
         let order: Arc<Vec<u32>> = Arc::new(self.order()?);
         let started = Instant::now();
         let until = self.seconds.map(|seconds| started + Duration::from_secs_f64(seconds));
@@ -115,15 +123,8 @@ fn share(length: usize, count: usize, index: usize) -> std::ops::Range<usize> {
     length * index / count..length * (index + 1) / count
 }
 
-/// A question like a person's, of the same length for every key.
-pub(crate) fn body(key: usize) -> String {
-    format!(
-        r#"{{"query":"what is known about number {key:08} of the list?","collection":"bench","limit":10}}"#
-    )
-}
-
-fn request(path: &str, key: usize) -> String {
-    let body = body(key);
+/// A request, head and body.
+fn request(path: &str, body: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n{body}",
@@ -145,6 +146,7 @@ impl Connection {
         Ok(Self { stream, buffer: Vec::with_capacity(4096), counted: Counted::default() })
     }
 
+    /// Sends a request, head and body, and reads its answer, which must be a success.
     async fn ask(&mut self, request: &[u8]) -> Result<()> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
@@ -225,27 +227,29 @@ mod tests {
         assert_eq!(shares, [0..3, 3..6, 6..10]);
     }
 
-    #[test]
-    fn bodies_are_as_long_as_each_other() {
-        assert_eq!(body(0).len(), body(99_999).len());
-        let parsed: serde_json::Value = serde_json::from_str(&body(7)).unwrap();
-        assert_eq!(parsed["limit"], 10);
+    fn load(keys: usize, seconds: Option<f64>) -> BenchLoad {
+        BenchLoad {
+            address: "127.0.0.1:1".parse().unwrap(),
+            path: "/".into(),
+            mode: None,
+            keys,
+            connections: 1,
+            seconds,
+        }
     }
 
     #[test]
     fn draws_follow_zipf() {
-        let load = BenchLoad {
-            address: "127.0.0.1:1".parse().unwrap(),
-            path: "/".into(),
-            keys: 1000,
-            connections: 1,
-            seconds: Some(1.0),
-        };
-        let order = load.order().unwrap();
+        let order = load(1000, Some(1.0)).order().unwrap();
         assert!(order.iter().all(|key| *key < 1000));
         let share = |key| order.iter().filter(|k| **k == key).count() as f64 / DRAWS as f64;
         // With exponent 1, key 0 comes with probability 1 / H(1000) = 1 / 7.4855, key 1 half that.
         assert!((share(0) - 0.13359).abs() < 0.002, "{}", share(0));
         assert!((share(1) - 0.06680).abs() < 0.002, "{}", share(1));
+    }
+
+    #[test]
+    fn without_a_time_each_key_is_asked_once() {
+        assert_eq!(load(3, None).order().unwrap(), [0, 1, 2]);
     }
 }

@@ -1,0 +1,97 @@
+//! What is asked and what is searched: bodies of requests and documents, made up by number, so
+//! that every server gets the same ones without a file.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+
+/// The collection that searches ask.
+pub(super) const COLLECTION: &str = "bench";
+/// Documents in it.
+pub(super) const DOCUMENTS: usize = 400;
+
+const WORDS_OF_A_DOCUMENT: usize = 40;
+const WORDS_OF_A_QUESTION: usize = 6;
+/// Documents and questions draw from the same words, but never the same numbers.
+const SEED_OF_DOCUMENTS: u64 = 1 << 32;
+const SEED_OF_QUESTIONS: u64 = 2 << 32;
+
+/// The most frequent first: the words of a real text are about as unequal.
+const WORDS: &str = "flow wing pressure body heat layer boundary number surface speed wave shock \
+    jet plate cone nose angle edge shell panel load stress strain buckling vibration flutter \
+    tunnel model theory method solution equation series value ratio force drag lift moment wake \
+    vortex turbulence friction transfer temperature gas air density viscosity diffusion mass \
+    momentum energy radiation ablation entry orbit satellite rocket engine nozzle propeller \
+    rotor blade helicopter aircraft missile cylinder sphere cavity gap slot flap tail stability \
+    control damping frequency mode resonance noise sound measurement experiment test instrument";
+
+/// The body of a request: question number `key`, in a mode of `search`, or without one for
+/// pipelines that only look at its bytes. The latter are of the same length for every key.
+pub(super) fn body(key: usize, mode: Option<&str>) -> String {
+    match mode {
+        None => format!(
+            r#"{{"query":"what is known about number {key:08} of the list?","collection":"{COLLECTION}","limit":10}}"#
+        ),
+        Some(mode) => {
+            let words = words(SEED_OF_QUESTIONS + key as u64, WORDS_OF_A_QUESTION);
+            let query = format!("What is known about {words}?");
+            json!({ "query": query, "collection": COLLECTION, "mode": mode, "limit": 10 })
+                .to_string()
+        }
+    }
+}
+
+/// All documents, as NDJSON.
+pub(super) fn documents() -> String {
+    let line = |number: usize| -> Value {
+        let words = words(SEED_OF_DOCUMENTS + number as u64, WORDS_OF_A_DOCUMENT);
+        json!({ "id": format!("document-{number}"), "text": format!("On {words}.") })
+    };
+    (0..DOCUMENTS).map(|number| format!("{}\n", line(number))).collect()
+}
+
+/// `count` words, the same ones for the same seed.
+fn words(seed: u64, count: usize) -> String {
+    let all: Vec<&str> = WORDS.split_whitespace().collect();
+    let mut random = StdRng::seed_from_u64(seed);
+    let word = |_| {
+        // The square of a number below 1 is small more often than not: frequent words first.
+        let place = random.random::<f64>().powi(2) * all.len() as f64;
+        all[place as usize]
+    };
+    (0..count).map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    #[test]
+    fn bodies_without_a_mode_are_as_long_as_each_other() {
+        assert_eq!(body(0, None).len(), body(99_999, None).len());
+        let parsed: Value = serde_json::from_str(&body(7, None)).unwrap();
+        assert_eq!(parsed["limit"], 10);
+    }
+
+    #[test]
+    fn questions_differ_and_repeat() {
+        assert_ne!(body(1, Some("dense")), body(2, Some("dense")));
+        assert_eq!(body(1, Some("dense")), body(1, Some("dense")));
+        // The embedding cache is warm for one mode after another: same query, other mode.
+        let query = |mode| -> Value {
+            serde_json::from_str::<Value>(&body(3, Some(mode))).unwrap()["query"].clone()
+        };
+        assert_eq!(query("dense"), query("hybrid"));
+    }
+
+    #[test]
+    fn documents_are_lines_of_json() {
+        let documents = documents();
+        assert_eq!(documents.lines().count(), DOCUMENTS);
+        let first: Value = serde_json::from_str(documents.lines().next().unwrap()).unwrap();
+        assert_eq!(first["id"], "document-0");
+        assert!(first["text"].as_str().unwrap().split(' ').count() > WORDS_OF_A_DOCUMENT);
+    }
+}

@@ -1,0 +1,120 @@
+//! A side of a comparison: a server of some revision with the configuration that this revision
+//! understands.
+//!
+//! What the configuration looks like changes between revisions, so it is made here and by each
+//! revision for itself.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use super::measure::Target;
+use crate::commands::test::build_server;
+use crate::server::{Configuration, Server, free_address, search_sections};
+use crate::set_up::Embedding;
+use crate::workspace::Workspace;
+
+/// Longer than any benchmark: no answer becomes stale while hits are measured.
+const TTL_MS: u64 = 86_400_000;
+/// Searchable before a write is answered, however busy the machine is.
+const SEARCHABLE_TIMEOUT_MS: u64 = 600_000;
+
+/// What a revision is served with.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Side {
+    /// The server: `BINARY serve --config FILE --listen ADDRESS:PORT`.
+    pub(super) binary: PathBuf,
+    /// The folder of its plugins' components.
+    pub(super) plugins: PathBuf,
+    /// Its configuration, in TOML: the pipelines of [`super::cases::CASES`]. What is the
+    /// server's own is named relative to the configuration's file: `data`, and the components in
+    /// `plugins`.
+    pub(super) configuration: String,
+}
+
+impl Side {
+    /// Builds the workspace's server; its plugins have been built.
+    pub(super) fn build(workspace: &Workspace, embedding: &Embedding) -> Result<Self> {
+        build_server(workspace)?;
+        let configuration = Configuration {
+            // Whoever starts it says where.
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            embedding,
+            sections: sections(),
+        };
+        Ok(Self {
+            binary: workspace.server_binary(),
+            plugins: workspace.plugins(),
+            configuration: configuration.toml(Path::new(""))?,
+        })
+    }
+
+    /// Starts a server whose files are in `folder`, and waits until it is ready.
+    pub(super) async fn start(&self, folder: &Path) -> Result<Server> {
+        self.start_by(Command::new(&self.binary), folder).await
+    }
+
+    /// The same, by a command that ends with the server's binary.
+    pub(super) async fn start_by(&self, command: Command, folder: &Path) -> Result<Server> {
+        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+        symlink(&self.plugins, folder.join("plugins"))
+            .with_context(|| format!("linking plugins into {}", folder.display()))?;
+        Server::start_by(command, folder, &self.configuration, free_address()?).await
+    }
+}
+
+/// The sections of the pipelines that are measured.
+fn sections() -> Value {
+    let plugins = Path::new("plugins");
+    let mut sections = search_sections(plugins);
+    sections["policies"]["default"]["settings"] = json!({ "ttl_ms": TTL_MS });
+    let mut search = sections["pipelines"]["search"].take();
+    if let Some(search) = search.as_object_mut() {
+        search.remove("policy");
+    }
+    let echo = plugins.join("echo.wasm");
+    sections["pipelines"] = json!({
+        "echo": { "component": echo, "policy": "default" },
+        "echo-uncached": { "component": echo },
+        "search-uncached": search,
+    });
+    sections["ingest"] = json!({ "searchable_timeout_ms": SEARCHABLE_TIMEOUT_MS });
+    sections
+}
+
+/// Where a server is loaded and measured.
+pub(super) fn target(server: &Server) -> Result<Target> {
+    Ok(Target { address: server.address(), process: server.id()? })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    #[test]
+    fn a_configuration_hosts_every_case_and_names_plugins_beside_itself() {
+        let embedding =
+            Embedding { library: "/l".into(), model: "/m".into(), tokenizer: "/t".into() };
+        let configuration = Configuration {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            embedding: &embedding,
+            sections: sections(),
+        };
+        let toml: toml::Table = configuration.toml(Path::new("")).unwrap().parse().unwrap();
+        assert_eq!(toml["data"]["folder"].as_str(), Some("data"));
+        let pipelines = toml["pipelines"].as_table().unwrap();
+        for case in &super::super::cases::CASES {
+            let name = case.path.rsplit('/').next().unwrap();
+            let pipeline = pipelines[name].as_table().unwrap();
+            assert!(pipeline["component"].as_str().unwrap().starts_with("plugins/"));
+            assert_eq!(pipeline.contains_key("policy"), case.is_hit, "{name}");
+        }
+    }
+}
