@@ -42,6 +42,8 @@ enum Command {
     Bench(bench::Bench),
     #[command(hide = true)]
     BenchLoad(bench::generator::BenchLoad),
+    #[command(hide = true)]
+    BenchSide(bench::side::BenchSide),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -68,5 +70,6 @@ async fn run(command: Command) -> Result<()> {
         Command::Eval(eval) => eval.run().await,
         Command::Bench(bench) => bench.run().await,
         Command::BenchLoad(load) => load.run().await,
+        Command::BenchSide(side) => side.run(),
     }
 }

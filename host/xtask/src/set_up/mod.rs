@@ -107,8 +107,8 @@ fn ensure_assets(assets: &[Asset]) -> Result<PathBuf> {
     Ok(cache)
 }
 
-/// One set-up at a time for each cache folder; released when the file is closed.
-fn lock(cache: &Path) -> Result<File> {
+/// One process at a time for each folder; released when the file is closed.
+pub(crate) fn lock(cache: &Path) -> Result<File> {
     let path = cache.join(".lock");
     let file = File::options()
         .create(true)
@@ -119,7 +119,7 @@ fn lock(cache: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            eprintln!("waiting for another set-up to finish …");
+            eprintln!("waiting for another `cargo xtask` that uses {} …", cache.display());
             file.lock().with_context(|| format!("locking {}", path.display()))?;
         }
         Err(TryLockError::Error(error)) => {

@@ -1,16 +1,21 @@
 //! `cargo xtask bench`: what an answer costs.
 //!
 //! `cases` says what is asked, of which `questions` makes the bytes. `floor` compares with a
-//! plain server. How well searches rank
-//! is `eval`'s.
+//! plain server, and `against` with another revision of this repository, which `revision`
+//! builds: each server of a comparison is a `side`. How well
+//! searches rank is `eval`'s.
 
+mod against;
 mod cases;
+mod comparison;
 mod floor;
 pub(crate) mod generator;
 mod machine;
 mod measure;
+mod older;
 mod plain;
 mod questions;
+mod revision;
 mod sandbox;
 pub(crate) mod side;
 mod statistics;
@@ -18,6 +23,7 @@ mod statistics;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use self::revision::Revision;
 use crate::components;
 use crate::interrupt::Interrupt;
 use crate::set_up::{self, Tools};
@@ -30,14 +36,23 @@ use crate::workspace::Workspace;
 /// documents, whose questions have been embedded before. All are asked by POST with JSON bodies
 /// over kept-alive connections.
 ///
-/// Hit and echo are compared with a plain server that sends the same bytes, and fail where an answer costs more CPU time over it than it may. CPU time is all of the
+/// Without --against, hit and echo are compared with a plain server that sends the same bytes,
+/// and fail where an answer costs more CPU time over it than it may. CPU time is all of the
 /// machine's but the load generator's: let nothing else run. Then the sandbox's price:
 /// `search` as a component against the same code compiled natively.
+///
+/// With --against, another revision is built (in ~/.cache/weir/bench, where it stays for the
+/// next time) and compared with this one, both in turn, in each round. A second server of this
+/// one shows what chance does. CPU time is the server process's own. Fails where this revision
+/// costs more than 1.05 times the other, times what the two equal servers differ by.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Bench {
     #[command(flatten)]
     timing: Timing,
+    /// Compare with this revision of the repository: a commit, a tag, a branch
+    #[arg(long, value_name = "REV")]
+    against: Option<String>,
     /// Print only, whatever the figures are
     #[arg(long)]
     no_bounds: bool,
@@ -68,7 +83,10 @@ impl Bench {
     }
 
     async fn measure(self) -> Result<()> {
-        floor::run(self.timing, self.no_bounds).await
+        match self.against {
+            Some(revision) => against::run(self.timing, &revision, self.no_bounds).await,
+            None => floor::run(self.timing, self.no_bounds).await,
+        }
     }
 }
 

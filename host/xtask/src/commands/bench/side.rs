@@ -1,8 +1,10 @@
 //! A side of a comparison: a server of some revision with the configuration that this revision
 //! understands.
 //!
-//! What the configuration looks like changes between revisions, so it is made here and by each
-//! revision for itself.
+//! What the configuration looks like changes between revisions, and so does how plugins are
+//! built. So each revision says it for itself, by `cargo xtask bench-side`: this file is what a
+//! later revision's `bench --against` asks this one. Its answer must keep its form. Revisions
+//! that have no such command are `older`'s.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,13 +12,16 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use clap::Args;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::measure::Target;
 use crate::commands::test::build_server;
+use crate::components;
 use crate::server::{Configuration, Server, free_address, search_sections};
-use crate::set_up::Embedding;
+use crate::set_up::{self, Embedding};
 use crate::workspace::Workspace;
 
 /// Longer than any benchmark: no answer becomes stale while hits are measured.
@@ -24,8 +29,23 @@ const TTL_MS: u64 = 86_400_000;
 /// Searchable before a write is answered, however busy the machine is.
 const SEARCHABLE_TIMEOUT_MS: u64 = 600_000;
 
+/// Build this revision's server and plugins and print how to serve them, used by `bench --against`
+#[derive(Args)]
+pub(crate) struct BenchSide {}
+
+impl BenchSide {
+    pub(crate) fn run(self) -> Result<()> {
+        let tools = set_up::set_up()?;
+        let workspace = Workspace::find()?;
+        components::build_plugins(&workspace, &tools.wasm)?;
+        let side = Side::build(&workspace, &tools.embedding)?;
+        println!("{}", serde_json::to_string(&side)?);
+        Ok(())
+    }
+}
+
 /// What a revision is served with.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Side {
     /// The server: `BINARY serve --config FILE --listen ADDRESS:PORT`.
     pub(super) binary: PathBuf,
