@@ -6,6 +6,7 @@
 mod assets;
 mod fetch;
 mod system;
+mod valgrind;
 mod wasm;
 
 use std::fs::{self, File, TryLockError};
@@ -17,6 +18,7 @@ use self::assets::{
     Asset, CARGO_DENY, MODEL, MODEL_METADATA, ONNX_RUNTIME, ONNX_RUNTIME_LICENSE,
     ONNX_RUNTIME_NOTICES, TOKENIZER,
 };
+pub(crate) use self::valgrind::valgrind;
 pub(crate) use self::wasm::{TARGET as WASM_TARGET, WasmToolchain};
 use crate::process;
 use crate::workspace::cache_folder;
