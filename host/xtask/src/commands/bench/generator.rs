@@ -124,7 +124,7 @@ fn share(length: usize, count: usize, index: usize) -> std::ops::Range<usize> {
 }
 
 /// A request, head and body.
-fn request(path: &str, body: &str) -> String {
+pub(super) fn request(path: &str, body: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n{body}",
@@ -133,21 +133,21 @@ fn request(path: &str, body: &str) -> String {
 }
 
 /// A kept-alive connection.
-struct Connection {
+pub(super) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    counted: Counted,
+    pub(super) counted: Counted,
 }
 
 impl Connection {
-    async fn open(address: SocketAddr) -> Result<Self> {
+    pub(super) async fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await.context("connecting")?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(4096), counted: Counted::default() })
     }
 
     /// Sends a request, head and body, and reads its answer, which must be a success.
-    async fn ask(&mut self, request: &[u8]) -> Result<()> {
+    pub(super) async fn ask(&mut self, request: &[u8]) -> Result<()> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
         let head = loop {

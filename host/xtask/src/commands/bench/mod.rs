@@ -2,14 +2,15 @@
 //!
 //! `cases` says what is asked, of which `questions` makes the bytes. `floor` compares with a
 //! plain server, and `against` with another revision of this repository, which `revision`
-//! builds: each server of a comparison is a `side`. How well
-//! searches rank is `eval`'s.
+//! builds: each server of a comparison is a `side`. `instructions` counts instead of timing. How
+//! well searches rank is `eval`'s.
 
 mod against;
 mod cases;
 mod comparison;
 mod floor;
 pub(crate) mod generator;
+pub(crate) mod instructions;
 mod machine;
 mod measure;
 mod older;
@@ -21,8 +22,9 @@ pub(crate) mod side;
 mod statistics;
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 
+use self::instructions::Instructions;
 use self::revision::Revision;
 use crate::components;
 use crate::interrupt::Interrupt;
@@ -45,9 +47,14 @@ use crate::workspace::Workspace;
 /// next time) and compared with this one, both in turn, in each round. A second server of this
 /// one shows what chance does. CPU time is the server process's own. Fails where this revision
 /// costs more than 1.05 times the other, times what the two equal servers differ by.
+///
+/// docs/benchmarks.md says what each figure means.
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, args_conflicts_with_subcommands = true)]
+#[command(disable_help_subcommand = true)]
 pub(crate) struct Bench {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     timing: Timing,
     /// Compare with this revision of the repository: a commit, a tag, a branch
@@ -56,6 +63,11 @@ pub(crate) struct Bench {
     /// Print only, whatever the figures are
     #[arg(long)]
     no_bounds: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Instructions(Instructions),
 }
 
 /// How long is measured.
@@ -83,9 +95,10 @@ impl Bench {
     }
 
     async fn measure(self) -> Result<()> {
-        match self.against {
-            Some(revision) => against::run(self.timing, &revision, self.no_bounds).await,
-            None => floor::run(self.timing, self.no_bounds).await,
+        match (self.command, self.against) {
+            (Some(Command::Instructions(instructions)), _) => instructions.run().await,
+            (None, Some(revision)) => against::run(self.timing, &revision, self.no_bounds).await,
+            (None, None) => floor::run(self.timing, self.no_bounds).await,
         }
     }
 }

@@ -195,7 +195,7 @@ fn keep(side: Side, folder: &Path, rustc: String) -> Result<Side> {
 }
 
 /// The compiler, with everything that tells it from another one.
-fn rustc_version() -> Result<String> {
+pub(super) fn rustc_version() -> Result<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     process::output(Command::new(rustc).arg("-vV"))
 }

@@ -74,6 +74,16 @@ impl Side {
         })
     }
 
+    /// The same with at most `guests` guests at once.
+    pub(super) fn with_guests(mut self, guests: u32) -> Result<Self> {
+        let mut table: toml::Table = self.configuration.parse()?;
+        let engine = table.entry("engine").or_insert_with(|| toml::Table::new().into());
+        let engine = engine.as_table_mut().context("`engine` is not a section")?;
+        engine.insert("max_concurrent_guests".to_owned(), i64::from(guests).into());
+        self.configuration = toml::to_string(&table)?;
+        Ok(self)
+    }
+
     /// Starts a server whose files are in `folder`, and waits until it is ready.
     pub(super) async fn start(&self, folder: &Path) -> Result<Server> {
         self.start_by(Command::new(&self.binary), folder).await
@@ -117,6 +127,18 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
     use super::*;
+
+    #[test]
+    fn guests_are_bounded_beside_what_is_there() {
+        let side = Side {
+            binary: "/b".into(),
+            plugins: "/p".into(),
+            configuration: "[data]\nfolder = \"data\"\n".into(),
+        };
+        let toml: toml::Table = side.with_guests(4).unwrap().configuration.parse().unwrap();
+        assert_eq!(toml["engine"]["max_concurrent_guests"].as_integer(), Some(4));
+        assert_eq!(toml["data"]["folder"].as_str(), Some("data"));
+    }
 
     #[test]
     fn a_configuration_hosts_every_case_and_names_plugins_beside_itself() {
