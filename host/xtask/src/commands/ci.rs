@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 
+use crate::commands::bench::instructions;
 use crate::commands::demo::Demo;
 use crate::commands::dist::Dist;
 use crate::commands::structure::Structure;
@@ -62,6 +63,7 @@ impl Ci {
         stages.run("test", async { test.run() }).await?;
         stages.run("demo", Demo::once().run()).await?;
         stages.run("dist", Dist::checked().run()).await?;
+        stages.run_or_skip("instructions", instructions::check()).await?;
         stages.report();
         Ok(())
     }
@@ -106,6 +108,8 @@ fn dependencies(workspace: &Workspace, cargo_deny: &Path, manifest: &Path) -> Co
 #[derive(Default)]
 struct Stages {
     passed: Vec<(&'static str, Duration)>,
+    /// Stages that could not check anything here, with why.
+    skipped: Vec<(&'static str, String)>,
 }
 
 impl Stages {
@@ -114,10 +118,21 @@ impl Stages {
         name: &'static str,
         stage: impl Future<Output = Result<()>>,
     ) -> Result<()> {
+        self.run_or_skip(name, async { stage.await.map(|()| None) }).await
+    }
+
+    /// A stage that says why, where it has nothing to check by.
+    async fn run_or_skip(
+        &mut self,
+        name: &'static str,
+        stage: impl Future<Output = Result<Option<String>>>,
+    ) -> Result<()> {
         println!("── {name}");
         let started = Instant::now();
-        stage.await.with_context(|| format!("the stage `{name}` failed"))?;
-        self.passed.push((name, started.elapsed()));
+        match stage.await.with_context(|| format!("the stage `{name}` failed"))? {
+            None => self.passed.push((name, started.elapsed())),
+            Some(why) => self.skipped.push((name, why)),
+        }
         Ok(())
     }
 
@@ -125,6 +140,9 @@ impl Stages {
         println!("── passed");
         for (name, duration) in &self.passed {
             println!("{name:<16}{:>8.1} s", duration.as_secs_f64());
+        }
+        for (name, why) in &self.skipped {
+            println!("── SKIPPED: {name}: {why}");
         }
     }
 }
