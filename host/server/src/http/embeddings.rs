@@ -210,7 +210,8 @@ mod tests {
     fn asked(body: &str) -> Result<Vec<Arc<str>>, Problem> {
         let canonical = json::canonical(body.as_bytes(), 1 << 20)?;
         let asked: Asked = json::typed(&canonical, codes::INVALID_REQUEST, "The body")?;
-        texts(&asked, &Model)
+        let models: [Arc<dyn Embedder>; 1] = [Arc::new(Model)];
+        texts(&asked, &*model(&asked, &Models::new("m", models).unwrap())?)
     }
 
     #[test]

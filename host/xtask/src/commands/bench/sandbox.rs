@@ -1,4 +1,4 @@
-//! The sandbox's price: `host/benches/sandbox.rs`, run with what it needs, and its figures as
+//! The sandbox's price: `host/weir/benches/sandbox.rs`, run with what it needs, and its figures as
 //! a table.
 
 use std::collections::BTreeMap;

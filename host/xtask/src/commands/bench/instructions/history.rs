@@ -1,4 +1,4 @@
-//! The figures that are pinned: `host/benches/instructions.tsv`, the oldest first, one line a
+//! The figures that are pinned: `host/weir/benches/instructions.tsv`, the oldest first, one line a
 //! case. The last line of a case is what counts; the others are its history.
 
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::workspace::Workspace;
 
 /// Where it is, below the workspace.
-pub(super) const FILE: &str = "host/benches/instructions.tsv";
+pub(super) const FILE: &str = "host/weir/benches/instructions.tsv";
 
 const HEADER: &str = "\
 # Instructions of one answer, counted by `cargo xtask bench instructions` and appended to by its
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let folder = tempfile::tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("host/benches")).unwrap();
+        fs::create_dir_all(folder.path().join("host/weir/benches")).unwrap();
         let workspace = Workspace { root: folder.path().to_owned(), target: "/t".into() };
         let mut history = History::read(&workspace).unwrap();
         assert_eq!(history.last("hit"), None);

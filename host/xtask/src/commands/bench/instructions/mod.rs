@@ -30,7 +30,7 @@ const BOUND: f64 = 1.02;
 ///
 /// The server runs under valgrind's callgrind, which is installed where it is missing (Debian's
 /// package valgrind), as root or with sudo. Two cases: a hit of the memory tier and an uncached
-/// `echo`. Each figure is compared with the last one of its case in host/benches/instructions.tsv:
+/// `echo`. Each figure is compared with the last one of its case in host/weir/benches/instructions.tsv:
 /// more than 1.02 times as much is a failure. Who means it appends a line with --pin, and says
 /// why; the line is committed with the change. Figures of another compiler or valgrind cannot
 /// be compared with.
