@@ -60,7 +60,9 @@ mod tests {
             (&[("key_epoch", "4294967295"), ("ttl_ms", "86400000")], 86_400_000, u32::MAX),
         ] {
             let plan = plan(settings).unwrap_or_else(|error| panic!("{settings:?}: {error}"));
-            assert_eq!((plan.storage.lifetime.ttl_ms, plan.key_epoch), (ttl_ms, key_epoch));
+            let storage = &plan.storage;
+            assert_eq!(storage.memory.map(|lifetime| lifetime.ttl_ms()), Some(ttl_ms));
+            assert_eq!((storage.shared, plan.key_epoch), (storage.memory, key_epoch));
             assert!(matches!(plan.key.as_slice(), [part] if matches!(part.source, Source::Body)));
             assert!(plan.storage.tags.is_empty());
         }

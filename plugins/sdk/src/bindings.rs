@@ -1,10 +1,11 @@
-//! What `wit-bindgen` makes of `wit/`, one module a world, and nothing else. Each hook of a
-//! policy is a world of its own, so that a policy exports exactly the hooks that it names.
+//! What `wit-bindgen` generates from `wit/`, one module for each world, and nothing else. Each
+//! hook of a policy is a world of its own, so that a policy exports exactly the hooks that it
+//! names.
 #![allow(missing_docs, unreachable_pub, reason = "generated")]
 
 pub mod pipeline {
     wit_bindgen::generate!({
-        path: "../../wit",
+        path: "wit",
         world: "weir:worlds/pipeline",
         generate_all,
         pub_export_macro: true,
@@ -15,8 +16,8 @@ pub mod pipeline {
 
 pub mod planning {
     wit_bindgen::generate!({
-        path: "../../wit",
-        inline: "package weir:sdk; world planning { export weir:policy/planning@0.1.0; }",
+        path: "wit",
+        inline: "package weir:sdk; world planning { export weir:policy/planning@0.2.0; }",
         world: "weir:sdk/planning",
         generate_all,
         pub_export_macro: true,
@@ -27,10 +28,10 @@ pub mod planning {
 
 pub mod keying {
     wit_bindgen::generate!({
-        path: "../../wit",
-        inline: "package weir:sdk; world keying { export weir:policy/keying@0.1.0; }",
+        path: "wit",
+        inline: "package weir:sdk; world keying { export weir:policy/keying@0.2.0; }",
         world: "weir:sdk/keying",
-        with: { "weir:policy/types@0.1.0": crate::bindings::planning::weir::policy::types },
+        with: { "weir:policy/types@0.2.0": crate::bindings::planning::weir::policy::types },
         generate_all,
         pub_export_macro: true,
         export_macro_name: "export_keying",
@@ -40,10 +41,10 @@ pub mod keying {
 
 pub mod admission {
     wit_bindgen::generate!({
-        path: "../../wit",
-        inline: "package weir:sdk; world admission { export weir:policy/admission@0.1.0; }",
+        path: "wit",
+        inline: "package weir:sdk; world admission { export weir:policy/admission@0.2.0; }",
         world: "weir:sdk/admission",
-        with: { "weir:policy/types@0.1.0": crate::bindings::planning::weir::policy::types },
+        with: { "weir:policy/types@0.2.0": crate::bindings::planning::weir::policy::types },
         generate_all,
         pub_export_macro: true,
         export_macro_name: "export_admission",

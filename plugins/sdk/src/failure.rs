@@ -1,44 +1,116 @@
-//! Making failures: by hand, and from the errors of host calls.
+//! Failures: made by hand, and from the errors of host calls.
 
+use crate::bindings::pipeline::weir::pipeline::types as wit;
 use crate::collections::VectorError;
 use crate::documents::DocumentError;
 use crate::embedding::EmbedError;
-use crate::{Detail, Failure};
 
-impl Failure {
-    /// The request is at fault (400). `code` is `[a-z-]+` and stable: clients match on it.
-    pub fn invalid(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::InvalidRequest(detail(code, message))
-    }
-
-    /// What the request names does not exist (404).
-    pub fn not_found(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::NotFound(detail(code, message))
-    }
-
-    /// The client may not have this (403).
-    pub fn denied(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Denied(detail(code, message))
-    }
-
-    /// Something needed is down or full, and a later try may succeed (503).
-    pub fn unavailable(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Unavailable(detail(code, message))
-    }
-
-    /// Something needed did not answer in time (504).
-    pub fn timed_out(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::TimedOut(detail(code, message))
-    }
-
-    /// The pipeline or its configuration is at fault (500).
-    pub fn failed(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Failed(detail(code, message))
-    }
+/// Why there is no answer: a kind, which is the HTTP status, a stable code and a message. The
+/// client receives all three as `application/problem+json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    kind: FailureKind,
+    code: String,
+    message: String,
 }
 
-fn detail(code: impl Into<String>, message: impl Into<String>) -> Detail {
-    Detail { code: code.into(), message: message.into() }
+/// What kind of failure it is, one HTTP status each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// 400: the request is wrong.
+    InvalidRequest,
+    /// 404: what the request asks for does not exist.
+    NotFound,
+    /// 403: the client, or this pipeline, may not do this.
+    Denied,
+    /// 503: something that the pipeline needs is unavailable. A later request may succeed.
+    Unavailable,
+    /// 504: something that the pipeline needs took too long.
+    TimedOut,
+    /// 500: the pipeline or its settings are at fault.
+    Failed,
+}
+
+impl Failure {
+    /// A failure of this kind. `code` is `[a-z-]{1,64}` and stable: clients match on it.
+    pub fn new(kind: FailureKind, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { kind, code: code.into(), message: message.into() }
+    }
+
+    /// 400: the request is wrong.
+    pub fn invalid_request(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(FailureKind::InvalidRequest, code, message)
+    }
+
+    /// 404: what the request asks for does not exist.
+    pub fn not_found(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(FailureKind::NotFound, code, message)
+    }
+
+    /// 403: the client, or this pipeline, may not do this.
+    pub fn denied(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Denied, code, message)
+    }
+
+    /// 503: something that the pipeline needs is unavailable. A later request may succeed.
+    pub fn unavailable(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Unavailable, code, message)
+    }
+
+    /// 504: something that the pipeline needs took too long.
+    pub fn timed_out(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(FailureKind::TimedOut, code, message)
+    }
+
+    /// 500: the pipeline or its settings are at fault.
+    pub fn failed(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Failed, code, message)
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// The message for people.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn into_wit(self) -> wit::Failure {
+        let detail = wit::Detail { code: self.code, message: self.message };
+        match self.kind {
+            FailureKind::InvalidRequest => wit::Failure::InvalidRequest(detail),
+            FailureKind::NotFound => wit::Failure::NotFound(detail),
+            FailureKind::Denied => wit::Failure::Denied(detail),
+            FailureKind::Unavailable => wit::Failure::Unavailable(detail),
+            FailureKind::TimedOut => wit::Failure::TimedOut(detail),
+            FailureKind::Failed => wit::Failure::Failed(detail),
+        }
+    }
+
+    fn quota_exceeded() -> Self {
+        Self::failed("quota-exceeded", "the request used up the bytes that it may pass to the host")
+    }
+
+    fn unknown_collection(name: &str) -> Self {
+        Self::not_found("unknown-collection", format!("there is no collection '{name}'"))
+    }
+
+    fn collection_denied(name: &str) -> Self {
+        Self::denied(
+            "collection-not-granted",
+            format!("this pipeline may not use the collection '{name}'"),
+        )
+    }
 }
 
 impl From<EmbedError> for Failure {
@@ -47,13 +119,17 @@ impl From<EmbedError> for Failure {
             EmbedError::UnknownModel(model) => {
                 Self::failed("unknown-model", format!("there is no model '{model}'"))
             }
-            EmbedError::TooLong(tokens) => Self::invalid(
-                "text-too-long",
-                format!("the text has {tokens} tokens, which is more than the model takes"),
+            EmbedError::Denied(model) => Self::denied(
+                "model-not-granted",
+                format!("this pipeline may not use the model '{model}'"),
             ),
-            EmbedError::Overloaded => {
-                Self::unavailable("overloaded", "too many texts wait for the model; try again")
-            }
+            EmbedError::Invalid(reason) => Self::failed("invalid-embedding-call", reason),
+            EmbedError::TooLong { tokens, max_tokens, .. } => Self::invalid_request(
+                "text-too-long",
+                format!("the text has {tokens} tokens; the model takes at most {max_tokens}"),
+            ),
+            EmbedError::QuotaExceeded => Self::quota_exceeded(),
+            EmbedError::Unavailable(reason) => Self::unavailable("overloaded", reason),
             EmbedError::TimedOut => {
                 Self::timed_out("timed-out", "the model did not answer in time")
             }
@@ -65,12 +141,14 @@ impl From<EmbedError> for Failure {
 impl From<VectorError> for Failure {
     fn from(error: VectorError) -> Self {
         match error {
-            VectorError::UnknownCollection(name) => {
-                Self::not_found("unknown-collection", format!("there is no collection '{name}'"))
-            }
-            VectorError::InvalidQuery(reason) => Self::invalid("invalid-query", reason),
+            VectorError::UnknownCollection(name) => Self::unknown_collection(&name),
+            VectorError::Denied(name) => Self::collection_denied(&name),
+            VectorError::Invalid(reason) => Self::invalid_request("invalid-query", reason),
+            VectorError::QuotaExceeded => Self::quota_exceeded(),
             VectorError::Unavailable(reason) => Self::unavailable("unavailable", reason),
-            VectorError::TimedOut => Self::timed_out("timed-out", "the search did not end in time"),
+            VectorError::TimedOut => {
+                Self::timed_out("timed-out", "the search did not finish in time")
+            }
             VectorError::Failed(reason) => Self::failed("failed", reason),
         }
     }
@@ -79,17 +157,18 @@ impl From<VectorError> for Failure {
 impl From<DocumentError> for Failure {
     fn from(error: DocumentError) -> Self {
         match error {
-            DocumentError::UnknownCollection(name) => {
-                Self::not_found("unknown-collection", format!("there is no collection '{name}'"))
-            }
-            DocumentError::Invalid(reason) => Self::invalid("invalid-document", reason),
+            DocumentError::UnknownCollection(name) => Self::unknown_collection(&name),
+            DocumentError::Denied(name) => Self::collection_denied(&name),
+            DocumentError::Invalid(reason) => Self::invalid_request("invalid-document", reason),
             DocumentError::QuotaExceeded => {
-                Self::denied("quota-exceeded", "the quota of documents is used up")
+                Self::denied("quota-exceeded", "the quota of documents or bytes is used up")
             }
             DocumentError::Unavailable(reason) => Self::unavailable("unavailable", reason),
-            DocumentError::TimedOut => {
-                Self::timed_out("timed-out", "the write was not acknowledged in time")
-            }
+            DocumentError::TimedOut => Self::timed_out(
+                "timed-out",
+                "the write did not finish in time; it may or may not have happened",
+            ),
+            DocumentError::Failed(reason) => Self::failed("failed", reason),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Everything that a plugin for Weir needs: pipelines answer requests, cache policies
-//! decide what is kept, under which key and for how long.
+//! Everything that a plugin for Weir needs. A *pipeline* answers requests; a *cache policy* decides
+//! what is cached, under which key and for how long.
 //!
 //! A plugin is a WebAssembly component made from a crate like this:
 //!
@@ -13,8 +13,8 @@
 //!
 //! # A pipeline
 //!
-//! A type that implements [`Pipeline`], named to [`pipeline!`]. This is all of a pipeline
-//! that searches by keyword:
+//! A type that implements [`Pipeline`], named to [`pipeline!`]. This is a whole pipeline that
+//! searches by keyword:
 //!
 //! ```
 //! use weir_sdk::collections::{Collection, Query};
@@ -26,11 +26,10 @@
 //!     async fn handle(request: Request) -> Result<Response, Failure> {
 //!         let body: Value = request.json()?;
 //!         let Some(text) = body["query"].as_str() else {
-//!             return Err(Failure::invalid("invalid-query", "'query' must be a string"));
+//!             return Err(Failure::invalid_request("invalid-query", "'query' must be a string"));
 //!         };
-//!         let collection = Collection::open("handbook")?;
-//!         let hits = collection.search(Query::new(10).text(text)).await?;
-//!         Ok(Response::hits(hits))
+//!         let hits = Collection::open("handbook")?.search(Query::new(10).text(text)).await?;
+//!         Ok(Response::hits(&hits).build()?)
 //!     }
 //! }
 //!
@@ -39,19 +38,19 @@
 //! ```
 //!
 //! What it shows:
-//! - *The request is read through a resource*, because the host notes which parts are read:
-//!   an answer made from a header that is not in the cache's key is neither kept nor shared.
-//! - *A failure has a stable code and a message*, and both reach the client as
-//!   `application/problem+json`. Errors of host calls convert with `?`; match on them first
-//!   where a better message is possible.
-//! - *Hits stay on the host.* [`Response::hits`] has the answer's `results` written from the
-//!   host's memory; the texts never enter the sandbox. [`collections::Hits`] reads single
-//!   fields where a pipeline wants to see them, and reorders them for rerankers.
-//! - *Host calls are `async`*: two that do not need each other can wait at the same time,
-//!   with any executor-free `join`, such as that of the crate `futures`.
+//! - *The request is read through a resource*, because the host records which parts are read: an
+//!   answer made from a header that is not in the cache's key is neither stored nor shared.
+//! - *A failure has a stable code and a message*, and the client receives both as
+//!   `application/problem+json`. Errors of host calls convert with `?`; match on them first where
+//!   a better message is possible.
+//! - *Hits stay on the host.* [`Response::hits`] has the host write `results` from its own memory;
+//!   the texts never enter the sandbox. [`collections::Hits`] reads single fields for a pipeline
+//!   that wants to look at them, and reorders hits for rerankers.
+//! - *Host calls are `async`*: two calls that do not need each other can wait at the same time,
+//!   with any `join` that needs no executor, such as that of the crate `futures`.
 //!
-//! Every request gets a fresh instance, and statics do not outlive it: there is nothing to
-//! clean up and nothing to leak to the next request.
+//! Every request gets a fresh instance, and statics do not outlive it: there is nothing to clean
+//! up, and nothing leaks to the next request.
 //!
 //! # What it may call
 //!
@@ -60,36 +59,33 @@
 //! | [`embedding`] | `weir:embedding/embedder` | texts to vectors |
 //! | [`collections`] | `weir:vector/collections` | search: dense, keyword, hybrid |
 //! | [`documents`] | `weir:documents/writer` | writing; such a pipeline is never cached |
-//! | [`settings`] | `weir:observe/settings` | what the deployment configures |
+//! | [`settings`] | `weir:observe/settings` | what the operator set for the deployment |
 //! | [`logging`] | `weir:observe/logging` | lines in the host's log |
 //!
-//! A component imports what its code calls and nothing else, and the host refuses to load
-//! one whose imports were not all granted. Nothing needs a declaration in code, but the
-//! manifest (`plugin.toml`) tells operators what to grant.
+//! A component imports what its code calls and nothing else, and the host refuses to load one
+//! whose imports are not all granted. The manifest (`plugin.toml`) tells operators what to grant.
 //!
 //! # A cache policy
 //!
 //! See [`mod@policy`]: one function that says what the key is made of and how long an answer
-//! lives, compiled to native code when the policy is loaded, and hooks for those who need
-//! them.
+//! lives, compiled to native code when the policy is loaded, and hooks for those who need them.
 //!
 //! # Natively
 //!
-//! The crate also compiles for the machine that builds it, so that logic can be unit tested
-//! with `cargo test`. Only calling the host panics there: keep the calls behind a trait, as
-//! the plugin `search` does.
+//! The crate also compiles for the machine that builds it, so that logic can be unit tested with
+//! `cargo test`. Only a call to the host panics there: keep the calls behind a trait, as the
+//! plugin `search` does.
 //!
 //! # Memory
 //!
-//! The global allocator is set here: dlmalloc, which first uses the memory that an instance
-//! begins with. Each growth costs the host system calls, so give the linker a heap that
+//! The crate sets the global allocator: dlmalloc, which first uses the memory that an instance
+//! starts with. Growing the memory costs the host system calls, so give the linker a heap that
 //! covers a usual request, and little stack, in `.cargo/config.toml`:
 //!
 //! ```toml
 //! [target.wasm32-unknown-unknown]
 //! rustflags = ["-Clink-arg=-zstack-size=131072", "-Clink-arg=--initial-heap=131072"]
 //! ```
-//!
 
 #[doc(hidden)]
 pub mod bindings;
@@ -100,17 +96,21 @@ mod failure;
 pub mod logging;
 mod pipeline;
 pub mod policy;
+mod request;
+mod response;
 pub mod settings;
 
 pub use serde;
 pub use serde_json;
 
-pub use bindings::pipeline::exports::weir::pipeline::handler::Guest as Pipeline;
-pub use bindings::pipeline::weir::pipeline::types::{
-    Body, Detail, Failure, HitsBody, Request, Response,
-};
+pub use failure::{Failure, FailureKind};
+pub use pipeline::Pipeline;
+#[doc(hidden)]
+pub use pipeline::run_pipeline;
+pub use request::Request;
+pub use response::{HitsResponse, Response};
 
-/// Not std's own, which may be of an age that begins with a growth.
+/// Not std's own: depending on its age, that one starts by growing the memory.
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;

@@ -16,7 +16,7 @@ impl Host for Weir {
         settings::get(name)
     }
 
-    async fn embed(&self, model: &str, text: &str) -> Result<Embedding, EmbedError> {
+    async fn embed(&self, model: Option<&str>, text: &str) -> Result<Embedding, EmbedError> {
         embedding::embed(model, text).await
     }
 
@@ -26,17 +26,16 @@ impl Host for Weir {
         query: Query<'_, Embedding>,
     ) -> Result<Hits, VectorError> {
         let Query { nearest, text, filter, minimum_score, unit, limit, offset } = query;
-        Collection::open(collection)?
-            .search(collections::Query {
-                nearest,
-                text,
-                filter,
-                minimum_score,
-                unit,
-                limit,
-                offset,
-            })
-            .await
+        let mut asked = collections::Query::new(limit)
+            .nearest(nearest)
+            .filter(filter)
+            .minimum_score(minimum_score)
+            .unit(unit)
+            .offset(offset);
+        if let Some(text) = text {
+            asked = asked.text(text);
+        }
+        Collection::open(collection)?.search(asked).await
     }
 }
 
@@ -45,7 +44,7 @@ struct Search;
 impl Pipeline for Search {
     async fn handle(request: Request) -> Result<Response, Failure> {
         let (hits, mode) = answer(&Weir, &request.body()).await?;
-        Ok(Response::hits(hits).member("mode", &mode.as_str().into()))
+        Ok(Response::hits(&hits).member("mode", mode.as_str()).build()?)
     }
 }
 

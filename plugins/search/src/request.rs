@@ -53,13 +53,13 @@ pub struct Defaults {
     pub mode: Mode,
     /// The setting `limit`; 10.
     pub limit: u32,
-    /// The setting `model`, which embeds queries; the empty name is the host's own.
-    pub model: String,
+    /// The setting `model`, which embeds queries; `None` is the host's default model.
+    pub model: Option<String>,
 }
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self { collection: None, mode: Mode::Hybrid, limit: 10, model: String::new() }
+        Self { collection: None, mode: Mode::Hybrid, limit: 10, model: None }
     }
 }
 
@@ -81,7 +81,7 @@ impl Defaults {
             let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
             defaults.limit = limit.ok_or_else(|| bad_setting("limit", &text, LIMIT_RULE))?;
         }
-        defaults.model = setting("model").unwrap_or_default();
+        defaults.model = setting("model");
         Ok(defaults)
     }
 }
@@ -196,7 +196,7 @@ fn is_name(name: &str) -> bool {
 }
 
 fn invalid(code: &str, message: impl Into<String>) -> Failure {
-    Failure::invalid(code, message)
+    Failure::invalid_request(code, message)
 }
 
 fn wrong(code: &str, member: &str, rule: &str, value: &Value) -> Failure {
@@ -232,12 +232,7 @@ mod tests {
     }
 
     fn code_and_message(failure: Failure) -> (String, String) {
-        match failure {
-            Failure::InvalidRequest(detail) | Failure::Failed(detail) => {
-                (detail.code, detail.message)
-            }
-            other => panic!("{other:?}"),
-        }
+        (failure.code().to_owned(), failure.message().to_owned())
     }
 
     /// The body is refused with this code and a message that holds this text.
@@ -335,7 +330,7 @@ mod tests {
             collection: Some("c".into()),
             mode: Mode::Keyword,
             limit: 5,
-            model: "m".into(),
+            model: Some("m".into()),
         };
         assert_eq!(read(&all).ok(), Some(expected));
         assert_eq!(read(&[]).ok(), Some(Defaults::default()));

@@ -1,9 +1,9 @@
-//! Answers the hits on `text` in its body's `collection` beside a member whose name and JSON
-//! text are its body's `name` and `json`: twice `results`, or no JSON.
+//! Answers the hits on `text` in its body's `collection` with a member whose name and JSON text
+//! are its body's `name` and `json`: `results` twice, or not JSON.
 
-use weir_sdk::collections::{Collection, Query};
+use weir_sdk::collections::{Collection, Query, VectorError};
 use weir_sdk::serde_json::Value;
-use weir_sdk::{Body, Failure, HitsBody, Pipeline, Request, Response};
+use weir_sdk::{Failure, Pipeline, Request, Response};
 
 struct BadMembers;
 
@@ -13,9 +13,11 @@ impl Pipeline for BadMembers {
         let member = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
         let collection = Collection::open(&member("collection"))?;
         let hits = collection.search(Query::new(10).text(member("text"))).await?;
-        let members = vec![(member("name"), member("json"))];
-        let body = Body::Hits(HitsBody { hits, members });
-        Ok(Response { body, ..Response::bytes("application/json", "") })
+        let response = Response::hits(&hits).member_text(member("name"), member("json")).build();
+        response.map_err(|error| match error {
+            VectorError::Invalid(reason) => Failure::failed("invalid-member", reason),
+            error => error.into(),
+        })
     }
 }
 

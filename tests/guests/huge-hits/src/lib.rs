@@ -1,7 +1,7 @@
 //! Asks the body's `collection` for as many hits on `text` as its `limit` says, 2³² - 1 if it
 //! says nothing, in one search, and answers them.
 
-use weir_sdk::collections::{Collection, Query};
+use weir_sdk::collections::{Collection, Query, Unit};
 use weir_sdk::serde_json::Value;
 use weir_sdk::{Failure, Pipeline, Request, Response};
 
@@ -13,9 +13,9 @@ impl Pipeline for HugeHits {
         let limit = body["limit"].as_u64().and_then(|limit| limit.try_into().ok());
         let query = Query::new(limit.unwrap_or(u32::MAX))
             .text(body["text"].as_str().unwrap_or_default())
-            .chunks();
+            .unit(Unit::Chunk);
         let collection = Collection::open(body["collection"].as_str().unwrap_or_default())?;
-        Ok(Response::hits(collection.search(query).await?))
+        Ok(Response::hits(&collection.search(query).await?).build()?)
     }
 }
 

@@ -20,7 +20,7 @@ impl Pipeline for ManyCalls {
             None => (0..1_000).map(|number| number.to_string()).collect(),
         };
         let mut calls: Vec<Call<'_>> =
-            texts.iter().map(|text| Box::pin(embed("", text)) as Call<'_>).collect();
+            texts.iter().map(|text| Box::pin(embed(None, text)) as Call<'_>).collect();
         let mut done = 0;
         let outcome = poll_fn(|context| {
             let mut failure = None;

@@ -18,8 +18,8 @@ impl Admission for SmallAnswers {
         if outcome.status != 200 {
             return StoreDecision::DoNotStore(format!("status {}", outcome.status));
         }
-        if outcome.body_bytes > 1024 {
-            return StoreDecision::DoNotStore(format!("{} bytes", outcome.body_bytes));
+        if outcome.body_bytes.is_none_or(|bytes| bytes > 1024) {
+            return StoreDecision::DoNotStore(format!("{:?} bytes", outcome.body_bytes));
         }
         StoreDecision::Store(Storage { tags: vec!["admitted".into()], ..Storage::memory(60_000) })
     }

@@ -11,9 +11,8 @@ impl Pipeline for Writer {
     async fn handle(request: Request) -> Result<Response, Failure> {
         let body: Value = request.json()?;
         let member = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-        let document =
-            Document { id: member("id"), text: member("text"), metadata: "{}".to_owned() };
-        let position = put(&member("collection"), vec![document]).await?;
+        let document = Document::new(member("id"), member("text"));
+        let position = put(&member("collection"), [document]).await?;
         Response::json(&json!({ "position": position }))
     }
 }
