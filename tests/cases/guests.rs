@@ -264,7 +264,7 @@ async fn an_answer_that_is_none_is_an_error_of_the_host() {
 }
 
 #[tokio::test]
-async fn members_beside_the_hits_are_checked() {
+async fn members_next_to_the_hits_are_checked() {
     let server = Server::with(|config| hostile(config, &["bad-members"])).await;
     let client = &server.client;
     client.create("docs").await;
@@ -287,7 +287,7 @@ async fn members_beside_the_hits_are_checked() {
         ("more", r#"{"a":1,"a":2}"#),
         ("more", &"[".repeat(100_000)),
     ] {
-        with(name, text).await.assert_problem(500, "invalid-answer");
+        with(name, text).await.assert_problem(500, "invalid-member");
     }
     assert_unharmed(client).await;
 }

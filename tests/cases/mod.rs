@@ -10,6 +10,7 @@ mod embeddings;
 mod grants;
 mod guests;
 mod http;
+mod plain;
 mod policies;
 mod positions;
 mod search;

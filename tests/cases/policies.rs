@@ -191,7 +191,7 @@ async fn a_pipeline_is_no_policy_and_a_policy_no_pipeline() {
     });
     ended.await.assert_refused(&[
         "[pipelines.it]",
-        "it exports weir:policy/planning@0.1.0, not weir:pipeline/handler",
+        "it exports weir:policy/planning@0.2.0, not weir:pipeline/handler",
     ]);
 }
 

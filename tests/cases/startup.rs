@@ -43,6 +43,10 @@ async fn components_that_cannot_be_pipelines() {
                 "not granted: add `grants.collections = { write = [\"*\"] }`",
             ],
         ),
+        (
+            &guest("old-version"),
+            ["is built for weir:pipeline@0.1.0; this host speaks 0.2.0", "weir-sdk 0.2.0"],
+        ),
         (&guest("unknown-import"), ["weir:teleport/beam@0.1.0", "this host does not offer"]),
     ] {
         let ended = Server::refused(|config| {
@@ -57,6 +61,7 @@ async fn components_that_cannot_be_policies() {
     for (component, says) in [
         (guest("not-a-component"), "is no WebAssembly component"),
         (guest("wrong-world"), "not weir:policy/planning"),
+        (guest("old-version"), "@0.1.0; this host speaks 0.2.0"),
         (guest("policy-impure"), "a policy imports nothing"),
     ] {
         let ended = Server::refused(|config| {

@@ -112,7 +112,8 @@ impl<E: Embedder + 'static> Cached<E> {
                 // The leader failed by a text of its own, which says nothing about this one.
                 Err(_) => {
                     let text = std::slice::from_ref(&texts[place]);
-                    self.inner.embed(text, Lane::Interactive).await?.remove(0)
+                    let alone = self.inner.embed(text, Lane::Interactive).await;
+                    alone.map_err(|error| error.reindexed(|_| place))?.remove(0)
                 }
             };
             vectors[place] = Some(vector);
@@ -143,7 +144,9 @@ async fn compute<E: Embedder>(
             Ok(found)
         }
         // One of these texts is too long, not all: dropped leaders release their followers.
-        Err(error @ EmbedError::TooLong { .. }) => Err(error),
+        Err(error @ EmbedError::TooLong { .. }) => {
+            Err(error.reindexed(|index| computed.get(index).map_or(index, |text| text.place)))
+        }
         Err(error) => {
             for leader in computed.into_iter().filter_map(|text| text.leader) {
                 leader.finish(Err(error.clone()));
@@ -207,9 +210,12 @@ impl<E: Embedder + 'static> Embedder for Cached<E> {
     async fn embed(&self, texts: &[Arc<str>], lane: Lane) -> Result<Vec<Embedding>, EmbedError> {
         let (distinct, places) = distinct(texts);
         let vectors = match lane {
-            Lane::Interactive => self.embed_once(&distinct).await?,
-            Lane::Bulk => self.inner.embed(&distinct, lane).await?,
+            Lane::Interactive => self.embed_once(&distinct).await,
+            Lane::Bulk => self.inner.embed(&distinct, lane).await,
         };
+        let first = |distinct| places.iter().position(|place| *place == distinct);
+        let vectors =
+            vectors.map_err(|error| error.reindexed(|index| first(index).unwrap_or(index)))?;
         Ok(places.into_iter().map(|place| vectors[place].clone()).collect())
     }
 }
@@ -254,13 +260,16 @@ mod tests {
         ) -> Result<Vec<Embedding>, EmbedError> {
             self.calls.lock().push(texts.iter().map(ToString::to_string).collect());
             self.turns.acquire().await.unwrap().forget();
-            texts.iter().map(|text| answer(text)).collect()
+            let answered = texts.iter().enumerate();
+            answered
+                .map(|(index, text)| answer(text).map_err(|error| error.reindexed(|_| index)))
+                .collect()
         }
     }
 
     fn answer(text: &str) -> Answer {
         match text {
-            "long" => Err(EmbedError::TooLong { tokens: 9, max_tokens: 3 }),
+            "long" => Err(EmbedError::TooLong { index: 0, tokens: 9, max_tokens: 3 }),
             "busy" => Err(EmbedError::Overloaded),
             text => Ok(Embedding([text.len() as f32].into())),
         }

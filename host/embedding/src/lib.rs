@@ -47,6 +47,8 @@ pub enum EmbedError {
     /// A text has more tokens than the model's window.
     #[error("the text has {tokens} tokens, and the model takes {max_tokens}")]
     TooLong {
+        /// The text's index in the call.
+        index: usize,
         /// Tokens of the text, with the model's own special tokens. At least these: a very
         /// long text is not read to its end.
         tokens: usize,
@@ -59,6 +61,18 @@ pub enum EmbedError {
     /// The model failed; the text says how.
     #[error("the model failed: {0}")]
     Failed(String),
+}
+
+impl EmbedError {
+    /// The error of a call whose text `index` is text `outer(index)` of the caller's call.
+    fn reindexed(self, outer: impl FnOnce(usize) -> usize) -> Self {
+        match self {
+            Self::TooLong { index, tokens, max_tokens } => {
+                Self::TooLong { index: outer(index), tokens, max_tokens }
+            }
+            error => error,
+        }
+    }
 }
 
 /// A model in service.

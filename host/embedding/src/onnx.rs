@@ -190,7 +190,12 @@ impl Embedder for OnnxModel {
         }
         let (tokenizer, texts) = (Arc::clone(&self.tokenizer), texts.to_vec());
         // A page of text is a millisecond of tokenizing, too much for an async thread.
-        let encode = move || texts.iter().map(|text| tokenizer.encode(text)).collect();
+        let encode = move || {
+            let encoded = texts.iter().enumerate().map(|(index, text)| {
+                tokenizer.encode(text).map_err(|error| error.reindexed(|_| index))
+            });
+            encoded.collect()
+        };
         let tokens: Result<Vec<Tokens>, _> = tokio::task::spawn_blocking(encode)
             .await
             .map_err(|error| EmbedError::Failed(format!("the tokenizer: {error}")))?;

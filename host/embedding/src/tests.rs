@@ -97,7 +97,7 @@ async fn odd_texts_have_vectors_and_long_ones_are_refused() {
         let long = "heat ".repeat(repeats);
         for lane in [Lane::Interactive, Lane::Bulk] {
             match embedder.embed(&texts(&["fits", &long]), lane).await {
-                Err(EmbedError::TooLong { tokens, max_tokens: 256 }) => {
+                Err(EmbedError::TooLong { index: 1, tokens, max_tokens: 256 }) => {
                     assert!((at_least..=repeats + 2).contains(&tokens), "{tokens}");
                 }
                 other => panic!("{repeats} words: {other:?}"),

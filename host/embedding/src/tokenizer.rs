@@ -62,7 +62,7 @@ impl TextTokenizer {
             0
         };
         if tokens > self.max_tokens {
-            return Err(EmbedError::TooLong { tokens, max_tokens: self.max_tokens });
+            return Err(EmbedError::TooLong { index: 0, tokens, max_tokens: self.max_tokens });
         }
         let encoding = self
             .tokenizer
@@ -71,7 +71,7 @@ impl TextTokenizer {
         match encoding.len() {
             0 => Err(EmbedError::Failed("the tokenizer made no tokens of a text".into())),
             tokens if tokens > self.max_tokens => {
-                Err(EmbedError::TooLong { tokens, max_tokens: self.max_tokens })
+                Err(EmbedError::TooLong { index: 0, tokens, max_tokens: self.max_tokens })
             }
             _ => Ok(Tokens(encoding.get_ids().into())),
         }

@@ -17,10 +17,9 @@ use weir::build;
 use weir::config::Config;
 use weir_core::name::{DocumentId, Name};
 use weir_embedding::{Embedding, Lane};
-use weir_runtime::capability::collections::{FoundHit, FoundHits};
+use weir_runtime::capability::collections::{FoundHit, FoundHits, write_results};
 use weir_runtime::deploy::Deployment;
 use weir_runtime::engine::threads::GuestThreads;
-use weir_runtime::pipeline::answer::hits_body;
 use weir_runtime::request::KeyedRequest;
 use weir_runtime::tenant::documents::IncomingDocument;
 use weir_sdk::collections::{Unit, VectorError};
@@ -108,7 +107,8 @@ async fn native(threads: &GuestThreads, app: &Arc<App>, body: Bytes) -> Bytes {
     let run = threads.spawn(async move {
         let (hits, mode) = search::answer(&host, &body).await.expect("an answer");
         let mode = format!("\"{}\"", mode.as_str());
-        hits_body(&hits, &[("mode".to_owned(), mode)], MAX_ANSWER_BYTES).unwrap()
+        let members = [("mode".to_owned(), mode)];
+        Bytes::from(write_results(&hits, &members, MAX_ANSWER_BYTES).unwrap())
     });
     run.await.unwrap()
 }
@@ -124,7 +124,7 @@ impl Host for Native {
         (name == "collection").then(|| COLLECTION.to_owned())
     }
 
-    async fn embed(&self, _model: &str, text: &str) -> Result<Embedding, EmbedError> {
+    async fn embed(&self, _model: Option<&str>, text: &str) -> Result<Embedding, EmbedError> {
         let texts = [Arc::from(text)];
         let mut vectors =
             self.0.models.default_model().embed(&texts, Lane::Interactive).await.unwrap();

@@ -10,7 +10,7 @@ use weir_core::Position;
 
 use super::{Answers, NotStored, StoredAnswer, Via};
 use crate::policy::component::{Outcome, RequestView};
-use crate::policy::plan::Storage;
+use crate::policy::plan::{Lifetime, Storage};
 use crate::policy::{Admission, Policy};
 use crate::tenant::Tenant;
 
@@ -46,9 +46,9 @@ impl Answers {
     }
 
     fn store(&self, fill: &Fill<'_>, storage: &Storage) -> Via {
-        if !storage.memory {
+        let Some(lifetime) = &storage.memory else {
             return Via::NotStored(NotStored::Tiers);
-        }
+        };
         if fill.reads.changed_after(fill.as_of) {
             // Written to while it was made: the entry would be a miss from the first.
             return Via::NotStored(NotStored::Changed);
@@ -59,7 +59,7 @@ impl Answers {
             as_of: fill.as_of,
             reads,
             stored_at: Instant::now(),
-            ttl: jittered(storage, &fill.key),
+            ttl: jittered(lifetime, &fill.key),
             weight_bytes: fill.answer.weight_bytes(),
         };
         match self.memory.insert(fill.key, entry) {
@@ -71,7 +71,7 @@ impl Answers {
 
 /// The ttl, shortened by a share that the key decides: entries made together do not end
 /// together, and a key's ttl is the same on every node.
-fn jittered(storage: &Storage, key: &CacheKey) -> Duration {
-    let share = f64::from(key.as_bytes()[31]) / 255.0 * f64::from(storage.jitter_percent) / 100.0;
-    storage.ttl.mul_f64(1.0 - share).max(Duration::from_millis(1))
+fn jittered(lifetime: &Lifetime, key: &CacheKey) -> Duration {
+    let share = f64::from(key.as_bytes()[31]) / 255.0 * f64::from(lifetime.jitter_percent) / 100.0;
+    lifetime.ttl.mul_f64(1.0 - share).max(Duration::from_millis(1))
 }

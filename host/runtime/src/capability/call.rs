@@ -21,6 +21,8 @@ pub struct Call {
     pub host_calls: Arc<Semaphore>,
     /// Bytes that the guest may still hand to the host.
     pub bytes_left: AtomicUsize,
+    /// Bytes of the answer's body.
+    pub max_answer_bytes: usize,
     /// Set when a clock or random numbers were read.
     pub untracked: Arc<AtomicBool>,
 }

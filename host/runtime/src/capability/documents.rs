@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::{error, info};
 use wasmtime::component::{Accessor, HasData, Linker};
-use weir_bindings::pipeline::weir::documents::writer::{self, Document, DocumentError};
+use weir_bindings::pipeline::weir::documents::types::{self, Document, DocumentError};
+use weir_bindings::pipeline::weir::documents::writer;
+use weir_bindings::plain::weir::documents::plain_writer;
 use weir_core::Position;
 use weir_core::json::{JsonLimits, canonicalize};
 use weir_core::name::{DocumentId, Name};
@@ -17,8 +19,8 @@ use super::host_call::{self, HostCallError};
 use crate::tenant::Tenant;
 use crate::tenant::documents::{DocumentError as WriteError, IncomingDocument};
 
-/// The interface that needs the grant.
-pub(super) const INTERFACE: &str = "weir:documents/writer";
+/// The interface that needs the grant, and its plain twin.
+pub(super) const INTERFACES: [&str; 2] = ["weir:documents/writer", "weir:documents/plain-writer"];
 
 /// Documents of one call.
 const MAX_DOCUMENTS: usize = 1_000;
@@ -62,8 +64,19 @@ impl Context {
             collection = name.as_str(),
             "write denied: not granted"
         );
-        Err(DocumentError::Invalid(format!("writing to '{name}' is not granted")))
+        Err(DocumentError::Denied(name.into()))
     }
+}
+
+/// Links the type of documents, which every pipeline has.
+///
+/// # Errors
+/// wasmtime refuses a definition, which is a mistake in the host.
+pub fn link_types<T: 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> View<'_, Context>,
+) -> wasmtime::Result<()> {
+    types::add_to_linker::<_, Linked>(linker, view)
 }
 
 /// Links what the grant opens.
@@ -74,7 +87,8 @@ pub fn link<T: Send + 'static>(
     linker: &mut Linker<T>,
     view: fn(&mut T) -> View<'_, Context>,
 ) -> wasmtime::Result<()> {
-    writer::add_to_linker::<_, Linked>(linker, view)
+    writer::add_to_linker::<_, Linked>(linker, view)?;
+    plain_writer::add_to_linker::<_, Linked>(linker, view)
 }
 
 struct Linked;
@@ -82,6 +96,8 @@ struct Linked;
 impl HasData for Linked {
     type Data<'a> = View<'a, Context>;
 }
+
+impl types::Host for View<'_, Context> {}
 
 impl writer::Host for View<'_, Context> {}
 
@@ -105,6 +121,24 @@ impl<T: Send> writer::HostWithStore<T> for Linked {
     }
 }
 
+impl plain_writer::Host for View<'_, Context> {
+    async fn put(
+        &mut self,
+        collection: String,
+        documents: Vec<Document>,
+    ) -> wasmtime::Result<Result<u64, DocumentError>> {
+        Ok(put(self.context, self.call, &collection, documents).await)
+    }
+
+    async fn delete(
+        &mut self,
+        collection: String,
+        ids: Vec<String>,
+    ) -> wasmtime::Result<Result<u64, DocumentError>> {
+        Ok(delete(self.context, self.call, &collection, &ids).await)
+    }
+}
+
 fn shared<T: Send>(accessor: &Accessor<T, Linked>) -> (Arc<Context>, Arc<Call>) {
     accessor.with(|mut state| {
         let View { context, call, .. } = state.get();
@@ -119,8 +153,11 @@ async fn put(
     documents: Vec<Document>,
 ) -> Result<u64, DocumentError> {
     let name = context.collection(collection)?;
-    let bytes = documents.iter().map(|one| one.id.len() + one.text.len() + one.metadata.len());
-    if documents.len() > MAX_DOCUMENTS || !call.spend(bytes.sum()) {
+    check_count(documents.len())?;
+    let bytes = documents
+        .iter()
+        .map(|one| one.id.len() + one.text.len() + one.metadata.as_ref().map_or(0, String::len));
+    if !call.spend(bytes.sum()) {
         return Err(DocumentError::QuotaExceeded);
     }
     let documents = documents.into_iter().map(incoming).collect::<Result<Vec<_>, _>>()?;
@@ -145,7 +182,8 @@ async fn delete(
     ids: &[String],
 ) -> Result<u64, DocumentError> {
     let name = context.collection(collection)?;
-    if ids.len() > MAX_DOCUMENTS || !call.spend(ids.iter().map(String::len).sum()) {
+    check_count(ids.len())?;
+    if !call.spend(ids.iter().map(String::len).sum()) {
         return Err(DocumentError::QuotaExceeded);
     }
     let id = |id: &String| DocumentId::new(id).map_err(|error| invalid(id, &error));
@@ -163,12 +201,21 @@ async fn delete(
     }
 }
 
+fn check_count(count: usize) -> Result<(), DocumentError> {
+    if count <= MAX_DOCUMENTS {
+        return Ok(());
+    }
+    Err(DocumentError::Invalid(format!(
+        "the call has {count} documents; at most {MAX_DOCUMENTS} are allowed"
+    )))
+}
+
 fn incoming(document: Document) -> Result<IncomingDocument, DocumentError> {
     let id = DocumentId::new(&document.id).map_err(|error| invalid(&document.id, &error))?;
     if document.text.contains('\0') {
         return Err(invalid(&document.id, &"a text has no NUL"));
     }
-    let metadata = if document.metadata.is_empty() { "{}" } else { &document.metadata };
+    let metadata = document.metadata.as_deref().unwrap_or("{}");
     let metadata = canonicalize(metadata, JsonLimits::default())
         .map_err(|error| invalid(&document.id, &error))?;
     if metadata.text().first() != Some(&b'{') {
@@ -198,7 +245,7 @@ fn write_error(error: WriteError) -> DocumentError {
         error => {
             // It may name files; the guest learns only that it failed.
             error!(%error, "documents could not be written");
-            DocumentError::Unavailable("the document store failed".to_owned())
+            DocumentError::Failed("the document store failed".to_owned())
         }
     }
 }
@@ -206,6 +253,6 @@ fn write_error(error: WriteError) -> DocumentError {
 fn host_call_error(error: HostCallError) -> DocumentError {
     match error {
         HostCallError::TimedOut => DocumentError::TimedOut,
-        HostCallError::Panicked => DocumentError::Unavailable(error.to_string()),
+        HostCallError::Panicked => DocumentError::Failed(error.to_string()),
     }
 }

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use wasmtime::component::{Accessor, HasData, Linker, Resource};
-use weir_bindings::pipeline::weir::embedding::embedder::{self, EmbedError};
-use weir_bindings::pipeline::weir::embedding::types::{self, Embedding, HostEmbedding};
+use wasmtime::component::{Accessor, HasData, Linker, Resource, ResourceTable};
+use weir_bindings::pipeline::weir::embedding::embedder;
+use weir_bindings::pipeline::weir::embedding::types::{
+    self, EmbedError, Embedding, HostEmbedding, LongText,
+};
+use weir_bindings::plain::weir::embedding::plain_embedder;
 use weir_embedding::models::Models;
 use weir_embedding::{self as backend, Lane};
 
@@ -16,8 +19,9 @@ use super::resources;
 /// Texts in one call.
 const MAX_TEXTS: usize = 256;
 
-/// The interface that needs the grant.
-pub(super) const INTERFACE: &str = "weir:embedding/embedder";
+/// The interface that needs the grant, and its plain twin.
+pub(super) const INTERFACES: [&str; 2] =
+    ["weir:embedding/embedder", "weir:embedding/plain-embedder"];
 
 /// `grants.embedding`: no narrower scope than all models.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -58,7 +62,8 @@ pub fn link<T: Send + 'static>(
     linker: &mut Linker<T>,
     view: fn(&mut T) -> View<'_, Context>,
 ) -> wasmtime::Result<()> {
-    embedder::add_to_linker::<_, Linked>(linker, view)
+    embedder::add_to_linker::<_, Linked>(linker, view)?;
+    plain_embedder::add_to_linker::<_, Linked>(linker, view)
 }
 
 struct Linked;
@@ -91,24 +96,40 @@ impl embedder::Host for View<'_, Context> {}
 impl<T: Send> embedder::HostWithStore<T> for Linked {
     async fn embed(
         accessor: &Accessor<T, Self>,
-        model: String,
+        model: Option<String>,
         texts: Vec<String>,
     ) -> wasmtime::Result<Result<Vec<Resource<Embedding>>, EmbedError>> {
         let (context, call) = accessor.with(|mut state| {
             let View { context, call, .. } = state.get();
             (Arc::clone(context), Arc::clone(call))
         });
-        // An empty name is the default model.
-        let model = (!model.is_empty()).then_some(model);
-        let vectors = match embed(&context, &call, model, texts).await {
-            Ok(vectors) => vectors,
-            Err(error) => return Ok(Err(error)),
-        };
-        accessor.with(|mut state| {
-            let View { table, .. } = state.get();
+        let outcome = embed(&context, &call, model, texts).await;
+        accessor.with(|mut state| keep(state.get().table, outcome))
+    }
+}
+
+impl plain_embedder::Host for View<'_, Context> {
+    async fn embed(
+        &mut self,
+        model: Option<String>,
+        texts: Vec<String>,
+    ) -> wasmtime::Result<Result<Vec<Resource<Embedding>>, EmbedError>> {
+        let outcome = embed(self.context, self.call, model, texts).await;
+        keep(self.table, outcome)
+    }
+}
+
+/// Gives the guest handles to its vectors.
+fn keep(
+    table: &mut ResourceTable,
+    outcome: Result<Vec<Vector>, EmbedError>,
+) -> wasmtime::Result<Result<Vec<Resource<Embedding>>, EmbedError>> {
+    match outcome {
+        Ok(vectors) => {
             let handles = vectors.into_iter().map(|vector| resources::push(table, vector));
             Ok(Ok(handles.collect::<Result<_, _>>()?))
-        })
+        }
+        Err(error) => Ok(Err(error)),
     }
 }
 
@@ -124,10 +145,13 @@ async fn embed(
         .map(Arc::clone)
         .map_err(|unknown| EmbedError::UnknownModel(unknown.0))?;
     if texts.len() > MAX_TEXTS {
-        return Err(EmbedError::Failed(format!("at most {MAX_TEXTS} texts in one call")));
+        return Err(EmbedError::Invalid(format!(
+            "the call has {} texts; at most {MAX_TEXTS} are allowed",
+            texts.len()
+        )));
     }
     if !call.spend(texts.iter().map(String::len).sum()) {
-        return Err(EmbedError::Overloaded);
+        return Err(EmbedError::QuotaExceeded);
     }
     let model_digest: Arc<str> = embedder.model_digest().into();
     let texts: Vec<Arc<str>> = texts.into_iter().map(Arc::from).collect();
@@ -138,10 +162,15 @@ async fn embed(
             Ok(embeddings.into_iter().map(vector).collect())
         }
         Ok(Err(error)) => Err(match error {
-            backend::EmbedError::TooLong { tokens, .. } => {
-                EmbedError::TooLong(u32::try_from(tokens).unwrap_or(u32::MAX))
+            backend::EmbedError::TooLong { index, tokens, max_tokens } => {
+                let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+                EmbedError::TooLong(LongText {
+                    index: count(index),
+                    tokens: count(tokens),
+                    max_tokens: count(max_tokens),
+                })
             }
-            backend::EmbedError::Overloaded => EmbedError::Overloaded,
+            error @ backend::EmbedError::Overloaded => EmbedError::Unavailable(error.to_string()),
             backend::EmbedError::Failed(reason) => EmbedError::Failed(reason),
         }),
         Err(HostCallError::TimedOut) => Err(EmbedError::TimedOut),

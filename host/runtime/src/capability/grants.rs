@@ -23,10 +23,10 @@ pub struct Grants {
     pub settings: bool,
 }
 
-/// An interface that needs a grant.
+/// An interface that needs a grant, with its plain twin.
 struct Granted {
-    /// Its name without the version.
-    interface: &'static str,
+    /// Its name without the version; also that of its plain twin, if it waits.
+    interfaces: &'static [&'static str],
     /// The line of the configuration that grants it.
     line: &'static str,
     /// Whether these grants open it.
@@ -38,31 +38,31 @@ struct Granted {
 /// Every interface that needs a grant.
 const GRANTED: [Granted; 5] = [
     Granted {
-        interface: embedding::INTERFACE,
+        interfaces: &embedding::INTERFACES,
         line: "grants.embedding = {}",
         opens: |grants| grants.embedding.is_some(),
         writes: false,
     },
     Granted {
-        interface: collections::INTERFACE,
+        interfaces: &collections::INTERFACES,
         line: r#"grants.collections = { read = ["*"] }"#,
         opens: |grants| grants.collections.as_ref().is_some_and(|scope| !scope.read.is_empty()),
         writes: false,
     },
     Granted {
-        interface: documents::INTERFACE,
+        interfaces: &documents::INTERFACES,
         line: r#"grants.collections = { write = ["*"] }"#,
         opens: |grants| grants.collections.as_ref().is_some_and(|scope| !scope.write.is_empty()),
         writes: true,
     },
     Granted {
-        interface: logging::INTERFACE,
+        interfaces: &logging::INTERFACES,
         line: "grants.logging = true",
         opens: |grants| grants.logging,
         writes: false,
     },
     Granted {
-        interface: settings::INTERFACE,
+        interfaces: &settings::INTERFACES,
         line: "grants.settings = true",
         opens: |grants| grants.settings,
         writes: false,
@@ -109,7 +109,7 @@ pub fn writes(interface: &str) -> bool {
 }
 
 fn find(interface: &str) -> Option<&'static Granted> {
-    GRANTED.iter().find(|granted| granted.interface == interface)
+    GRANTED.iter().find(|granted| granted.interfaces.contains(&interface))
 }
 
 /// A table of grants. The list of interfaces of 0.1 is refused with the lines to write instead.
@@ -155,8 +155,8 @@ impl<'de> Visitor<'de> for TableOrOldList {
 
 /// The lines that replace a list of interfaces.
 fn new_form(interfaces: &[String]) -> String {
-    let has = |name: &str| interfaces.iter().any(|interface| interface == name);
-    let (reads, changes) = (has(collections::INTERFACE), has(documents::INTERFACE));
+    let has = |names: &[&str]| interfaces.iter().any(|name| names.contains(&name.as_str()));
+    let (reads, changes) = (has(&collections::INTERFACES), has(&documents::INTERFACES));
     let mut lines: Vec<&str> = interfaces
         .iter()
         .filter_map(|interface| find(interface))
@@ -203,8 +203,11 @@ mod tests {
     fn a_grant_opens_its_interface_and_no_other() {
         let all = [
             ("weir:embedding/embedder", "grants.embedding = {}"),
+            ("weir:embedding/plain-embedder", "grants.embedding = {}"),
             ("weir:vector/collections", r#"grants.collections.read = ["a"]"#),
+            ("weir:vector/plain-collections", r#"grants.collections.read = ["a"]"#),
             ("weir:documents/writer", r#"grants.collections.write = ["a"]"#),
+            ("weir:documents/plain-writer", r#"grants.collections.write = ["a"]"#),
             ("weir:observe/logging", "grants.logging = true"),
             ("weir:observe/settings", "grants.settings = true"),
         ];

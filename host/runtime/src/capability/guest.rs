@@ -3,16 +3,14 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::{Linker, Resource, ResourceTable};
+use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use weir_bindings::pipeline::weir::vector::types::Hits;
 use weir_cache::reads::ReadSet;
 use weir_core::Position;
 
 use super::call::{Call, View};
-use super::collections::FoundHits;
 use super::grants::{Access, Grants};
-use super::{collections, documents, embedding, logging, request, resources, settings, wasi};
+use super::{collections, documents, embedding, logging, request, settings, wasi};
 use crate::engine::limits::MemoryBudget;
 use crate::request::PartsRead;
 
@@ -77,17 +75,9 @@ impl GuestState {
         Self { budget, contexts, table, wasi: None }
     }
 
-    /// The request, for the handle that the guest is called with.
+    /// The request and the answer's body.
     pub fn request(&mut self) -> View<'_, request::Context> {
         view(&self.contexts.request, &self.contexts.call, &mut self.table)
-    }
-
-    /// Takes the hits that a guest's answer is made of.
-    ///
-    /// # Errors
-    /// The handle does not exist.
-    pub fn take_hits(&mut self, hits: &Resource<Hits>) -> wasmtime::Result<FoundHits> {
-        Ok(resources::take(&mut self.table, hits)?)
     }
 
     fn embedding(&mut self) -> View<'_, embedding::Context> {
@@ -128,7 +118,8 @@ impl WasiView for GuestState {
 }
 
 /// The types that every plugin has: they reach nothing by themselves.
-const TYPES: [&str; 3] = ["weir:embedding/types", "weir:vector/types", "weir:pipeline/types"];
+const TYPES: [&str; 4] =
+    ["weir:pipeline/types", "weir:embedding/types", "weir:vector/types", "weir:documents/types"];
 
 /// Whether `interface`, a name without a version, is linked for every plugin.
 #[must_use]
@@ -149,20 +140,23 @@ pub fn link(
     request::link(&mut linker, GuestState::request)?;
     embedding::link_types(&mut linker, GuestState::embedding)?;
     collections::link_types(&mut linker, GuestState::collections)?;
-    let granted = |interface| grants.access(interface) == Access::Granted;
-    if granted(embedding::INTERFACE) {
+    documents::link_types(&mut linker, GuestState::documents)?;
+    let granted = |interfaces: &[&str]| {
+        interfaces.iter().all(|interface| grants.access(interface) == Access::Granted)
+    };
+    if granted(&embedding::INTERFACES) {
         embedding::link(&mut linker, GuestState::embedding)?;
     }
-    if granted(collections::INTERFACE) {
+    if granted(&collections::INTERFACES) {
         collections::link(&mut linker, GuestState::collections)?;
     }
-    if granted(documents::INTERFACE) {
+    if granted(&documents::INTERFACES) {
         documents::link(&mut linker, GuestState::documents)?;
     }
-    if granted(logging::INTERFACE) {
+    if granted(&logging::INTERFACES) {
         logging::link(&mut linker, GuestState::logging)?;
     }
-    if granted(settings::INTERFACE) {
+    if granted(&settings::INTERFACES) {
         settings::link(&mut linker, GuestState::settings)?;
     }
     if with_wasi {

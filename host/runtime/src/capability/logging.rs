@@ -15,7 +15,7 @@ const LINE_BYTES: usize = 64 << 10;
 const MAX_FIELDS: usize = 32;
 
 /// The interface that needs the grant.
-pub(super) const INTERFACE: &str = "weir:observe/logging";
+pub(super) const INTERFACES: [&str; 1] = ["weir:observe/logging"];
 
 /// What logging knows of a call.
 pub struct Context {

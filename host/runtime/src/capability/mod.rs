@@ -8,6 +8,7 @@
 //!
 //! Out of scope: the services themselves (`tenant` and the crates below), and loading.
 
+pub mod body;
 pub mod call;
 pub mod collections;
 pub mod documents;

@@ -1,13 +1,17 @@
-//! `weir:pipeline/types`: the request as a guest reads it. Each part that is read is noted.
+//! `weir:pipeline/types`: the request as a guest reads it, with a record of the parts that it
+//! reads, and bodies made of bytes.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use wasmtime::component::{HasData, Linker, Resource};
-use weir_bindings::pipeline::weir::pipeline::types::{self, Host, HostRequest, Request};
+use weir_bindings::pipeline::weir::pipeline::types::{
+    self, Body, Host, HostBody, HostRequest, Request,
+};
 
 use super::call::View;
-use super::resources;
+use super::{body, resources};
 use crate::request::{KeyedRequest, PartsRead};
 
 /// The longest name of a header or a query parameter that a guest may ask for.
@@ -98,6 +102,17 @@ impl HostRequest for View<'_, Context> {
     }
 }
 
+impl HostBody for View<'_, Context> {
+    fn new(&mut self, bytes: Vec<u8>) -> wasmtime::Result<Resource<Body>> {
+        Ok(body::keep(self.call, self.table, bytes)??)
+    }
+
+    fn drop(&mut self, body: Resource<Body>) -> wasmtime::Result<()> {
+        body::take(self.table, &body)?;
+        Ok(())
+    }
+}
+
 impl View<'_, Context> {
     /// Takes a name that will be kept in the record of reads from the call's budget.
     fn charge(&self, name: &str) -> wasmtime::Result<()> {
@@ -105,6 +120,14 @@ impl View<'_, Context> {
             wasmtime::bail!("the names of the request's parts are too long or too many");
         }
         Ok(())
+    }
+
+    /// Takes the body that the guest answers with.
+    ///
+    /// # Errors
+    /// The handle does not exist.
+    pub fn take_body(&mut self, body: &Resource<Body>) -> wasmtime::Result<Bytes> {
+        body::take(self.table, body)
     }
 
     /// The handle that the guest is called with.

@@ -8,7 +8,7 @@ use weir_bindings::pipeline::weir::observe::settings;
 use super::call::View;
 
 /// The interface that needs the grant.
-pub(super) const INTERFACE: &str = "weir:observe/settings";
+pub(super) const INTERFACES: [&str; 1] = ["weir:observe/settings"];
 
 /// What settings know of a call.
 pub struct Context {

@@ -1,18 +1,21 @@
 //! WASI for components whose toolchain brings it along: linked, with nothing granted. No
 //! files, no sockets, no arguments, no environment; output goes nowhere. The clocks stand
-//! still at the beginning of the request, and reading them makes its answer unstorable; a
-//! component that imports random numbers is taken to read them (`pipeline::load`).
+//! still at the beginning of the request. Reading a clock or random numbers makes the answer
+//! unstorable; importing them does not, since toolchains import more than the code uses.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rand_core::{Rng, TryRng};
+use wasmtime_wasi::random::thread_rng;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx};
 
 /// Random numbers asked for at once.
 const MAX_RANDOM_BYTES: u64 = 64 << 10;
 
-/// The context of one store. `untracked` is set when a clock is read.
+/// The context of one store. `untracked` is set when a clock or random numbers are read.
 #[must_use]
 pub fn nothing(untracked: &Arc<AtomicBool>) -> Box<WasiCtx> {
     let clock = FrozenClock {
@@ -25,8 +28,46 @@ pub fn nothing(untracked: &Arc<AtomicBool>) -> Box<WasiCtx> {
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false)
+        .secure_random(NotingRng::new(untracked))
+        .insecure_random(NotingRng::new(untracked))
+        // The same for every request: a seed may order a hash table, and must not decide an answer.
+        .insecure_random_seed(0)
         .max_random_size(MAX_RANDOM_BYTES);
     Box::new(wasi.build())
+}
+
+/// Random numbers that are noted when they are read.
+struct NotingRng {
+    numbers: Box<dyn Rng + Send>,
+    untracked: Arc<AtomicBool>,
+}
+
+impl NotingRng {
+    fn new(untracked: &Arc<AtomicBool>) -> Self {
+        Self { numbers: thread_rng(), untracked: Arc::clone(untracked) }
+    }
+
+    fn noted(&mut self) -> &mut dyn Rng {
+        self.untracked.store(true, Ordering::Relaxed);
+        &mut *self.numbers
+    }
+}
+
+impl TryRng for NotingRng {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.noted().next_u32())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.noted().next_u64())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.noted().fill_bytes(bytes);
+        Ok(())
+    }
 }
 
 /// One moment for a whole request.

@@ -6,6 +6,19 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use wasmtime::component::Component;
 
+/// The version of every package of the WIT.
+pub const WIT_VERSION: &str = "0.2.0";
+
+/// The packages of the WIT.
+const PACKAGES: [&str; 6] = [
+    "weir:pipeline",
+    "weir:embedding",
+    "weir:vector",
+    "weir:documents",
+    "weir:observe",
+    "weir:policy",
+];
+
 /// Why a component cannot be loaded.
 #[derive(Debug, Error)]
 pub enum LoadError {
@@ -44,6 +57,29 @@ pub enum LoadError {
         exports: String,
         /// What it would have to export.
         needed: &'static str,
+    },
+    /// It is built for another version of the WIT.
+    #[error(
+        "{path} is built for {package}@{version}; this host speaks {WIT_VERSION}. \
+         Rebuild it for {WIT_VERSION} (in Rust, with weir-sdk {WIT_VERSION})"
+    )]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// A package that it imports from or exports to.
+        package: String,
+        /// The version that it was built for.
+        version: String,
+    },
+    /// It exports the handler twice, asynchronous and plain.
+    #[error("{path} exports both {one} and {other}; a pipeline exports one of them")]
+    TwoHandlers {
+        /// The file.
+        path: PathBuf,
+        /// A handler.
+        one: &'static str,
+        /// Its twin.
+        other: &'static str,
     },
     /// It imports what it was not granted, or what nobody offers; all of it at once.
     #[error("{path} cannot be loaded:\n  {}", problems.join("\n  "))]
@@ -98,23 +134,48 @@ pub fn import_names(engine: &wasmtime::Engine, component: &Component) -> Vec<Str
     component.component_type().imports(engine).map(|(name, _)| name.to_owned()).collect()
 }
 
-/// Checks that `component` exports `needed`, whatever else it exports.
+/// Checks that `component` exports exactly one of `needed`, whatever else it exports, and answers
+/// which; also that it is built for the host's version of the WIT.
 ///
 /// # Errors
-/// It does not; the error names what it does export.
+/// It is not, or does not; the error names what it does export.
 pub fn check_export(
     engine: &wasmtime::Engine,
     path: &Path,
     component: &Component,
-    needed: &'static str,
-) -> Result<(), LoadError> {
+    needed: &[&'static str],
+) -> Result<&'static str, LoadError> {
     let world = component.component_type();
     let exports: Vec<_> = world.exports(engine).map(|(name, _)| name.to_owned()).collect();
-    if exports.iter().any(|export| interface(export) == needed) {
-        return Ok(());
+    let imports = world.imports(engine).map(|(name, _)| name);
+    check_version(path, exports.iter().map(String::as_str).chain(imports))?;
+    let exported = |needed: &&&str| exports.iter().any(|export| interface(export) == **needed);
+    let mut found = needed.iter().filter(exported);
+    match (found.next(), found.next()) {
+        (Some(found), None) => Ok(found),
+        (Some(one), Some(other)) => {
+            Err(LoadError::TwoHandlers { path: path.to_owned(), one, other })
+        }
+        (None, _) => Err(LoadError::WrongWorld {
+            path: path.to_owned(),
+            exports: if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") },
+            needed: needed[0],
+        }),
     }
-    let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
-    Err(LoadError::WrongWorld { path: path.to_owned(), exports, needed })
+}
+
+/// Checks that every name of a package of the WIT has the host's version. Names of other packages
+/// are for whoever looks at imports and exports.
+fn check_version<'a>(path: &Path, names: impl Iterator<Item = &'a str>) -> Result<(), LoadError> {
+    for name in names {
+        let package = name.split_once('/').map_or(name, |(package, _)| package);
+        let version = name.split_once('@').map_or("", |(_, version)| version);
+        if PACKAGES.contains(&package) && version != WIT_VERSION {
+            let (path, version) = (path.to_owned(), version.to_owned());
+            return Err(LoadError::OtherVersion { path, package: package.to_owned(), version });
+        }
+    }
+    Ok(())
 }
 
 /// An interface's name without its version.

@@ -3,13 +3,8 @@
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
-use serde::Serialize;
-use serde_json::value::RawValue;
 use thiserror::Error;
 use weir_bindings::pipeline::weir::pipeline::types as wit;
-use weir_core::json::{JsonLimits, canonicalize};
-
-use crate::capability::collections::{FoundHit, FoundHits};
 
 /// Headers that a guest may set in one answer.
 const MAX_HEADERS: usize = 32;
@@ -41,21 +36,7 @@ pub enum AnswerError {
     /// A header is malformed, too much, or the host's own.
     #[error("the header '{0}' is not allowed: {1}")]
     Header(String, &'static str),
-    /// The body is over the limit.
-    #[error("the answer has {bytes} bytes, and {max_bytes} are allowed")]
-    TooLarge {
-        /// The answer's size.
-        bytes: usize,
-        /// The limit.
-        max_bytes: usize,
-    },
-    /// A further member of a hits body is not JSON, or is called `results`, or is there twice.
-    #[error("the member '{0}' is not allowed: {1}")]
-    Member(String, String),
 }
-
-/// Further members of one hits body.
-const MAX_MEMBERS: usize = 64;
 
 /// Checks the head of a guest's response, and puts `body` under it.
 pub(super) fn check(response: &wit::Response, body: Bytes) -> Result<Answer, AnswerError> {
@@ -131,86 +112,4 @@ fn is_hosts_own(name: &str) -> bool {
         ]
         .iter()
         .any(|prefix| name.starts_with(prefix))
-}
-
-/// Checks the size of `body`.
-pub(super) fn plain_body(body: Vec<u8>, max_bytes: usize) -> Result<Bytes, AnswerError> {
-    let bytes = body.len();
-    if bytes > max_bytes {
-        return Err(AnswerError::TooLarge { bytes, max_bytes });
-    }
-    Ok(Bytes::from(body))
-}
-
-/// One element of `results`.
-#[derive(Serialize)]
-struct ResultEntry<'a> {
-    document_id: &'a str,
-    score: f32,
-    text: &'a str,
-    start: u32,
-    end: u32,
-    metadata: &'a RawValue,
-}
-
-/// Writes `{"results":[…], members…}` from the host's memory.
-///
-/// # Errors
-/// A member that is not JSON, is `results` or is there twice; a body over the limit.
-pub fn hits_body(
-    hits: &FoundHits,
-    members: &[(String, String)],
-    max_bytes: usize,
-) -> Result<Bytes, AnswerError> {
-    if members.len() > MAX_MEMBERS {
-        let reason = format!("there are {}; at most {MAX_MEMBERS} are allowed", members.len());
-        return Err(AnswerError::Member("*".to_owned(), reason));
-    }
-    let mut body = Vec::with_capacity(512 * (1 + hits.0.len()));
-    body.extend_from_slice(b"{\"results\":[");
-    for (index, found) in hits.0.iter().enumerate() {
-        if index > 0 {
-            body.push(b',');
-        }
-        write_entry(found, &mut body)?;
-        if body.len() > max_bytes {
-            break;
-        }
-    }
-    body.push(b']');
-    for (index, (name, value)) in members.iter().enumerate() {
-        if name == "results" || members[..index].iter().any(|(earlier, _)| earlier == name) {
-            return Err(AnswerError::Member(name.clone(), "it is there already".to_owned()));
-        }
-        write_member(name, value, &mut body)?;
-    }
-    body.push(b'}');
-    plain_body(body, max_bytes)
-}
-
-fn write_entry(found: &FoundHit, body: &mut Vec<u8>) -> Result<(), AnswerError> {
-    let document_id = found.hit.document.as_str();
-    let invalid = |error: serde_json::Error| {
-        AnswerError::Member(format!("metadata of {document_id}"), error.to_string())
-    };
-    let entry = ResultEntry {
-        document_id,
-        score: found.hit.score,
-        text: &found.text.text,
-        start: found.hit.start,
-        end: found.hit.end,
-        metadata: serde_json::from_str(&found.text.metadata).map_err(invalid)?,
-    };
-    serde_json::to_writer(body, &entry).map_err(invalid)
-}
-
-fn write_member(name: &str, value: &str, body: &mut Vec<u8>) -> Result<(), AnswerError> {
-    let invalid = |reason: String| AnswerError::Member(name.to_owned(), reason);
-    let value =
-        canonicalize(value, JsonLimits::default()).map_err(|error| invalid(error.to_string()))?;
-    body.push(b',');
-    serde_json::to_writer(&mut *body, name).map_err(|error| invalid(error.to_string()))?;
-    body.push(b':');
-    body.extend_from_slice(value.text());
-    Ok(())
 }

@@ -31,7 +31,7 @@ pub enum RunError {
     Trapped(String),
     /// It answered, but not with an answer.
     #[error("the pipeline's answer is not valid: {0}")]
-    InvalidAnswer(AnswerError),
+    InvalidAnswer(#[from] AnswerError),
     /// Its answer, or what it handed to a host call, is over the limit.
     #[error("the pipeline handed over more than {max_bytes} bytes at once")]
     TooLarge {
@@ -68,15 +68,6 @@ pub enum FailureKind {
     TimedOut,
     /// The pipeline failed.
     Failed,
-}
-
-impl From<AnswerError> for RunError {
-    fn from(error: AnswerError) -> Self {
-        match error {
-            AnswerError::TooLarge { max_bytes, .. } => Self::TooLarge { max_bytes },
-            error => Self::InvalidAnswer(error),
-        }
-    }
 }
 
 impl RunError {

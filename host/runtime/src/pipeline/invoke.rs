@@ -16,7 +16,8 @@ use weir_core::Position;
 
 use super::answer::{self, Answer};
 use super::error::{FailureKind, RunError};
-use super::load::Pipeline;
+use super::load::{Handler, Pipeline};
+use crate::capability::body::BodyTooLarge;
 use crate::capability::call::Call;
 use crate::capability::guest::{Contexts, GuestState};
 use crate::capability::{collections, documents, embedding, logging, request};
@@ -27,7 +28,8 @@ use crate::tenant::Tenant;
 
 /// Handles that a guest may hold at once.
 const MAX_RESOURCES: usize = 10_000;
-/// Bytes that one request may hand to the host in all of its host calls.
+/// Bytes that one request may hand to the host in all of its host calls, in addition to the
+/// answer's own.
 const MAX_HOST_CALL_BYTES: usize = 64 << 20;
 /// Strings and lists of one host call, in addition to the answer's own bytes.
 const HOST_CALL_ALLOWANCE_BYTES: usize = 1 << 20;
@@ -107,15 +109,16 @@ impl Runner {
     }
 
     fn contexts(&self, request: Arc<KeyedRequest>, deadline: Instant) -> Contexts {
-        let Pipeline { grants, limits, untracked, settings, .. } = &*self.pipeline;
+        let Pipeline { grants, limits, settings, .. } = &*self.pipeline;
         let scopes = grants.collections.clone().unwrap_or_default();
         Contexts {
             call: Arc::new(Call {
                 deadline,
                 io: self.io.clone(),
                 host_calls: Arc::new(Semaphore::new(limits.max_host_calls)),
-                bytes_left: AtomicUsize::new(MAX_HOST_CALL_BYTES),
-                untracked: Arc::new(AtomicBool::new(*untracked)),
+                bytes_left: AtomicUsize::new(MAX_HOST_CALL_BYTES + limits.max_answer_bytes),
+                max_answer_bytes: limits.max_answer_bytes,
+                untracked: Arc::new(AtomicBool::new(false)),
             }),
             request: Arc::new(request::Context::new(request)),
             embedding: Arc::clone(&self.embedding),
@@ -137,10 +140,9 @@ impl Pipeline {
             Err(_) => Err(self.deadline_exceeded()),
             Ok(Err(error)) => Err(self.what_ended(&error, &store)),
             Ok(Ok(Err(failure))) => Err(of_failure(failure)),
-            Ok(Ok(Ok(mut response))) => {
-                let nothing = wit::Body::Bytes(Vec::new());
-                let body = std::mem::replace(&mut response.body, nothing);
-                let body = self.body(&mut store, body)?;
+            Ok(Ok(Ok(response))) => {
+                let body = store.data_mut().request().take_body(&response.body);
+                let body = body.map_err(|error| RunError::Trapped(error.to_string()))?;
                 Ok(answer::check(&response, body)?)
             }
         }
@@ -172,27 +174,17 @@ impl Pipeline {
     ) -> wasmtime::Result<Result<wit::Response, wit::Failure>> {
         let instance = self.pre.instantiate_async(&mut *store).await?;
         let request = store.data_mut().request().request()?;
-        store
-            .run_concurrent(async |accessor| {
-                instance.weir_pipeline_handler().call_handle(accessor, request).await
-            })
-            .await?
-    }
-
-    fn body(
-        &self,
-        store: &mut Store<GuestState>,
-        body: wit::Body,
-    ) -> Result<bytes::Bytes, RunError> {
-        let max_bytes = self.limits.max_answer_bytes;
-        match body {
-            wit::Body::Bytes(bytes) => Ok(answer::plain_body(bytes, max_bytes)?),
-            wit::Body::Hits(body) => {
-                let hits = store
-                    .data_mut()
-                    .take_hits(&body.hits)
-                    .map_err(|error| RunError::Trapped(error.to_string()))?;
-                Ok(answer::hits_body(&hits, &body.members, max_bytes)?)
+        match &self.handler {
+            Handler::Async(indices) => {
+                let handler = indices.load(&mut *store, &instance)?;
+                store
+                    .run_concurrent(async |accessor| handler.call_handle(accessor, request).await)
+                    .await?
+            }
+            // Over a fiber: a host call that waits suspends it.
+            Handler::Plain(indices) => {
+                let handler = indices.load(&mut *store, &instance)?;
+                handler.call_handle(store, request).await
             }
         }
     }
@@ -209,6 +201,9 @@ impl Pipeline {
     }
 
     fn what_ended(&self, error: &wasmtime::Error, store: &Store<GuestState>) -> RunError {
+        if let Some(BodyTooLarge { max_bytes }) = error.downcast_ref() {
+            return RunError::TooLarge { max_bytes: *max_bytes };
+        }
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => self.deadline_exceeded(),
             Some(Trap::StackOverflow) => RunError::StackOverflow,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use weir_bindings::pipeline::PipelinePre;
+use wasmtime::component::InstancePre;
+use weir_bindings::pipeline::exports::weir::pipeline::handler;
+use weir_bindings::plain::exports::weir::pipeline::plain_handler;
 use weir_core::name::Name;
 
 use super::config;
@@ -19,8 +21,17 @@ use crate::engine::component::{
 };
 use crate::engine::config::Engine;
 
-/// What a pipeline exports, without its version.
-const HANDLER: &str = "weir:pipeline/handler";
+/// What a pipeline exports one of, without its version.
+const HANDLERS: [&str; 2] = ["weir:pipeline/handler", PLAIN_HANDLER];
+const PLAIN_HANDLER: &str = "weir:pipeline/plain-handler";
+
+/// What a pipeline is called by.
+pub(super) enum Handler {
+    /// `async func`.
+    Async(handler::GuestIndices),
+    /// Its plain twin, for guests without component-model async.
+    Plain(plain_handler::GuestIndices),
+}
 
 /// A component that was checked, compiled and linked, ready to run.
 pub struct Pipeline {
@@ -38,11 +49,10 @@ pub struct Pipeline {
     pub deadline: Duration,
     /// What it has done so far.
     pub counters: Counters,
-    pub(super) pre: PipelinePre<GuestState>,
+    pub(super) pre: InstancePre<GuestState>,
+    pub(super) handler: Handler,
     pub(super) settings: Arc<settings::Context>,
     pub(super) limits: Limits,
-    /// Imports random numbers, which no key can hold.
-    pub(super) untracked: bool,
 }
 
 /// What one request may use.
@@ -67,7 +77,7 @@ impl Pipeline {
         let path = &pipeline.component;
         let bytes = read_component(path, defaults.max_component_bytes)?;
         let component = compile(engine, path, &bytes)?;
-        check_export(engine, path, &component, HANDLER)?;
+        let exported = check_export(engine, path, &component, &HANDLERS)?;
         let imports = import_names(engine, &component);
         check_imports(path, &imports, &pipeline.grants)?;
         let not_a_component = |error: wasmtime::Error| LoadError::NotAComponent {
@@ -76,7 +86,8 @@ impl Pipeline {
         };
         let with_wasi = imports.iter().any(|import| import.starts_with("wasi:"));
         let linker = link(engine, &pipeline.grants, with_wasi).map_err(not_a_component)?;
-        let pre = linker.instantiate_pre(&component).and_then(PipelinePre::new);
+        let pre = linker.instantiate_pre(&component).map_err(not_a_component)?;
+        let handler = Handler::find(&pre, exported).map_err(not_a_component)?;
         let settings = pipeline.settings.pairs();
         let settings_text = serde_json::Value::from_iter(settings.clone()).to_string();
         Ok(Self {
@@ -87,14 +98,24 @@ impl Pipeline {
             grants: pipeline.grants.clone(),
             writes: imports.iter().any(|import| grants::writes(interface(import))),
             deadline: Duration::from_millis(pipeline.deadline_ms.unwrap_or(defaults.deadline_ms)),
-            pre: pre.map_err(not_a_component)?,
+            pre,
+            handler,
             settings: Arc::new(settings::Context { settings: settings.into_iter().collect() }),
             limits: Limits {
                 max_memory_bytes: pipeline.max_memory_bytes.unwrap_or(defaults.max_memory_bytes),
                 max_answer_bytes: defaults.max_answer_bytes,
                 max_host_calls: defaults.max_concurrent_host_calls,
             },
-            untracked: imports.iter().any(|import| import.starts_with("wasi:random/")),
+        })
+    }
+}
+
+impl Handler {
+    fn find(pre: &InstancePre<GuestState>, exported: &str) -> wasmtime::Result<Self> {
+        Ok(if exported == PLAIN_HANDLER {
+            Self::Plain(plain_handler::GuestIndices::new(pre)?)
+        } else {
+            Self::Async(handler::GuestIndices::new(pre)?)
         })
     }
 }
@@ -127,16 +148,16 @@ mod tests {
     fn every_import_that_is_not_granted_is_named() {
         let grants = Grants { embedding: Some(Default::default()), ..Grants::default() };
         let imports = [
-            "weir:pipeline/types@0.1.0",
-            "weir:embedding/embedder@0.1.0",
-            "weir:documents/writer@0.1.0",
+            "weir:pipeline/types@0.2.0",
+            "weir:embedding/embedder@0.2.0",
+            "weir:documents/writer@0.2.0",
             "weir:teleport/beam@0.1.0",
             "wasi:clocks/wall-clock@0.2.6",
         ]
         .map(ToOwned::to_owned);
         let error = check_imports(Path::new("x.wasm"), &imports, &grants).err();
         let message = error.map(|error| error.to_string()).unwrap_or_default();
-        assert!(message.contains("weir:documents/writer@0.1.0, which is not granted"), "{message}");
+        assert!(message.contains("weir:documents/writer@0.2.0, which is not granted"), "{message}");
         assert!(message.contains("weir:teleport/beam@0.1.0, which this host does not offer"));
         assert!(!message.contains("embedder@"), "{message}");
     }

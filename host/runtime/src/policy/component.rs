@@ -16,7 +16,9 @@ use weir_core::name::Name;
 
 use super::config;
 use super::plan::{Plan, PlanError, Storage};
-use crate::engine::component::{LoadError, check_export, compile, import_names, read_component};
+use crate::engine::component::{
+    LoadError, WIT_VERSION, check_export, compile, import_names, read_component,
+};
 use crate::engine::config::Engine;
 use crate::engine::limits::MemoryBudget;
 use crate::request::Source;
@@ -139,7 +141,7 @@ impl Policy {
         let path = &policy.component;
         let bytes = read_component(path, limits.max_component_bytes)?;
         let component = compile(engine, path, &bytes).map_err(wrong_world)?;
-        check_export(engine, path, &component, PLANNING)?;
+        check_export(engine, path, &component, &[PLANNING])?;
         let imports = import_names(engine, &component);
         let functions: Vec<_> = imports.into_iter().filter(|name| !is_types(name)).collect();
         if !functions.is_empty() {
@@ -154,11 +156,11 @@ impl Policy {
         Ok(Self {
             digest: hex::encode(Sha256::digest(&bytes)),
             settings_digest: hex::encode(Sha256::digest(&settings)),
-            keying: exports(&component, "weir:policy/keying@0.1.0")
+            keying: exports(&component, "weir:policy/keying")
                 .then(|| keying::GuestIndices::new(&sandbox.pre))
                 .transpose()
                 .map_err(|error| failed(&name, &error))?,
-            admission: exports(&component, "weir:policy/admission@0.1.0")
+            admission: exports(&component, "weir:policy/admission")
                 .then(|| admission::GuestIndices::new(&sandbox.pre))
                 .transpose()
                 .map_err(|error| failed(&name, &error))?,
@@ -260,7 +262,7 @@ impl Outcome {
         wit::Outcome {
             status: self.status,
             headers: self.headers.clone(),
-            body_bytes: self.body_bytes,
+            body_bytes: Some(self.body_bytes),
             compute_ms: u32::try_from(self.compute.as_millis()).unwrap_or(u32::MAX),
             reads: self.reads.iter().map(read).collect(),
         }
@@ -270,9 +272,10 @@ impl Outcome {
 fn read(read: &Read) -> wit::Read {
     match read {
         Read::Collection(name) => wit::Read::Search(name.as_str().to_owned()),
-        Read::Document(name, id) => {
-            wit::Read::Document((name.as_str().to_owned(), id.as_str().to_owned()))
-        }
+        Read::Document(name, id) => wit::Read::Document(wit::DocumentRead {
+            collection: name.as_str().to_owned(),
+            id: id.as_str().to_owned(),
+        }),
     }
 }
 
@@ -337,7 +340,7 @@ fn is_types(import: &str) -> bool {
 }
 
 fn exports(component: &Component, interface: &str) -> bool {
-    component.get_export_index(None, interface).is_some()
+    component.get_export_index(None, &format!("{interface}@{WIT_VERSION}")).is_some()
 }
 
 fn failed(name: &Name, error: &wasmtime::Error) -> PolicyError {

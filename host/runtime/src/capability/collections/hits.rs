@@ -2,13 +2,15 @@
 //! asked for.
 
 use wasmtime::component::Resource;
-use weir_bindings::pipeline::weir::vector::types;
+use weir_bindings::pipeline::weir::pipeline::types::Body;
+use weir_bindings::pipeline::weir::vector::types::{self, VectorError};
 use weir_search as backend;
 use weir_store::HitText;
 
 use super::super::call::View;
-use super::super::resources;
-use super::{Context, SPENT};
+use super::super::{body, resources};
+use super::Context;
+use super::results::{ResultsError, write_results};
 
 /// A hit with the truth's text.
 #[derive(Clone, Debug)]
@@ -60,14 +62,38 @@ impl types::HostHits for View<'_, Context> {
         &mut self,
         hits: Resource<types::Hits>,
         indices: Vec<u32>,
-    ) -> wasmtime::Result<Option<Resource<types::Hits>>> {
+    ) -> wasmtime::Result<Result<Resource<types::Hits>, VectorError>> {
         let found: &FoundHits = resources::get(self.table, &hits)?;
         let bytes = indices.len().saturating_mul(size_of::<FoundHit>());
         if !self.call.spend(bytes) {
-            wasmtime::bail!("{SPENT}");
+            return Ok(Err(VectorError::QuotaExceeded));
         }
-        let Some(reordered) = reorder(found, &indices) else { return Ok(None) };
-        Ok(Some(resources::push(self.table, reordered)?))
+        match reorder(found, &indices) {
+            Some(reordered) => Ok(Ok(resources::push(self.table, reordered)?)),
+            None => {
+                let reason = format!(
+                    "the indices must differ, and be below {}, the number of hits",
+                    found.0.len()
+                );
+                Ok(Err(VectorError::Invalid(reason)))
+            }
+        }
+    }
+
+    fn to_body(
+        &mut self,
+        hits: Resource<types::Hits>,
+        members: Vec<(String, String)>,
+    ) -> wasmtime::Result<Result<Resource<Body>, VectorError>> {
+        let found: &FoundHits = resources::get(self.table, &hits)?;
+        match write_results(found, &members, self.call.max_answer_bytes) {
+            Ok(bytes) => Ok(body::keep(self.call, self.table, bytes)?
+                .map_err(|_spent| VectorError::QuotaExceeded)),
+            Err(error @ ResultsError::Metadata(..)) => {
+                Ok(Err(VectorError::Failed(error.to_string())))
+            }
+            Err(error) => Ok(Err(VectorError::Invalid(error.to_string()))),
+        }
     }
 
     fn drop(&mut self, hits: Resource<types::Hits>) -> wasmtime::Result<()> {

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, info};
 use wasmtime::component::{Accessor, HasData, Linker, Resource, ResourceTable};
 use weir_bindings::pipeline::weir::embedding::types::Embedding;
-use weir_bindings::pipeline::weir::vector::collections::{
-    self, Collection, HostCollection, HostCollectionWithStore, Query, VectorError,
+use weir_bindings::pipeline::weir::vector::collections;
+use weir_bindings::pipeline::weir::vector::types::{
+    self, Collection, HostCollection, Query, VectorError,
 };
-use weir_bindings::pipeline::weir::vector::types;
+use weir_bindings::plain::weir::vector::plain_collections;
 use weir_cache::reads::{Read, ReadSet};
 use weir_core::name::{DocumentId, Name};
 use weir_core::pattern::Scope;
@@ -26,12 +27,15 @@ use crate::tenant::Tenant;
 
 mod hits;
 mod query;
+mod results;
 
 pub use hits::{FoundHit, FoundHits};
 use query::backend_query;
+pub use results::{ResultsError, write_results};
 
-/// The interface that needs the grant.
-pub(super) const INTERFACE: &str = "weir:vector/collections";
+/// The interface that needs the grant, and its plain twin.
+pub(super) const INTERFACES: [&str; 2] =
+    ["weir:vector/collections", "weir:vector/plain-collections"];
 
 /// Hits of one search.
 const MAX_LIMIT: u32 = 1_000;
@@ -78,14 +82,14 @@ impl Context {
         let read = Read::Collection(collection.clone());
         if reads.len() >= MAX_COLLECTIONS && !reads.contains(&read) {
             let reason = format!("a request asks at most {MAX_COLLECTIONS} collections");
-            return Err(VectorError::InvalidQuery(reason));
+            return Err(VectorError::Invalid(reason));
         }
         reads.insert(read);
         Ok(())
     }
 }
 
-/// Links the type of hits, which every pipeline has.
+/// Links the types of hits and collections, which every pipeline has.
 ///
 /// # Errors
 /// wasmtime refuses a definition, which is a mistake in the host.
@@ -104,7 +108,8 @@ pub fn link<T: Send + 'static>(
     linker: &mut Linker<T>,
     view: fn(&mut T) -> View<'_, Context>,
 ) -> wasmtime::Result<()> {
-    collections::add_to_linker::<_, Linked>(linker, view)
+    collections::add_to_linker::<_, Linked>(linker, view)?;
+    plain_collections::add_to_linker::<_, Linked>(linker, view)
 }
 
 struct Linked;
@@ -113,23 +118,10 @@ impl HasData for Linked {
     type Data<'a> = View<'a, Context>;
 }
 
-impl collections::Host for View<'_, Context> {}
-
 impl HostCollection for View<'_, Context> {
-    fn open(
-        &mut self,
-        name: String,
-    ) -> wasmtime::Result<Result<Resource<Collection>, VectorError>> {
-        // Whether it exists is a question to the engine, so each search asks it.
-        let Ok(name) = Name::new(&name) else {
-            return Ok(Err(VectorError::UnknownCollection(name)));
-        };
-        if !self.context.scope.covers(&name) {
-            let tenant = self.context.tenant.name.as_str();
-            info!(tenant, collection = name.as_str(), "read denied: not granted");
-            return Ok(Err(VectorError::InvalidQuery(format!("reading '{name}' is not granted"))));
-        }
-        Ok(Ok(resources::push(self.table, name)?))
+    fn name(&mut self, collection: Resource<Collection>) -> wasmtime::Result<String> {
+        let name: &Name = resources::get(self.table, &collection)?;
+        Ok(name.as_str().to_owned())
     }
 
     fn drop(&mut self, collection: Resource<Collection>) -> wasmtime::Result<()> {
@@ -138,45 +130,100 @@ impl HostCollection for View<'_, Context> {
     }
 }
 
-impl<T: Send> HostCollectionWithStore<T> for Linked {
+/// What `search` and `get` give a guest.
+type Found = Result<Resource<types::Hits>, VectorError>;
+
+impl collections::Host for View<'_, Context> {
+    fn open(
+        &mut self,
+        name: String,
+    ) -> wasmtime::Result<Result<Resource<Collection>, VectorError>> {
+        open(self, name)
+    }
+}
+
+impl<T: Send> collections::HostWithStore<T> for Linked {
     async fn search(
         accessor: &Accessor<T, Self>,
         collection: Resource<Collection>,
         query: Query,
-    ) -> wasmtime::Result<Result<Resource<types::Hits>, VectorError>> {
+    ) -> wasmtime::Result<Found> {
         let (context, call, query) = accessor.with(|mut state| {
             let View { context, call, table } = state.get();
             let query = checked_query(context, table, &collection, query)?;
             Ok::<_, wasmtime::Error>((Arc::clone(context), Arc::clone(call), query))
         })?;
-        let outcome = match query {
-            Ok(query) => search(&context, &call, query).await,
-            Err(error) => Err(error),
-        };
-        keep(accessor, outcome)
+        let outcome = search(&context, &call, query).await;
+        accessor.with(|mut state| keep(state.get().table, outcome))
     }
 
     async fn get(
         accessor: &Accessor<T, Self>,
         collection: Resource<Collection>,
         ids: Vec<String>,
-    ) -> wasmtime::Result<Result<Resource<types::Hits>, VectorError>> {
+    ) -> wasmtime::Result<Found> {
         let (context, call, name) = accessor.with(|mut state| {
             let View { context, call, table } = state.get();
             let name: &Name = resources::get(table, &collection)?;
             Ok::<_, wasmtime::Error>((Arc::clone(context), Arc::clone(call), name.clone()))
         })?;
-        keep(accessor, get(&context, &call, name, ids).await)
+        let outcome = get(&context, &call, name, ids).await;
+        accessor.with(|mut state| keep(state.get().table, outcome))
     }
 }
 
+impl plain_collections::Host for View<'_, Context> {
+    fn open(
+        &mut self,
+        name: String,
+    ) -> wasmtime::Result<Result<Resource<Collection>, VectorError>> {
+        open(self, name)
+    }
+
+    async fn search(
+        &mut self,
+        collection: Resource<Collection>,
+        query: Query,
+    ) -> wasmtime::Result<Found> {
+        let query = checked_query(self.context, self.table, &collection, query)?;
+        let outcome = search(self.context, self.call, query).await;
+        keep(self.table, outcome)
+    }
+
+    async fn get(
+        &mut self,
+        collection: Resource<Collection>,
+        ids: Vec<String>,
+    ) -> wasmtime::Result<Found> {
+        let name: Name = resources::get::<Name, _>(self.table, &collection)?.clone();
+        let outcome = get(self.context, self.call, name, ids).await;
+        keep(self.table, outcome)
+    }
+}
+
+/// Whether the collection exists is a question to the engine, so each search asks it.
+fn open(
+    view: &mut View<'_, Context>,
+    name: String,
+) -> wasmtime::Result<Result<Resource<Collection>, VectorError>> {
+    let Ok(name) = Name::new(&name) else {
+        return Ok(Err(VectorError::UnknownCollection(name)));
+    };
+    if !view.context.scope.covers(&name) {
+        let tenant = view.context.tenant.name.as_str();
+        info!(tenant, collection = name.as_str(), "read denied: not granted");
+        return Ok(Err(VectorError::Denied(name.into())));
+    }
+    Ok(Ok(resources::push(view.table, name)?))
+}
+
 /// Gives the guest a handle to what was found.
-fn keep<T: Send>(
-    accessor: &Accessor<T, Linked>,
+fn keep(
+    table: &mut ResourceTable,
     outcome: Result<FoundHits, VectorError>,
-) -> wasmtime::Result<Result<Resource<types::Hits>, VectorError>> {
+) -> wasmtime::Result<Found> {
     match outcome {
-        Ok(found) => accessor.with(|mut state| Ok(Ok(resources::push(state.get().table, found)?))),
+        Ok(found) => Ok(Ok(resources::push(table, found)?)),
         Err(error) => Ok(Err(error)),
     }
 }
@@ -195,18 +242,18 @@ fn checked_query(
             let vector = resources::get::<Vector, Embedding>(table, handle)?;
             if *vector.model_digest != *context.tenant.model_digest {
                 let reason = "the vector is of another model than the collection's".to_owned();
-                return Ok(Err(VectorError::InvalidQuery(reason)));
+                return Ok(Err(VectorError::Invalid(reason)));
             }
             Some(vector.embedding.clone())
         }
     };
     if query.limit > MAX_LIMIT {
         let reason = format!("a limit is at most {MAX_LIMIT}");
-        return Ok(Err(VectorError::InvalidQuery(reason)));
+        return Ok(Err(VectorError::Invalid(reason)));
     }
     if query.text.as_ref().is_some_and(|text| text.len() > MAX_TEXT_BYTES) {
         let reason = format!("the text has over {MAX_TEXT_BYTES} bytes");
-        return Ok(Err(VectorError::InvalidQuery(reason)));
+        return Ok(Err(VectorError::Invalid(reason)));
     }
     Ok(Ok(backend_query(name.clone(), nearest, query)))
 }
@@ -214,8 +261,9 @@ fn checked_query(
 async fn search(
     context: &Context,
     call: &Arc<Call>,
-    query: backend::Query,
+    query: Result<backend::Query, VectorError>,
 ) -> Result<FoundHits, VectorError> {
+    let query = query?;
     context.note_search(&query.collection)?;
     let (tenant, budget) = (Arc::clone(&context.tenant), Arc::clone(call));
     let work = async move {
@@ -240,7 +288,7 @@ async fn get(
     ids: Vec<String>,
 ) -> Result<FoundHits, VectorError> {
     if ids.len() > MAX_IDS {
-        return Err(VectorError::InvalidQuery(format!("at most {MAX_IDS} ids in one call")));
+        return Err(VectorError::Invalid(format!("at most {MAX_IDS} ids in one call")));
     }
     context.note_search(&name)?;
     let (tenant, budget) = (Arc::clone(&context.tenant), Arc::clone(call));
@@ -260,10 +308,8 @@ async fn get(
 /// What a request keeps on the host's side is the request's: it comes out of its budget.
 fn charged(call: &Call, found: FoundHit) -> Result<FoundHit, VectorError> {
     let bytes = size_of::<FoundHit>() + found.text.text.len() + found.text.metadata.len();
-    if call.spend(bytes) { Ok(found) } else { Err(VectorError::Failed(SPENT.to_owned())) }
+    if call.spend(bytes) { Ok(found) } else { Err(VectorError::QuotaExceeded) }
 }
-
-const SPENT: &str = "the request has no bytes left for what it keeps on the host's side";
 
 fn whole_document(document: weir_store::Document) -> Result<FoundHit, VectorError> {
     let end = u32::try_from(document.text.len())
@@ -286,7 +332,7 @@ fn vector_error(error: backend::VectorError) -> VectorError {
         backend::VectorError::UnknownCollection(name) => {
             VectorError::UnknownCollection(name.into())
         }
-        backend::VectorError::InvalidQuery(reason) => VectorError::InvalidQuery(reason),
+        backend::VectorError::InvalidQuery(reason) => VectorError::Invalid(reason),
         backend::VectorError::Failed(reason) => {
             // The reason may name files; the guest learns only that it failed.
             error!(reason, "the vector store failed");

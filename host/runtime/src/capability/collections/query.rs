@@ -1,6 +1,6 @@
 //! A guest's query in the host's own types.
 
-use weir_bindings::pipeline::weir::vector::collections::{
+use weir_bindings::pipeline::weir::vector::types::{
     Condition, Filter, Predicate, Query, Unit, Value,
 };
 use weir_core::name::Name;

@@ -39,15 +39,20 @@ pub struct Plan {
 /// For how long, where and under which tags an answer is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Storage {
+    /// How the memory tier keeps it, if it does.
+    pub memory: Option<Lifetime>,
+    /// Tags of the policy's own.
+    pub tags: Vec<Tag>,
+}
+
+/// For how long a tier keeps an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
     /// Freshness.
     pub ttl: Duration,
     /// The ttl of an entry varies by up to this share, so that entries made together do not
-    /// end together.
+    /// expire together.
     pub jitter_percent: u8,
-    /// Whether the memory tier keeps it.
-    pub memory: bool,
-    /// Tags of the policy's own.
-    pub tags: Vec<Tag>,
 }
 
 #[derive(Debug)]
@@ -189,22 +194,25 @@ impl Storage {
     /// # Errors
     /// A lifetime or a tag that cannot be.
     pub fn compile(storage: wit::Storage) -> Result<Self, PlanError> {
-        let ttl_ms = storage.lifetime.ttl_ms;
+        let memory = storage.memory.map(Lifetime::compile).transpose()?;
+        // Checked already, so that a policy does not become invalid when there is such a tier.
+        storage.shared.map(Lifetime::compile).transpose()?;
+        // A prefix of its own: a policy's tags are never those of collections.
+        let tag = |tag: String| Tag::new(&format!("policy:{tag}")).map_err(|_| PlanError::Tag(tag));
+        Ok(Self { memory, tags: storage.tags.into_iter().map(tag).collect::<Result<_, _>>()? })
+    }
+}
+
+impl Lifetime {
+    fn compile(lifetime: wit::Lifetime) -> Result<Self, PlanError> {
+        let wit::Lifetime { ttl_ms, jitter_percent, .. } = lifetime;
         if !(1..=MAX_TTL_MS).contains(&ttl_ms) {
             return Err(PlanError::Ttl(ttl_ms));
         }
-        let jitter_percent = storage.lifetime.jitter_percent;
         if jitter_percent > 100 {
             return Err(PlanError::Jitter(jitter_percent));
         }
-        // A prefix of its own: a policy's tags are never those of collections.
-        let tag = |tag: String| Tag::new(&format!("policy:{tag}")).map_err(|_| PlanError::Tag(tag));
-        Ok(Self {
-            ttl: Duration::from_millis(ttl_ms),
-            jitter_percent,
-            memory: storage.tiers.contains(wit::Tiers::MEMORY),
-            tags: storage.tags.into_iter().map(tag).collect::<Result<_, _>>()?,
-        })
+        Ok(Self { ttl: Duration::from_millis(ttl_ms), jitter_percent })
     }
 }
 

@@ -26,13 +26,15 @@ fn field(pointer: &str) -> wit::KeyPart {
 fn plan(key: Vec<wit::KeyPart>) -> Result<Plan, PlanError> {
     let lifetime = wit::Lifetime {
         ttl_ms: 1_000,
-        refresh_after_ms: None,
-        stale_while_revalidate_ms: 0,
-        stale_if_error_ms: 0,
         jitter_percent: 0,
+        refresh_after_ms: None,
+        stale_while_revalidate_ms: None,
+        stale_if_error_ms: None,
+        stale_after_change_ms: None,
     };
-    let storage = wit::Storage { lifetime, tiers: wit::Tiers::MEMORY, tags: Vec::new() };
-    Plan::compile(wit::KeyPlan { key_epoch: 0, key, storage })
+    let storage = wit::Storage { memory: Some(lifetime), shared: None, tags: Vec::new() };
+    let timeouts = wit::Timeouts { soft_ms: None, hard_ms: None };
+    Plan::compile(wit::KeyPlan { key_epoch: 0, key, storage, timeouts, failure_ttl_ms: None })
 }
 
 struct Asked {

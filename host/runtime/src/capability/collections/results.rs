@@ -1,0 +1,99 @@
+//! `{"results": […], members…}`: hits as JSON, written from the host's memory.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+use weir_core::json::{JsonLimits, canonicalize};
+
+use super::hits::{FoundHit, FoundHits};
+
+/// Members of one body, in addition to `results`.
+const MAX_MEMBERS: usize = 64;
+
+/// Why hits cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ResultsError {
+    /// A member that is not JSON, is called `results` or is given twice.
+    #[error("the member '{0}' is not allowed: {1}")]
+    Member(String, String),
+    /// Too many members.
+    #[error("there are {0} members; at most {MAX_MEMBERS} are allowed")]
+    Members(usize),
+    /// A document's metadata is not JSON, which is a defect of the store.
+    #[error("the metadata of '{0}' is not JSON: {1}")]
+    Metadata(String, String),
+}
+
+/// One element of `results`.
+#[derive(Serialize)]
+struct ResultEntry<'a> {
+    document_id: &'a str,
+    score: f32,
+    text: &'a str,
+    start: u32,
+    end: u32,
+    metadata: &'a RawValue,
+}
+
+/// Writes the hits and the members, whose values are JSON texts. Stops early, with an incomplete
+/// text, once it has more than `max_bytes`: such a body is too large anyway.
+///
+/// # Errors
+/// A member breaks a rule.
+pub fn write_results(
+    hits: &FoundHits,
+    members: &[(String, String)],
+    max_bytes: usize,
+) -> Result<Vec<u8>, ResultsError> {
+    if members.len() > MAX_MEMBERS {
+        return Err(ResultsError::Members(members.len()));
+    }
+    let mut body = Vec::with_capacity(512 * (1 + hits.0.len()));
+    body.extend_from_slice(b"{\"results\":[");
+    for (index, found) in hits.0.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        write_entry(found, &mut body)?;
+        if body.len() > max_bytes {
+            return Ok(body);
+        }
+    }
+    body.push(b']');
+    for (index, (name, value)) in members.iter().enumerate() {
+        if name == "results" || members[..index].iter().any(|(earlier, _)| earlier == name) {
+            let reason = "there is a member of this name already".to_owned();
+            return Err(ResultsError::Member(name.clone(), reason));
+        }
+        write_member(name, value, &mut body)?;
+    }
+    body.push(b'}');
+    Ok(body)
+}
+
+fn write_entry(found: &FoundHit, body: &mut Vec<u8>) -> Result<(), ResultsError> {
+    let document_id = found.hit.document.as_str();
+    let invalid = |error: serde_json::Error| {
+        ResultsError::Metadata(document_id.to_owned(), error.to_string())
+    };
+    let entry = ResultEntry {
+        document_id,
+        score: found.hit.score,
+        text: &found.text.text,
+        start: found.hit.start,
+        end: found.hit.end,
+        metadata: serde_json::from_str(&found.text.metadata).map_err(invalid)?,
+    };
+    serde_json::to_writer(body, &entry).map_err(invalid)
+}
+
+fn write_member(name: &str, value: &str, body: &mut Vec<u8>) -> Result<(), ResultsError> {
+    let invalid = |reason: String| ResultsError::Member(name.to_owned(), reason);
+    let value =
+        canonicalize(value, JsonLimits::default()).map_err(|error| invalid(error.to_string()))?;
+    body.push(b',');
+    serde_json::to_writer(&mut *body, name).map_err(|error| invalid(error.to_string()))?;
+    body.push(b':');
+    body.extend_from_slice(value.text());
+    Ok(())
+}
