@@ -4,38 +4,48 @@ import { embed } from "weir:embedding/plain-embedder@0.2.0";
 import { open, search } from "weir:vector/plain-collections@0.2.0";
 import { get as setting } from "weir:observe/settings@0.2.0";
 
-function answer(request) {
-  let query;
-  try {
-    ({ query } = JSON.parse(new TextDecoder().decode(request.body())));
-  } catch {
-    query = undefined;
-  }
-  if (typeof query !== "string" || query.trim() === "") {
+export const plainHandler = {
+  handle(request) {
+    const query = queryOf(request);
+    const [vector] = hostCall(() => embed(undefined, [query]));
+    const hits = hostCall(() =>
+      search(open(setting("collection") ?? "docs"), {
+        nearest: vector,
+        text: query,
+        filter: undefined,
+        minimumScore: undefined,
+        unit: "document",
+        limit: 5,
+        offset: 0,
+      }),
+    );
+    const body = hits.toBody([["language", JSON.stringify("javascript")]]);
+    return { status: 200, contentType: "application/json", headers: [], body };
+  },
+};
+
+function queryOf(request) {
+  const body = JSON.parse(new TextDecoder().decode(request.body()));
+  if (typeof body?.query !== "string" || body.query.trim() === "") {
     throw failure("invalid-request", "invalid-query", "'query' must be a string with words");
   }
-  const [vector] = embed(undefined, [query]);
-  const collection = open(setting("collection") ?? "docs");
-  const hits = search(collection, {
-    nearest: vector,
-    text: query,
-    filter: undefined,
-    minimumScore: undefined,
-    unit: "document",
-    limit: 5,
-    offset: 0,
-  });
-  const members = [["language", JSON.stringify("javascript")]];
-  return { status: 200, contentType: "application/json", headers: [], body: hits.toBody(members) };
+  return body.query;
 }
 
-/** What a throw becomes for the client. */
+/** Turns the error of a host call into a failure for the client. */
+function hostCall(call) {
+  try {
+    return call();
+  } catch (error) {
+    const { tag, val } = error.payload ?? {};
+    if (tag === "denied") {
+      throw failure("denied", "collection-not-granted", `'${val}' is not granted`);
+    }
+    throw failure("failed", "host-call-failed", `${tag ?? error}: ${JSON.stringify(val)}`);
+  }
+}
+
+/** A throw that the client receives: `tag` is a case of `failure` in the WIT. */
 function failure(tag, code, message) {
   return { payload: { tag, val: { code, message } } };
 }
-
-export const plainHandler = {
-  handle(request) {
-    return answer(request);
-  },
-};

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand_core::{Rng, TryRng};
+use tracing::debug;
 use wasmtime_wasi::random::thread_rng;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx};
 
@@ -48,7 +49,7 @@ impl NotingRng {
     }
 
     fn noted(&mut self) -> &mut dyn Rng {
-        self.untracked.store(true, Ordering::Relaxed);
+        note(&self.untracked, "random numbers");
         &mut *self.numbers
     }
 }
@@ -77,13 +78,21 @@ struct FrozenClock {
     untracked: Arc<AtomicBool>,
 }
 
+/// Notes that the guest has read `what`, which no key has, and says so once a request: the client
+/// only sees that the answer is not stored.
+fn note(untracked: &AtomicBool, what: &str) {
+    if !untracked.swap(true, Ordering::Relaxed) {
+        debug!(target: "weir::guest", "the answer will not be stored: the guest read {what}");
+    }
+}
+
 impl HostWallClock for FrozenClock {
     fn resolution(&self) -> Duration {
         Duration::from_millis(1)
     }
 
     fn now(&self) -> Duration {
-        self.untracked.store(true, Ordering::Relaxed);
+        note(&self.untracked, "the wall clock");
         self.now
     }
 }
@@ -94,7 +103,7 @@ impl HostMonotonicClock for FrozenClock {
     }
 
     fn now(&self) -> u64 {
-        self.untracked.store(true, Ordering::Relaxed);
+        note(&self.untracked, "the monotonic clock");
         u64::try_from(self.now.as_nanos()).unwrap_or(u64::MAX)
     }
 }
