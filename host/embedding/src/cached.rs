@@ -260,10 +260,8 @@ mod tests {
         ) -> Result<Vec<Embedding>, EmbedError> {
             self.calls.lock().push(texts.iter().map(ToString::to_string).collect());
             self.turns.acquire().await.unwrap().forget();
-            let answered = texts.iter().enumerate();
-            answered
-                .map(|(index, text)| answer(text).map_err(|error| error.reindexed(|_| index)))
-                .collect()
+            let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+            all(&texts)
         }
     }
 
@@ -305,8 +303,12 @@ mod tests {
         }
     }
 
+    /// What the model answers, without a tier.
     fn all(texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
-        texts.iter().map(|text| answer(text)).collect()
+        let answered = texts.iter().enumerate();
+        answered
+            .map(|(index, text)| answer(text).map_err(|error| error.reindexed(|_| index)))
+            .collect()
     }
 
     #[tokio::test]
@@ -364,6 +366,25 @@ mod tests {
             harness.turn();
             let again = harness.ask(&["a"], Lane::Interactive).await;
             assert_eq!(again.await.unwrap(), all(&["a"]));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_text_is_named_by_its_index_in_the_call() {
+        for (known, texts, index) in [
+            (None, ["long", "a", "b"], 0),
+            (None, ["a", "a", "long"], 2),
+            (Some("a"), ["a", "b", "long"], 2),
+        ] {
+            let harness = Harness::new(9, 1 << 20);
+            if let Some(known) = known {
+                harness.ask(&[known], Lane::Interactive).await.await.unwrap().unwrap();
+            }
+            for lane in [Lane::Interactive, Lane::Bulk] {
+                let asked = harness.ask(&texts, lane).await;
+                let expected = Err(EmbedError::TooLong { index, tokens: 9, max_tokens: 3 });
+                assert_eq!(asked.await.unwrap(), expected, "{texts:?} {lane:?}");
+            }
         }
     }
 
