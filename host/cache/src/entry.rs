@@ -1,62 +1,92 @@
 //! Entries: an answer, when it was made, and what makes it untrue.
 //!
-//! Two things end an entry. Its ttl is about time, and measured by a monotonic clock; its
-//! validity is about order, and measured by positions.
+//! Two things end an entry. Its ttl is about time, measured by a monotonic clock; its validity
+//! is about order, measured by positions.
+//!
+//! Out of scope: what an entry looks like outside this process (see [`encoding`](crate::encoding)).
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use weir_core::Position;
 
+use crate::reads::Dependencies;
 use crate::tag::{Reads, TagTable};
+
+/// An instant by two clocks: the monotonic one measures ages in this process, and the wall clock
+/// carries them to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// By the monotonic clock.
+    pub monotonic: Instant,
+    /// By the wall clock, in milliseconds since 1970; 0 for earlier.
+    pub unix_ms: u64,
+}
+
+impl Moment {
+    /// The present.
+    #[must_use]
+    pub fn now() -> Self {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let unix_ms = since_1970.map_or(0, whole_ms);
+        Self { monotonic: Instant::now(), unix_ms }
+    }
+}
+
+/// In milliseconds, rounded down.
+pub(crate) fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// A value in the cache, and what must hold for it to be served.
 #[derive(Clone, Debug)]
 pub struct Entry<V> {
-    /// What was computed.
+    /// The value.
     pub value: V,
     /// The position that it was computed at: every read saw at least this one.
     pub as_of: Position,
-    /// What was read to compute it.
+    /// The cells of the tags of `depends_on`, for a hit to check.
     pub reads: Reads,
-    /// When it was computed; a promoted entry keeps the age that it has.
-    pub stored_at: Instant,
-    /// How long after `stored_at` it is fresh.
+    /// Everything that can invalidate it, by name.
+    pub depends_on: Dependencies,
+    /// When it was computed; a promoted entry keeps its age.
+    pub stored_at: Moment,
+    /// How long it is fresh after `stored_at`.
     pub ttl: Duration,
-    /// What the value weighs, without what the cache adds to it.
+    /// The memory that the value takes, without what the cache adds to it.
     pub weight_bytes: u32,
 }
 
 impl<V> Entry<V> {
-    /// How long ago it was computed.
+    /// The time since it was computed.
     #[must_use]
     pub fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.stored_at)
+        now.saturating_duration_since(self.stored_at.monotonic)
     }
 
-    /// How long it will still be fresh.
+    /// How much longer it is fresh.
     #[must_use]
     pub fn remaining_ttl(&self, now: Instant) -> Duration {
         self.ttl.saturating_sub(self.age(now))
     }
 
-    /// Whether its ttl has not passed.
+    /// Whether its ttl has not passed yet.
     #[must_use]
     pub fn is_fresh(&self, now: Instant) -> bool {
         self.age(now) < self.ttl
     }
 
-    /// The last position at which the value is proven to be what would be computed, or
-    /// `None` when something that it read has changed, or may have.
+    /// The last position at which the value is known to be what would be computed, or `None` if
+    /// something that it depends on has changed, or may have.
     #[must_use]
     pub fn exact_at(&self, tags: &TagTable) -> Option<Position> {
-        // First how far the table is, then what has changed: a change that comes between
-        // can only turn a proof down, never prove too much.
+        // First how far the table is, then what has changed: a change in between can only
+        // invalidate the entry, never make it look newer than it is.
         let latest = tags.latest();
         let valid = self.as_of >= tags.floor() && !self.reads.changed_after(self.as_of);
         valid.then(|| latest.max(self.as_of))
     }
 
-    /// Whether nothing that it read has changed since it was computed.
+    /// Whether nothing that it depends on has changed since it was computed.
     #[must_use]
     pub fn is_valid(&self, tags: &TagTable) -> bool {
         self.exact_at(tags).is_some()
@@ -70,15 +100,22 @@ mod tests {
     use super::*;
     use crate::tag::Tag;
 
-    fn entry(as_of: u64, reads: Reads, stored_at: Instant) -> Entry<()> {
-        let ttl = Duration::from_secs(10);
-        Entry { value: (), as_of: Position(as_of), reads, stored_at, ttl, weight_bytes: 0 }
+    fn entry(as_of: u64, reads: Reads) -> Entry<()> {
+        Entry {
+            value: (),
+            as_of: Position(as_of),
+            reads,
+            depends_on: Dependencies::default(),
+            stored_at: Moment::now(),
+            ttl: Duration::from_secs(10),
+            weight_bytes: 0,
+        }
     }
 
     #[test]
     fn age_and_freshness() {
-        let start = Instant::now();
-        let entry = entry(0, Reads::default(), start);
+        let entry = entry(0, Reads::default());
+        let start = entry.stored_at.monotonic;
         for (after_ms, fresh, remaining_ms) in
             [(0, true, 10_000), (9_999, true, 1), (10_000, false, 0), (20_000, false, 0)]
         {
@@ -87,7 +124,7 @@ mod tests {
             assert_eq!(entry.is_fresh(now), fresh, "after {after_ms} ms");
             assert_eq!(entry.remaining_ttl(now), Duration::from_millis(remaining_ms));
         }
-        // A clock read on another thread may be a little earlier.
+        // Another thread may have read the clock a little earlier.
         assert!(start.checked_sub(Duration::from_secs(1)).is_none_or(|now| entry.is_fresh(now)));
     }
 
@@ -95,7 +132,7 @@ mod tests {
     fn validity_follows_what_was_read() {
         let tags = TagTable::new(8, Position(5));
         let (books, films) = (Tag::new("books").unwrap(), Tag::new("films").unwrap());
-        let entry = |as_of, read: &[Tag]| entry(as_of, tags.resolve(read), Instant::now());
+        let entry = |as_of, read: &[Tag]| entry(as_of, tags.resolve(read));
         let exact_at = |entry: &Entry<()>| entry.exact_at(&tags).map(|at| at.0);
 
         let old = entry(4, &[]);

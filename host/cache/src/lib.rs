@@ -9,6 +9,7 @@
 //! Out of scope: WebAssembly, HTTP, and the policy that decides. This crate knows values only
 //! by their weight.
 
+pub mod encoding;
 pub mod entry;
 pub mod key;
 pub mod memory;

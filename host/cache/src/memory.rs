@@ -22,7 +22,7 @@ use crate::{CacheKey, entry::Entry};
 const STORE_BYTES_AN_ENTRY: usize = 420;
 
 /// What a cell of an entry's reads weighs.
-const READ_BYTES: usize = size_of::<usize>();
+const CELL_BYTES: usize = size_of::<usize>();
 
 /// Longer than any entry lives, and short enough for every clock's arithmetic.
 const LONGEST_TTL: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -126,7 +126,10 @@ impl<V: Send + Sync + 'static> MemoryTier<V> {
 
 /// What an entry weighs in the tier: its value, and everything around it.
 fn weigh<V>(entry: &Entry<V>) -> u32 {
-    let around = STORE_BYTES_AN_ENTRY + size_of::<Entry<V>>() + entry.reads.len() * READ_BYTES;
+    let around = STORE_BYTES_AN_ENTRY
+        + size_of::<Entry<V>>()
+        + entry.reads.len() * CELL_BYTES
+        + entry.depends_on.weight_bytes();
     entry.weight_bytes.saturating_add(u32::try_from(around).unwrap_or(u32::MAX))
 }
 
@@ -161,7 +164,10 @@ mod tests {
     use super::*;
     use weir_core::Position;
 
+    use crate::entry::Moment;
+    use crate::reads::{Dependencies, Read, ReadSet};
     use crate::tag::Reads;
+    use weir_core::name::Name;
 
     fn key(number: u8) -> CacheKey {
         CacheKey::from_bytes([number; 32])
@@ -172,7 +178,8 @@ mod tests {
             value,
             as_of: Position::ZERO,
             reads: Reads::default(),
-            stored_at: Instant::now(),
+            depends_on: Dependencies::default(),
+            stored_at: Moment::now(),
             ttl: Duration::from_secs(60),
             weight_bytes,
         }
@@ -198,7 +205,7 @@ mod tests {
     fn the_ttl_is_kept_from_when_the_value_was_computed() {
         let tier = MemoryTier::new(1 << 20);
         let fresh = entry((), 0);
-        let (stored_at, ttl) = (fresh.stored_at, fresh.ttl);
+        let (stored_at, ttl) = (fresh.stored_at.monotonic, fresh.ttl);
         tier.insert(key(1), fresh).unwrap();
         assert!(tier.get_at(&key(1), stored_at + ttl - Duration::from_nanos(1)).is_some());
         assert!(tier.get_at(&key(1), stored_at + ttl).is_none());
@@ -228,6 +235,15 @@ mod tests {
             small.insert(key(1), entry((), u32::MAX)),
             Err(NotStored::TooHeavy { weight_bytes: u32::MAX, .. })
         ));
+    }
+
+    #[test]
+    fn what_an_entry_depends_on_counts() {
+        let read = Read::Collection(Name::new("books").unwrap());
+        let depends_on = Dependencies::new(ReadSet::from_iter([read]), Vec::new());
+        let named = depends_on.weight_bytes() as u32;
+        let heavier = Entry { depends_on, ..entry((), 0) };
+        assert_eq!(weigh(&heavier), weigh(&entry((), 0)) + named);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! (the log, by position). A table is one tenant's, because positions are.
 
 use std::{
+    borrow::Borrow,
     collections::{BTreeSet, HashMap},
     fmt,
     sync::{
@@ -70,7 +71,7 @@ impl Tag {
 
     /// The tag of something of the host's own: its kind, then its names. Names of the host are
     /// short, and only the last of them may hold a colon.
-    pub(crate) fn of(kind: &str, names: &[&str]) -> Self {
+    pub(crate) fn of<N: Borrow<str>>(kind: &str, names: &[N]) -> Self {
         Self(format!("{kind}:{}", names.join(":")).into())
     }
 

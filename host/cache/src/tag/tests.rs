@@ -6,13 +6,14 @@ use std::{
     collections::BTreeMap,
     sync::{Barrier, atomic::AtomicBool},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::entry::Entry;
+use crate::entry::{Entry, Moment};
+use crate::reads::Dependencies;
 
 fn tag(number: usize) -> Tag {
     Tag::new(&format!("tag:{number}")).unwrap()
@@ -27,7 +28,8 @@ fn entry(table: &TagTable, read: &[usize], as_of: u64) -> Entry<()> {
         value: (),
         as_of: Position(as_of),
         reads: table.resolve(&tags(read)),
-        stored_at: Instant::now(),
+        depends_on: Dependencies::default(),
+        stored_at: Moment::now(),
         ttl: Duration::MAX,
         weight_bytes: 0,
     }

@@ -1,0 +1,329 @@
+//! Cases, a golden entry, and damaged bytes.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MAX_BYTES: usize = 1 << 20;
+
+/// A value for tests: its own bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Plain(Vec<u8>);
+
+impl Portable for Plain {
+    const FORMAT: [u8; 4] = *b"tst1";
+
+    fn weight_bytes(&self) -> u32 {
+        self.0.len() as u32
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.put_slice(&self.0);
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Ok(Self(bytes.to_vec()))
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn one_of_each_kind() -> [Read; 7] {
+    [
+        Read::Collection(name("books")),
+        Read::Document(name("books"), DocumentId::new("a:b/ä").unwrap()),
+        Read::Table(name("sales"), Text::new("public.orders").unwrap()),
+        Read::BucketKey(name("prices"), Text::new("").unwrap()),
+        Read::Origin(name("rates")),
+        Read::Fragment(FragmentKey::new(&["menu", "", "de"]).unwrap()),
+        Read::Clock,
+    ]
+}
+
+fn entry(reads: &[Read], added_tags: &[&str], stored_at: Moment) -> Entry<Plain> {
+    let tags = added_tags.iter().map(|tag| Tag::new(tag).unwrap()).collect();
+    let depends_on = Dependencies::new(reads.iter().cloned().collect(), tags);
+    let table = TagTable::new(64, Position(3));
+    Entry {
+        value: Plain(b"value".to_vec()),
+        as_of: Position(7),
+        reads: table.resolve(&depends_on.tags()),
+        depends_on,
+        stored_at,
+        ttl: Duration::from_secs(10),
+        weight_bytes: 5,
+    }
+}
+
+fn later(moment: Moment, ms: u64) -> Moment {
+    let monotonic = moment.monotonic + Duration::from_millis(ms);
+    Moment { monotonic, unix_ms: moment.unix_ms + ms }
+}
+
+fn encoded(entry: &Entry<Plain>, now: Moment) -> Vec<u8> {
+    entry.encode(now, MAX_BYTES).unwrap()
+}
+
+fn decoded(bytes: &[u8], now: Moment) -> Result<Decoded<Plain>, DecodeError> {
+    decode(bytes, MAX_BYTES, now)
+}
+
+#[test]
+fn version_1_stays_as_it_is() {
+    let stored_at = Moment { unix_ms: 0x0102_0304_0506, ..Moment::now() };
+    let reads = [one_of_each_kind()[0].clone(), one_of_each_kind()[5].clone()];
+    let bytes = encoded(&entry(&reads, &["policy:a"], stored_at), later(stored_at, 2_000));
+    let golden = [
+        b"WEIR\x01\x00tst1".as_slice(),
+        b"\x07\0\0\0\0\0\0\0",
+        b"\x06\x05\x04\x03\x02\x01\0\0",
+        b"\xd6\x0c\x04\x03\x02\x01\0\0",
+        b"\xd0\x07\0\0\0\0\0\0",
+        b"\x10\x27\0\0\0\0\0\0",
+        b"\x02\0\x01\x05\0books\x06\x03\x04\0menu\0\0\x02\0de",
+        b"\x01\0\x08\0policy:a",
+        b"\x05\0\0\0value",
+    ];
+    assert_eq!(bytes, golden.concat());
+}
+
+#[test]
+fn an_entry_survives_with_its_age_and_all_that_it_depends_on() {
+    let stored_at = Moment::now();
+    let written = entry(&one_of_each_kind(), &["policy:a", "policy:b"], stored_at);
+    let bytes = encoded(&written, later(stored_at, 3_000));
+    let now = later(stored_at, 4_500);
+    let table = TagTable::new(64, Position(3));
+    let read = decoded(&bytes, now).unwrap().resolve(&table);
+
+    assert_eq!(read.value, written.value);
+    assert_eq!((read.as_of, read.weight_bytes), (Position(7), 5));
+    assert_eq!(read.depends_on, written.depends_on);
+    assert_eq!(read.depends_on.reads().len(), 7);
+    assert_eq!((read.stored_at, read.ttl), (written.stored_at, written.ttl));
+    assert_eq!(read.remaining_ttl(now.monotonic), Duration::from_millis(5_500));
+    // Every read and every tag has a cell, and each of them invalidates.
+    let tags = read.depends_on.tags();
+    assert_eq!((tags.len(), read.reads.len()), (9, 9));
+    for tag in tags {
+        let table = TagTable::new(64, Position(3));
+        let read = decoded(&bytes, now).unwrap().resolve(&table);
+        assert!(read.is_valid(&table));
+        table.record(std::slice::from_ref(&tag), Position(8));
+        assert!(!read.is_valid(&table), "{tag}");
+    }
+}
+
+#[test]
+fn no_clock_gives_an_entry_more_time() {
+    let stored_at = Moment { unix_ms: 1_000_000, ..Moment::now() };
+    let written = entry(&[], &[], stored_at);
+    let bytes = encoded(&written, later(stored_at, 4_000));
+    // The reader's wall clock, and what it may think remains of 6 s.
+    for (unix_ms, remaining_ms) in [
+        (0, 6_000),
+        (900_000, 6_000),
+        (1_004_000, 6_000),
+        (1_005_000, 5_000),
+        (1_010_000, 0),
+        (1_900_000, 0),
+    ] {
+        let now = Moment { unix_ms, ..Moment::now() };
+        let read = decoded(&bytes, now).unwrap();
+        let entry = read.resolve(&TagTable::new(8, Position(0)));
+        let remaining = entry.remaining_ttl(now.monotonic);
+        assert_eq!(remaining, Duration::from_millis(remaining_ms), "at {unix_ms}");
+        assert_eq!(entry.is_fresh(now.monotonic), remaining_ms > 0);
+    }
+    // Encoding again and again rounds against the entry.
+    let odd = Moment { monotonic: stored_at.monotonic + Duration::from_nanos(1), ..stored_at };
+    let read = decoded(&encoded(&written, odd), odd).unwrap();
+    assert_eq!(read.resolve(&TagTable::new(8, Position(0))).age(odd.monotonic).as_millis(), 1);
+}
+
+#[test]
+fn what_cannot_be_encoded_is_an_error() {
+    let now = Moment::now();
+    let error = |entry: &Entry<Plain>| entry.encode(now, MAX_BYTES).unwrap_err();
+    let numbered = |number: usize| Read::Collection(name(&number.to_string()));
+
+    let full: Vec<_> = (0..ReadSet::MAX_READS).map(numbered).collect();
+    assert!(decoded(&encoded(&entry(&full, &[], now), now), now).is_ok());
+    let overfull: Vec<_> = (0..=ReadSet::MAX_READS).map(numbered).collect();
+    assert_eq!(error(&entry(&overfull, &[], now)), EncodeError::IncompleteReads);
+
+    let tags = vec!["t"; MAX_ADDED_TAGS];
+    assert!(decoded(&encoded(&entry(&[], &tags, now), now), now).is_ok());
+    let tags = vec!["t"; MAX_ADDED_TAGS + 1];
+    assert_eq!(error(&entry(&[], &tags, now)), EncodeError::TooManyTags { tags: 1025 });
+
+    let small = entry(&[], &[], now);
+    let size = encoded(&small, now).len();
+    assert!(small.encode(now, size).is_ok());
+    let refused = EncodeError::TooLarge { what: "the entry", size, max: size - 1 };
+    assert_eq!(small.encode(now, size - 1), Err(refused));
+    assert!(put_short(&mut Vec::new(), "a name", &[0; 65_535]).is_ok());
+    assert!(put_short(&mut Vec::new(), "a name", &[0; 65_536]).is_err());
+}
+
+#[test]
+fn what_no_writer_writes_is_an_error() {
+    const VERSION_AT: usize = 4;
+    const FORMAT_AT: usize = 6;
+    const AGE_AT: usize = 34;
+    const READS_AT: usize = 50;
+    let now = Moment::now();
+    let bytes = encoded(&entry(&[Read::Clock], &[], now), now);
+    let error = |bytes: &[u8]| decoded(bytes, now).unwrap_err();
+    let changed = |at: usize, to: &[u8]| {
+        let mut changed = bytes.clone();
+        changed[at..at + to.len()].copy_from_slice(to);
+        error(&changed)
+    };
+    // The same entry with other reads, tags and value.
+    let with = |rest: &[u8]| error(&[&bytes[..READS_AT], rest].concat());
+    const NO_TAGS_NO_VALUE: &[u8] = b"\0\0\0\0\0\0";
+
+    assert_eq!(error(b""), DecodeError::Truncated);
+    assert_eq!(error(b"HTTP/1.1 200 OK"), DecodeError::NotAnEntry);
+    for found in [0, 2, u16::MAX] {
+        let refused = DecodeError::Version { found };
+        assert_eq!(changed(VERSION_AT, &found.to_le_bytes()), refused);
+        assert!(refused.to_string().contains(&format!("version {found}; this release reads")));
+    }
+    assert_eq!(changed(FORMAT_AT, b"tst2"), DecodeError::Format { found: *b"tst2" });
+    // Some systems have no instant that long ago, and on others the entry is no longer fresh.
+    let mut ancient = bytes.clone();
+    ancient[AGE_AT..AGE_AT + 8].copy_from_slice(&[0xff; 8]);
+    match decoded(&ancient, now) {
+        Ok(read) => assert!(!read.resolve(&TagTable::new(8, Position(0))).is_fresh(now.monotonic)),
+        Err(error) => assert_eq!(error, DecodeError::Invalid("the age")),
+    }
+
+    let invalid = DecodeError::Invalid;
+    for (reads, refused) in [
+        (&b"\x01\0\x08"[..], invalid("the kind of a read")),
+        (b"\x01\0\x00", invalid("the kind of a read")),
+        (b"\x01\0\x01\x01\0A", invalid("a name")),
+        (b"\x01\0\x01\0\0", invalid("a name")),
+        (b"\x01\0\x01\x01\0\xff", invalid("a text")),
+        (b"\x01\0\x02\x01\0a\x01\0\n", invalid("a document's id")),
+        (b"\x01\0\x06\0", invalid("a fragment's key")),
+        (b"\x01\0\x06\x09", invalid("a fragment's key")),
+        (b"\x02\0\x07\x07", invalid("the read set")),
+        (b"\x02\0\x07", invalid("the kind of a read")),
+        (b"\0\0\x01\0\0\0", invalid("a tag")),
+        (b"\0\0\xff\xff", invalid("the number of tags")),
+    ] {
+        assert_eq!(with(&[reads, NO_TAGS_NO_VALUE].concat()), refused, "{reads:x?}");
+    }
+    let long = [&b"\x01\0\x03\x01\0a\x01\x02"[..], &[b'a'; 513], NO_TAGS_NO_VALUE].concat();
+    assert_eq!(with(&long), invalid("a name"));
+    // 1,025 reads, as their count says.
+    let many = (0..1025).flat_map(|number| {
+        let number = format!("{number:04}");
+        [&b"\x01\x04\0"[..], number.as_bytes()].concat()
+    });
+    let many = [b"\x01\x04".to_vec(), many.collect(), NO_TAGS_NO_VALUE.to_vec()].concat();
+    assert_eq!(with(&many), invalid("the read set"));
+    assert_eq!(with(b"\0\0\0\0\xff\xff\xff\xff"), DecodeError::Truncated);
+    assert_eq!(with(b"\0\0\0\0\0\0\0\0x"), DecodeError::TrailingBytes);
+
+    let refused = DecodeError::TooLarge { bytes: bytes.len(), max_bytes: bytes.len() - 1 };
+    assert_eq!(decode::<Plain>(&bytes, bytes.len() - 1, now).unwrap_err(), refused);
+}
+
+fn reads() -> impl Strategy<Value = Vec<Read>> {
+    let name = || "[a-z0-9][a-z0-9._-]{0,63}".prop_map(|text| Name::new(&text).unwrap());
+    let text = || ".{0,20}".prop_map(|text| Text::new(&text).unwrap());
+    let id = "[^\\p{C}]{1,20}".prop_map(|text| DocumentId::new(&text).unwrap());
+    let key = prop::collection::vec(".{0,8}", 1..=8).prop_map(|parts| {
+        let parts: Vec<_> = parts.iter().map(String::as_str).collect();
+        FragmentKey::new(&parts).unwrap()
+    });
+    let read = prop_oneof![
+        name().prop_map(Read::Collection),
+        (name(), id).prop_map(|(collection, id)| Read::Document(collection, id)),
+        (name(), text()).prop_map(|(database, table)| Read::Table(database, table)),
+        (name(), text()).prop_map(|(bucket, key)| Read::BucketKey(bucket, key)),
+        name().prop_map(Read::Origin),
+        key.prop_map(Read::Fragment),
+        Just(Read::Clock),
+    ];
+    prop::collection::vec(read, 0..6)
+}
+
+/// An entry with its bytes, and the moment of both encoding and decoding.
+fn entries() -> impl Strategy<Value = (Entry<Plain>, Vec<u8>, Moment)> {
+    let tags = prop::collection::vec(".{1,20}", 0..3);
+    let value = prop::collection::vec(any::<u8>(), 0..40);
+    (reads(), tags, value, any::<u64>(), 0..100_000_u64, any::<u64>()).prop_map(
+        |(reads, tags, value, as_of, age_ms, ttl_ms)| {
+            let stored_at = Moment::now();
+            let tags: Vec<_> = tags.iter().map(String::as_str).collect();
+            let entry = Entry {
+                value: Plain(value),
+                as_of: Position(as_of),
+                ttl: Duration::from_millis(ttl_ms),
+                ..entry(&reads, &tags, stored_at)
+            };
+            let now = later(stored_at, age_ms);
+            let bytes = encoded(&entry, now);
+            (entry, bytes, now)
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn entries_survive_encoding((entry, bytes, now) in entries()) {
+        let read = decoded(&bytes, now).unwrap();
+        prop_assert_eq!(&read.value, &entry.value);
+        prop_assert_eq!(read.as_of, entry.as_of);
+        prop_assert_eq!(&read.depends_on, &entry.depends_on);
+        prop_assert_eq!((read.stored_at, read.ttl), (entry.stored_at, entry.ttl));
+        let again = read.resolve(&TagTable::new(64, Position(0)));
+        prop_assert_eq!(encoded(&again, now), bytes);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error((_, bytes, now) in entries()) {
+        for length in 0..bytes.len() {
+            prop_assert_eq!(decoded(&bytes[..length], now).unwrap_err(), DecodeError::Truncated);
+        }
+    }
+
+    /// An error, or another entry that is itself sound: it can be encoded, and comes back.
+    #[test]
+    fn every_flipped_byte_is_an_error_or_another_entry(
+        (_, bytes, now) in entries(),
+        flip in 1..=u8::MAX,
+    ) {
+        // An entry that claims to have been encoded in the future is the same entry.
+        let encoded_at = 26..34;
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= flip;
+            if let Ok(read) = decoded(&flipped, now) {
+                let entry = read.resolve(&TagTable::new(64, Position(0)));
+                let again = encoded(&entry, now);
+                prop_assert!(again != bytes || encoded_at.contains(&at));
+                prop_assert!(decoded(&again, now).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_accepted_or_refused(
+        rest in prop::collection::vec(any::<u8>(), 0..200),
+        header in prop::bool::ANY,
+    ) {
+        let bytes = if header { [b"WEIR\x01\0tst1".as_slice(), &rest].concat() } else { rest };
+        let _ = decoded(&bytes, Moment::now());
+    }
+}
