@@ -1,11 +1,16 @@
-//! What becomes of a new answer: admitted by the policy, and stored with all that it read.
+//! What becomes of a new answer: the policy admits it, and it is stored with everything that it
+//! was made from.
+//!
+//! Out of scope: whether the answer may be shared, which is known before it gets here.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use weir_cache::CacheKey;
-use weir_cache::entry::Entry;
-use weir_cache::tag::{Reads, Tag};
+use weir_cache::encoding::Portable;
+use weir_cache::entry::{Entry, Moment};
+use weir_cache::reads::{Dependencies, ReadSet};
+use weir_cache::tag::Reads;
 use weir_core::Position;
 
 use super::{Answers, NotStored, StoredAnswer, Via};
@@ -19,8 +24,8 @@ pub(super) struct Fill<'a> {
     pub(super) key: CacheKey,
     pub(super) answer: &'a Arc<StoredAnswer>,
     pub(super) as_of: Position,
-    pub(super) tags: &'a [Tag],
-    pub(super) reads: &'a Reads,
+    pub(super) reads: &'a ReadSet,
+    pub(super) cells: &'a Reads,
     pub(super) tenant: &'a Tenant,
 }
 
@@ -49,18 +54,19 @@ impl Answers {
         let Some(lifetime) = &storage.memory else {
             return Via::NotStored(NotStored::Tiers);
         };
-        if fill.reads.changed_after(fill.as_of) {
-            // Written to while it was made: the entry would be a miss from the first.
+        if fill.cells.changed_after(fill.as_of) {
+            // Written to while it was made: the entry would never be a hit.
             return Via::NotStored(NotStored::Changed);
         }
-        let reads = fill.tenant.tags.resolve(&[fill.tags, &storage.tags].concat());
+        let depends_on = Dependencies::new(fill.reads.clone(), storage.tags.clone());
         let entry = Entry {
             value: Arc::clone(fill.answer),
             as_of: fill.as_of,
-            reads,
-            stored_at: Instant::now(),
+            reads: fill.tenant.tags.resolve(&depends_on.tags()),
+            depends_on,
+            stored_at: Moment::now(),
             ttl: jittered(lifetime, &fill.key),
-            weight_bytes: fill.answer.weight_bytes(),
+            weight_bytes: Portable::weight_bytes(fill.answer),
         };
         match self.memory.insert(fill.key, entry) {
             Ok(()) => Via::Stored,
@@ -69,8 +75,8 @@ impl Answers {
     }
 }
 
-/// The ttl, shortened by a share that the key decides: entries made together do not end
-/// together, and a key's ttl is the same on every node.
+/// The ttl, shortened by a share that depends on the key: entries that are made together do not
+/// expire together, and a key has the same ttl on every node.
 fn jittered(lifetime: &Lifetime, key: &CacheKey) -> Duration {
     let share = f64::from(key.as_bytes()[31]) / 255.0 * f64::from(lifetime.jitter_percent) / 100.0;
     lifetime.ttl.mul_f64(1.0 - share).max(Duration::from_millis(1))

@@ -11,10 +11,11 @@
 //!  └─ bypass ─► run ─► admit ─► store ─► answer
 //! ```
 //!
-//! [`served`] is what comes out, [`fill`] what is kept. Out of scope: HTTP on either side
-//! (`weir-server`).
+//! [`served`] is what comes out, [`fill`] is what is kept, and [`encoded`] is how it leaves the
+//! process. Out of scope: HTTP on either side (`weir-server`).
 
 pub mod config;
+mod encoded;
 mod fill;
 mod served;
 
@@ -53,7 +54,8 @@ enum Landed {
     Answer { answer: Arc<StoredAnswer>, as_of: Position, reads: Reads },
     /// An error that every one of them would get, as long as what was read has not changed.
     Error { error: RunError, as_of: Position, reads: Reads },
-    /// Made from something outside of the key: each runs for itself.
+    /// Made from something outside the key, or from more than can be recorded: each runs for
+    /// itself.
     NotShared,
 }
 
@@ -229,24 +231,30 @@ impl Answers {
             (Arc::clone(self), Arc::clone(deployment), Arc::clone(policy));
         let fill = self.detached.spawn(async move {
             let run = deployment.runner.run(&answers.threads, request).await;
-            let shared = policy.plan.coverage.covers(&run.parts);
+            let kept_apart = if !policy.plan.coverage.covers(&run.parts) {
+                Some(NotStored::ReadOutsideKey)
+            } else if !run.reads.is_complete() {
+                Some(NotStored::TooManyReads)
+            } else {
+                None
+            };
+            let shared = kept_apart.is_none();
             let tenant = deployment.tenant();
-            let tags = run.reads.tags();
-            let reads = tenant.tags.resolve(&tags);
+            let reads = tenant.tags.resolve(&run.reads.tags());
             let served = match run.made() {
                 Ok((answer, outcome)) => {
-                    let via = if shared {
+                    let via = if let Some(reason) = kept_apart {
+                        Via::NotStored(reason)
+                    } else {
                         let fill = Fill {
                             key,
                             answer: &answer,
                             as_of: run.as_of,
-                            tags: &tags,
-                            reads: &reads,
+                            reads: &run.reads,
+                            cells: &reads,
                             tenant,
                         };
                         answers.fill(fill, &policy, view, outcome).await
-                    } else {
-                        Via::NotStored(NotStored::ReadOutsideKey)
                     };
                     Ok(Served { answer, exact_at: run.as_of, via })
                 }

@@ -12,7 +12,7 @@ use crate::pipeline::{Answer, Run, RunError};
 use crate::policy::component::Outcome;
 
 /// 128 bits as hex, between quotes.
-const ETAG_BYTES: usize = 34;
+pub(super) const ETAG_BYTES: usize = 34;
 
 /// What the tiers keep and what clients get: a pipeline's answer, ready to be sent.
 #[derive(Debug)]
@@ -23,9 +23,9 @@ pub struct StoredAnswer {
     pub content_type: HeaderValue,
     /// The pipeline's further headers.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// A strong validator: hex between quotes. Beside the rest, because a header's value of its
-    /// own would be one more place in memory that a hit has to visit.
-    etag: [u8; ETAG_BYTES],
+    /// A strong validator: hex between quotes. In place, because a header's value of its own
+    /// would be one more place in memory that a hit has to visit.
+    pub(super) etag: [u8; ETAG_BYTES],
     /// The body.
     pub body: Bytes,
 }
@@ -63,6 +63,8 @@ pub enum NotStored {
     Tiers,
     /// It is larger than an entry may be.
     TooLarge,
+    /// It was made from more than a read set can hold.
+    TooManyReads,
     /// What it was made from was written to meanwhile.
     Changed,
     /// An answer under this key was not stored a moment ago.
@@ -81,6 +83,7 @@ impl NotStored {
             Self::PolicyFailed => "policy-failed",
             Self::Tiers => "tiers",
             Self::TooLarge => "too-large",
+            Self::TooManyReads => "too-many-reads",
             Self::Changed => "changed",
             Self::Uncacheable => "uncacheable",
             Self::Alone => "alone",
@@ -140,13 +143,6 @@ impl StoredAnswer {
     pub fn etag(&self) -> HeaderValue {
         // Hex between quotes: never refused.
         HeaderValue::from_bytes(&self.etag).unwrap_or(HeaderValue::from_static("\"\""))
-    }
-
-    pub(super) fn weight_bytes(&self) -> u32 {
-        let headers: usize =
-            self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
-        let bytes = size_of::<Self>() + self.body.len() + self.content_type.len() + headers;
-        u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 }
 
