@@ -1,26 +1,25 @@
-//! Keys: the parts of a request that a policy named, as 32 bytes.
+//! Keys: the parts of a request that a policy names, as 32 bytes.
 //!
-//! Every part is hashed behind its length, so two lists of parts are never the same
-//! bytes; what the host puts in front of every key (tenant, pipeline, digest, settings
-//! revision, model digest, policy digest, key-epoch) becomes the hash's key, once a
-//! deployment, so that a request pays for its own parts only.
+//! Each part is hashed after its length, so two different lists of parts are never the same bytes.
+//! What the host puts before them (such as tenant, pipeline and digests) is hashed once per
+//! deployment and becomes the key of the hash, so that a request pays only for its own parts.
 //!
-//! Left out: which parts there are; that is the policy's plan.
+//! Out of scope: which parts there are, which the policy's plan decides.
 
 use std::{
     fmt,
     hash::{Hash, Hasher},
 };
 
-/// The length that an absent part has: no real part is that long.
+/// Written as the length of an absent part. No real part is that long.
 const ABSENT: u64 = u64::MAX;
 
-/// What a request's answer is found under, in both tiers and on every node.
+/// The key of a request's answer, the same in every tier and on every node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CacheKey([u8; 32]);
 
 impl CacheKey {
-    /// The key that was written as these bytes.
+    /// The key that these bytes are.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -34,9 +33,8 @@ impl CacheKey {
 }
 
 impl Hash for CacheKey {
-    /// The bytes are a hash already, so eight of them tell keys apart for a table. (A
-    /// table still needs a secret of its own: requests can be chosen so that these eight
-    /// are alike.)
+    /// The bytes are already a hash, so eight of them are enough for a table. A table still needs
+    /// a secret of its own, because a client can choose requests for which these eight are equal.
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
@@ -55,7 +53,7 @@ impl fmt::Debug for CacheKey {
     }
 }
 
-/// What stands in front of every key of a deployment.
+/// What comes before the parts in every key of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPrefix([u8; 32]);
 
@@ -70,7 +68,7 @@ impl KeyPrefix {
         Self(*hasher.finalize().as_bytes())
     }
 
-    /// The prefix as bytes: equal exactly for equal parts.
+    /// The prefix as bytes. They are equal if and only if the parts are.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -82,19 +80,19 @@ impl KeyPrefix {
 pub struct KeyBuilder(blake3::Hasher);
 
 impl KeyBuilder {
-    /// A key of this deployment, without parts so far.
+    /// A key of this deployment, still without parts.
     #[must_use]
     pub fn new(prefix: &KeyPrefix) -> Self {
         Self(blake3::Hasher::new_keyed(&prefix.0))
     }
 
-    /// The next part.
+    /// Adds a part.
     pub fn part(&mut self, bytes: &[u8]) -> &mut Self {
         feed(&mut self.0, bytes);
         self
     }
 
-    /// The next part is not there, which is neither empty nor `null`.
+    /// Adds an absent part, which differs from an empty one and from `null`.
     pub fn absent(&mut self) -> &mut Self {
         self.0.update(&ABSENT.to_le_bytes());
         self
@@ -130,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_look_alike_have_keys_of_their_own() {
+    fn similar_lists_have_different_keys() {
         let absent_length = ABSENT.to_le_bytes();
         let keys = [
             key(&["acme", "search"], &[]),
@@ -154,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_the_same_on_every_node_and_survives_its_bytes() {
+    fn a_key_is_the_same_on_every_node_and_round_trips() {
         let made = key(&["acme", "search"], &[Some(b"{\"query\":\"a\"}"), None]);
         assert_eq!(made, key(&["acme", "search"], &[Some(b"{\"query\":\"a\"}"), None]));
         assert_eq!(CacheKey::from_bytes(*made.as_bytes()), made);
@@ -163,7 +161,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_are_equal_exactly_when_parts_are(
+        fn keys_are_equal_if_and_only_if_parts_are(
             left in prop::collection::vec(prop::option::of("[ab]{0,2}"), 0..4),
             right in prop::collection::vec(prop::option::of("[ab]{0,2}"), 0..4),
         ) {

@@ -1,13 +1,13 @@
-//! Weir's cache: what a key is, what an entry is, when an entry is still the truth.
+//! Weir's cache: what a key is, what an entry is, and when an entry is still true.
 //!
-//! The way of a lookup: [`key`] turns the parts that a policy named into a [`CacheKey`],
+//! A lookup goes like this: [`key`] turns the parts that a policy names into a [`CacheKey`],
 //! [`memory`] holds the entries, [`tag`] tells whether anything that an [`entry`] read has
-//! changed since its [`Position`](weir_core::Position), and [`single_flight`] makes one
-//! caller compute what many ask for, except for what [`uncacheable`] remembers as never
-//! stored.
+//! changed since its [`Position`](weir_core::Position), and [`single_flight`] lets one caller
+//! compute what many ask for. [`uncacheable`] remembers the keys that nobody should wait for.
+//! What an entry depends on has names in [`reads`], and [`encoding`] writes entries as bytes.
 //!
-//! Out of scope: WebAssembly, HTTP, and the policy that decides. This crate knows values only
-//! by their weight.
+//! Out of scope: WebAssembly, HTTP, and the policy that decides. This crate knows values only by
+//! their weight and their encoding.
 
 pub mod encoding;
 pub mod entry;

@@ -1,10 +1,10 @@
-//! The memory tier: entries by key, bounded by what they weigh.
+//! The memory tier: entries by key, bounded by the memory that they take.
 //!
-//! moka is a store here and nothing else. Its loaders are not used: they insert what they
-//! loaded also when it was invalidated meanwhile; see [`single_flight`](crate::single_flight).
+//! moka serves only as the store. Its loaders are not used, because they insert what they loaded
+//! even if it was invalidated in the meantime; see [`single_flight`](crate::single_flight).
 //!
-//! Left out: whether an entry is still true. The caller asks
-//! [`Entry::exact_at`](crate::entry::Entry::exact_at), or not, where values never change.
+//! Out of scope: whether an entry is still true. Where values can change, the caller asks
+//! [`Entry::exact_at`].
 
 use std::{
     marker::PhantomData,
@@ -16,41 +16,41 @@ use moka::{Expiry, sync::Cache};
 
 use crate::{CacheKey, entry::Entry};
 
-/// What the store spends on an entry besides the entry itself: its key, counters, its
-/// places in a table, in queues and in timers, and what an allocator adds to each.
-/// Measured with moka 0.12.16 and 200,000 entries: 500 bytes each, 80 of them the entry.
+/// What the store adds to each entry: the key, counters, slots in a table, in queues and in
+/// timers, and the allocator's overhead. Measured with moka 0.12.16 and 200,000 entries of 80
+/// bytes, which took 500 bytes each.
 const STORE_BYTES_AN_ENTRY: usize = 420;
 
-/// What a cell of an entry's reads weighs.
+/// A cell of an entry's reads.
 const CELL_BYTES: usize = size_of::<usize>();
 
-/// Longer than any entry lives, and short enough for every clock's arithmetic.
+/// Longer than any entry lives, and short enough to add to any instant.
 const LONGEST_TTL: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// Why an entry was not stored. The answer is as good as it was.
+/// Why an entry was not stored. Its answer is still good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotStored {
-    /// It is too heavy to be worth the others' places.
-    #[error("the entry weighs {weight_bytes} bytes, and at most {max_entry_bytes} are stored")]
+    /// It is larger than an entry may be.
+    #[error("the entry takes {weight_bytes} bytes; at most {max_entry_bytes} are stored")]
     TooHeavy {
-        /// What it weighs, all told.
+        /// The memory that it would take, everything included.
         weight_bytes: u32,
         /// The limit.
         max_entry_bytes: u32,
     },
-    /// Its ttl has passed already.
+    /// Its ttl has already passed.
     #[error("the entry is no longer fresh")]
     Expired,
 }
 
-/// Entries in this process's memory.
+/// Entries in the memory of this process.
 pub struct MemoryTier<V> {
     store: Cache<CacheKey, Arc<Entry<V>>>,
     max_entry_bytes: u32,
 }
 
 impl<V: Send + Sync + 'static> MemoryTier<V> {
-    /// A tier for entries that together weigh at most `max_bytes`.
+    /// A tier for entries that take at most `max_bytes` together.
     #[must_use]
     pub fn new(max_bytes: u64) -> Self {
         let store = Cache::builder()
@@ -61,7 +61,7 @@ impl<V: Send + Sync + 'static> MemoryTier<V> {
         Self { store, max_entry_bytes: u32::try_from(max_bytes).unwrap_or(u32::MAX) }
     }
 
-    /// The same tier, refusing single entries that weigh more than this.
+    /// The same tier, which refuses any entry that takes more than `max_entry_bytes`.
     #[must_use]
     pub fn with_max_entry_bytes(mut self, max_entry_bytes: u32) -> Self {
         self.max_entry_bytes = self.max_entry_bytes.min(max_entry_bytes);
@@ -74,17 +74,17 @@ impl<V: Send + Sync + 'static> MemoryTier<V> {
         self.get_at(key, Instant::now())
     }
 
-    /// moka looks at its own clock, and rounds; the ttl that was promised is ours to keep.
+    /// Checks the ttl here, because moka reads its own clock and rounds.
     fn get_at(&self, key: &CacheKey, now: Instant) -> Option<Arc<Entry<V>>> {
         self.store.get(key).filter(|entry| entry.is_fresh(now))
     }
 
-    /// Stores an entry in place of the one that the key had.
+    /// Stores an entry and replaces the one that the key had.
     ///
     /// # Errors
     ///
-    /// When it is too heavy or no longer fresh. The entry before it is gone all the same,
-    /// because it is the older one.
+    /// The entry is too large or no longer fresh. The one that the key had is removed even then,
+    /// because it is older.
     pub fn insert(&self, key: CacheKey, entry: impl Into<Arc<Entry<V>>>) -> Result<(), NotStored> {
         let entry = entry.into();
         let (weight_bytes, max_entry_bytes) = (weigh(&entry), self.max_entry_bytes);
@@ -100,31 +100,30 @@ impl<V: Send + Sync + 'static> MemoryTier<V> {
         Err(refused)
     }
 
-    /// Removes what is under this key.
+    /// Removes the entry under this key.
     pub fn remove(&self, key: &CacheKey) {
         self.store.invalidate(key);
     }
 
-    /// What all entries weigh, as of the store's last housekeeping.
+    /// The memory that all entries take in bytes, as of the store's last housekeeping.
     #[must_use]
     pub fn weighed_bytes(&self) -> u64 {
         self.store.weighted_size()
     }
 
-    /// How many entries there are, as of the store's last housekeeping.
+    /// The number of entries, as of the store's last housekeeping.
     #[must_use]
     pub fn entries(&self) -> u64 {
         self.store.entry_count()
     }
 
-    /// Does the housekeeping that is due now instead of with the next accesses: evicts,
-    /// expires, counts.
+    /// Evicts, expires and counts now, rather than on the next accesses.
     pub fn run_housekeeping(&self) {
         self.store.run_pending_tasks();
     }
 }
 
-/// What an entry weighs in the tier: its value, and everything around it.
+/// The memory that an entry takes: its value, and everything around it.
 fn weigh<V>(entry: &Entry<V>) -> u32 {
     let around = STORE_BYTES_AN_ENTRY
         + size_of::<Entry<V>>()
@@ -133,7 +132,7 @@ fn weigh<V>(entry: &Entry<V>) -> u32 {
     entry.weight_bytes.saturating_add(u32::try_from(around).unwrap_or(u32::MAX))
 }
 
-/// Tells the store when an entry is to go: a promoted one has only the rest of its ttl.
+/// Tells the store when an entry expires: a promoted one has only the rest of its ttl.
 struct RemainingTtl<V>(PhantomData<fn(V)>);
 
 impl<V> Expiry<CacheKey, Arc<Entry<V>>> for RemainingTtl<V> {
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ttl_is_kept_from_when_the_value_was_computed() {
+    fn the_ttl_counts_from_when_the_value_was_computed() {
         let tier = MemoryTier::new(1 << 20);
         let fresh = entry((), 0);
         let (stored_at, ttl) = (fresh.stored_at.monotonic, fresh.ttl);
@@ -210,24 +209,24 @@ mod tests {
         assert!(tier.get_at(&key(1), stored_at + ttl - Duration::from_nanos(1)).is_some());
         assert!(tier.get_at(&key(1), stored_at + ttl).is_none());
 
-        // An update does not inherit the time that was left before it, for good or ill.
+        // A new entry does not inherit what remained of the old one's ttl.
         let expired = Entry { ttl: Duration::ZERO, ..entry((), 0) };
         assert_eq!(tier.insert(key(1), expired), Err(NotStored::Expired));
         assert!(tier.get(&key(1)).is_none());
-        let for_ever = Entry { ttl: Duration::MAX, ..entry((), 0) };
-        tier.insert(key(1), for_ever).unwrap();
+        let forever = Entry { ttl: Duration::MAX, ..entry((), 0) };
+        tier.insert(key(1), forever).unwrap();
         assert!(tier.get_at(&key(1), stored_at + ttl * 2).is_some());
     }
 
     #[test]
-    fn heavy_entries_are_refused() {
+    fn large_entries_are_refused() {
         let around = weigh(&entry((), 0));
         let tier = MemoryTier::new(1 << 20).with_max_entry_bytes(around + 100);
         tier.insert(key(1), entry((), 100)).unwrap();
         let refused =
             NotStored::TooHeavy { weight_bytes: around + 101, max_entry_bytes: around + 100 };
         assert_eq!(tier.insert(key(1), entry((), 101)), Err(refused));
-        assert!(tier.get(&key(1)).is_none(), "the older answer does not outlive a newer one");
+        assert!(tier.get(&key(1)).is_none(), "an older answer must not outlive a newer one");
 
         let small = MemoryTier::new(100);
         assert!(matches!(small.insert(key(1), entry((), 1)), Err(NotStored::TooHeavy { .. })));
@@ -258,7 +257,7 @@ mod tests {
         assert_eq!(tier.entries(), 20);
     }
 
-    /// moka 0.12.15 kept what replaced entries held (its issue 590).
+    /// moka 0.12.15 leaked the values of replaced entries (its issue 590).
     #[test]
     fn reusing_keys_does_not_grow() {
         const KEYS: u8 = 16;
@@ -277,7 +276,7 @@ mod tests {
         tier.run_housekeeping();
         let alive = Arc::strong_count(&counted) - 1;
         assert!(tier.entries() <= u64::from(KEYS));
-        assert!(alive <= usize::from(KEYS), "{alive} values are kept");
+        assert!(alive <= usize::from(KEYS), "{alive} values are still alive");
         assert_eq!(tier.weighed_bytes(), tier.entries() * u64::from(weigh(&entry(counted, 10))));
     }
 }

@@ -1,11 +1,11 @@
-//! Single-flight: of many callers that want the same, one computes and the others wait.
+//! Single-flight: when many callers want the same value, one computes it and the others wait.
 //!
-//! The first to [`join`](SingleFlight::join) leads, the others follow until it finishes.
-//! A leader is meant to be moved into a task of its own, so that the client that happened
-//! to be first can go away without harm to the others.
+//! The first to [`join`](SingleFlight::join) leads, and the others follow until it finishes. Move
+//! the leader into a task of its own, so that the others are not affected if the first client
+//! disconnects.
 //!
-//! Left out: how long to wait (each follower has its own deadline, and puts it around
-//! [`Follower::wait`]), and storing the value, which a leader does before it finishes.
+//! Out of scope: how long to wait (each follower has its own deadline and puts it around
+//! [`Follower::wait`]), and storing the value, which the leader does before it finishes.
 
 use std::{
     collections::{HashMap, hash_map},
@@ -16,7 +16,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// The flights that are in the air.
+/// The flights that have not finished yet.
 #[derive(Debug)]
 pub struct SingleFlight<K, V> {
     shared: Arc<Shared<K, V>>,
@@ -24,8 +24,8 @@ pub struct SingleFlight<K, V> {
 
 #[derive(Debug)]
 struct Shared<K, V> {
-    /// One sender a flight, shared with its leader: when both let go of it without
-    /// having sent, followers learn that they were abandoned.
+    /// One sender per flight, shared with its leader. When both drop it without having sent a
+    /// value, the followers learn that they were abandoned.
     flights: Mutex<HashMap<K, Arc<Outcome<V>>>>,
     max_flights: usize,
     max_followers: usize,
@@ -33,30 +33,30 @@ struct Shared<K, V> {
 
 type Outcome<V> = watch::Sender<Option<V>>;
 
-/// What a caller is to do.
+/// What a caller has to do.
 #[derive(Debug)]
 pub enum Flight<K: Hash + Eq, V> {
     /// Compute, then [`Leader::finish`].
     Lead(Leader<K, V>),
     /// [`Follower::wait`].
     Follow(Follower<V>),
-    /// A bound was reached: compute for yourself.
+    /// A limit is reached: compute without sharing.
     Crowded,
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> SingleFlight<K, V> {
-    /// At most `max_flights` at once, each with at most `max_followers` that wait.
+    /// At most `max_flights` at once, each with at most `max_followers`.
     #[must_use]
     pub fn new(max_flights: usize, max_followers: usize) -> Self {
         let flights = Mutex::default();
         Self { shared: Arc::new(Shared { flights, max_flights, max_followers }) }
     }
 
-    /// Joins the flight under this key, or starts it.
+    /// Joins the flight under this key, or starts one.
     #[must_use]
     pub fn join(&self, key: K) -> Flight<K, V> {
         let mut flights = self.shared.flights.lock();
-        let in_the_air = flights.len();
+        let in_flight = flights.len();
         match flights.entry(key) {
             hash_map::Entry::Occupied(flight) => {
                 let outcome = flight.get();
@@ -65,28 +65,28 @@ impl<K: Hash + Eq + Clone, V: Clone> SingleFlight<K, V> {
                 }
                 Flight::Follow(Follower { outcome: outcome.subscribe() })
             }
-            hash_map::Entry::Vacant(place) => {
-                if in_the_air >= self.shared.max_flights {
+            hash_map::Entry::Vacant(vacant) => {
+                if in_flight >= self.shared.max_flights {
                     return Flight::Crowded;
                 }
-                let key = place.key().clone();
-                let outcome = Arc::clone(place.insert(Arc::new(Outcome::new(None))));
+                let key = vacant.key().clone();
+                let outcome = Arc::clone(vacant.insert(Arc::new(Outcome::new(None))));
                 Flight::Lead(Leader { shared: self.shared.clone(), key, outcome })
             }
         }
     }
 
-    /// How many flights are in the air.
+    /// The number of flights that have not finished yet.
     #[must_use]
     pub fn flights(&self) -> usize {
         self.shared.flights.lock().len()
     }
 }
 
-/// Computes for all. Dropped before it has finished, whether by an error, a panic or an
-/// aborted task, it releases its followers, and the next to join leads.
+/// The caller that computes. If it is dropped before it finishes, because of an error, a panic or
+/// an aborted task, its followers are released and the next caller to join leads.
 #[derive(Debug)]
-#[must_use = "followers wait for it"]
+#[must_use = "its followers wait for it"]
 pub struct Leader<K: Hash + Eq, V> {
     shared: Arc<Shared<K, V>>,
     key: K,
@@ -94,8 +94,7 @@ pub struct Leader<K: Hash + Eq, V> {
 }
 
 impl<K: Hash + Eq, V> Leader<K, V> {
-    /// Hands the value to all followers and ends the flight: who joins from now on leads
-    /// anew.
+    /// Gives the value to all followers and ends the flight: the next caller to join leads again.
     pub fn finish(self, value: V) {
         self.outcome.send_replace(Some(value));
     }
@@ -107,27 +106,28 @@ impl<K: Hash + Eq, V> Drop for Leader<K, V> {
     }
 }
 
-/// Waits for the leader.
+/// A caller that waits for the leader.
 #[derive(Debug)]
 #[must_use = "it counts as a follower until it is dropped"]
 pub struct Follower<V> {
     outcome: watch::Receiver<Option<V>>,
 }
 
-/// The leader is gone and has left no value.
+/// The leader was dropped without a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the leader ended without a value")]
 pub struct Abandoned;
 
 impl<V: Clone> Follower<V> {
-    /// The leader's value. It can be cut at any time, by a timeout for example: that
-    /// gives the follower's place back, and disturbs nobody.
+    /// Waits for the leader's value. The future can be dropped at any time, for example by a
+    /// timeout: the follower no longer counts then, and nobody else is affected.
     ///
     /// # Errors
     ///
-    /// When the leader was dropped. Who wants to try again joins again.
+    /// The leader was dropped. To try again, join again.
     pub async fn wait(mut self) -> Result<V, Abandoned> {
-        // The value is looked at before the sender's end is, so a finished leader's is seen.
+        // `wait_for` looks at the value before it notices that the sender is gone, so the value
+        // of a leader that finished is never missed.
         let outcome = self.outcome.wait_for(Option::is_some).await.map_err(|_| Abandoned)?;
         outcome.clone().ok_or(Abandoned)
     }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn followers_get_the_leaders_value_and_the_next_leads_anew() {
+    async fn followers_get_the_leaders_value_and_the_next_caller_leads_again() {
         let flights = Flights::new(8, 8);
         let leader = lead(&flights, "a");
         let (early, late) = (follow(&flights, "a"), follow(&flights, "a"));
@@ -172,7 +172,7 @@ mod tests {
         leader.finish(1);
         assert_eq!(early.await.unwrap(), Ok(1));
         let again = lead(&flights, "a");
-        // A value that was sent is there for those who come to wait only now.
+        // A follower that starts to wait only now still gets the value.
         assert_eq!(late.wait().await, Ok(1));
         drop(again);
         assert_eq!(flights.flights(), 0);
@@ -199,7 +199,7 @@ mod tests {
         let follower = follow(&flights, "a");
         let panicking = tokio::spawn(async move {
             let _leader = leader;
-            panic!("on purpose, to see that followers are released");
+            panic!("on purpose: followers must be released");
         });
         assert!(panicking.await.unwrap_err().is_panic());
         assert_eq!(follower.wait().await, Err(Abandoned));
@@ -215,14 +215,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bounds_are_kept_and_places_come_back() {
+    async fn limits_hold_and_room_is_given_back() {
         let flights = Flights::new(2, 2);
         let [a, _b] = [lead(&flights, "a"), lead(&flights, "b")];
         assert!(is_crowded(&flights, "c"));
         let [first, second] = [follow(&flights, "a"), follow(&flights, "a")];
         assert!(is_crowded(&flights, "a"));
 
-        // One that is dropped before it waits, and one that is cut while it does.
+        // One is dropped before it waits, and one while it waits.
         drop(first);
         let first = follow(&flights, "a");
         assert!(is_crowded(&flights, "a"));
@@ -237,9 +237,9 @@ mod tests {
         drop(lead(&flights, "c"));
     }
 
-    /// In each round all join at once; one leads, and finishes only when all have joined.
+    /// In each round all join at once. One leads, and finishes only when all have joined.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn of_many_at_once_one_leads() {
+    async fn one_of_many_callers_leads() {
         const CALLERS: usize = 64;
         let flights = Arc::new(Flights::new(1, CALLERS));
         let leads = Arc::new(AtomicUsize::new(0));
@@ -261,7 +261,7 @@ mod tests {
                             Ok(round)
                         }
                         Flight::Follow(follower) => follower.wait().await,
-                        Flight::Crowded => panic!("there is a place for each"),
+                        Flight::Crowded => panic!("there is room for every caller"),
                     }
                 });
             }
@@ -270,8 +270,8 @@ mod tests {
         }
     }
 
-    /// Callers come and go as they like: nobody gets a value of a flight that ended before
-    /// it joined, nobody waits for ever, and at no time do two lead.
+    /// Callers come and go at will. No caller gets the value of a flight that ended before it
+    /// joined, no caller waits forever, and there are never two leaders.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn flights_of_one_key_never_overlap() {
         let flights = Arc::new(Flights::new(1, 4));
@@ -284,9 +284,9 @@ mod tests {
                     let before = finished.load(SeqCst);
                     match flights.join("key") {
                         Flight::Lead(leader) => {
-                            assert_eq!(leading.fetch_add(1, SeqCst), 0, "two lead");
+                            assert_eq!(leading.fetch_add(1, SeqCst), 0, "two leaders");
                             tokio::task::yield_now().await;
-                            assert_eq!(leading.fetch_sub(1, SeqCst), 1, "two lead");
+                            assert_eq!(leading.fetch_sub(1, SeqCst), 1, "two leaders");
                             match (caller + round) % 3 {
                                 0 => drop(leader),
                                 _ => leader.finish(finished.fetch_add(1, SeqCst) + 1),

@@ -1,9 +1,9 @@
-//! Hit-for-miss: a memory of keys whose answers turned out not to be stored.
+//! Hit-for-miss: remembers the keys whose last answer was not stored.
 //!
-//! Callers of such a key would gain nothing by following a leader, because its answer is
-//! not theirs to share; they would only wait in a row. They are told to go ahead.
+//! The callers of such a key gain nothing from following a leader, because they cannot use its
+//! answer; they would only wait for each other. They go ahead at once instead.
 //!
-//! Left out: why an answer was not stored.
+//! Out of scope: why an answer was not stored.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 
 use crate::CacheKey;
 
-/// The keys, up to a number, each for a while.
+/// A bounded number of keys, each remembered for a limited time.
 pub struct Uncacheable {
     keys: Cache<CacheKey, ()>,
 }
 
 impl Uncacheable {
-    /// At most `capacity` keys, each forgotten `ttl` after it was noted last: an answer
-    /// may become one that is stored.
+    /// At most `capacity` keys. Each is forgotten `ttl` after it was last noted, since its next
+    /// answer may be one that is stored.
     #[must_use]
     pub fn new(capacity: u64, ttl: Duration) -> Self {
-        // By age and not by popularity: the newest key is the one that has callers now.
+        // Evicts by age rather than popularity: the newest key is the one that has callers now.
         let keys = Cache::builder()
             .max_capacity(capacity)
             .eviction_policy(EvictionPolicy::lru())
@@ -30,12 +30,12 @@ impl Uncacheable {
         Self { keys }
     }
 
-    /// The answer under this key was not stored.
+    /// Notes that the answer under this key was not stored.
     pub fn note(&self, key: CacheKey) {
         self.keys.insert(key, ());
     }
 
-    /// Whether the answer under this key was not stored of late.
+    /// Whether the answer under this key was recently not stored.
     #[must_use]
     pub fn contains(&self, key: &CacheKey) -> bool {
         self.keys.contains_key(key)

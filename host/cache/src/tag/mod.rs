@@ -1,11 +1,11 @@
 //! Tags: the names of what answers read, each with the position of its last change.
 //!
-//! A change costs one store a tag, however many entries it invalidates, and it cannot
-//! miss an entry that is inserted at the same time. An entry holds the cells of its tags
-//! ([`Reads`]), so a hit looks nothing up: it loads a few numbers.
+//! A change costs one store per tag, however many entries it invalidates, and it cannot miss an
+//! entry that is inserted at the same time. An entry holds the cells of its tags ([`Reads`]), so a
+//! hit loads a few numbers and looks nothing up.
 //!
-//! Left out: which tags an answer has (the host records reads) and who tells of changes
-//! (the log, by position). A table is one tenant's, because positions are.
+//! Out of scope: which tags an answer has (the host records reads), and where changes come from
+//! (the log, by position). Each tenant has its own table, because it has its own positions.
 
 use std::{
     borrow::Borrow,
@@ -28,24 +28,24 @@ use weir_core::Position;
 #[cfg(test)]
 mod tests;
 
-/// The last position of one tag; [`EVICTED`] once the table has forgotten it.
+/// The last position of a tag, or [`EVICTED`] when it is no longer in the table.
 type Cell = Arc<AtomicU64>;
 
-/// Later than every position: whatever read the tag counts as changed, for ever.
+/// Later than every position: entries that read the tag count as changed, forever.
 const EVICTED: u64 = u64::MAX;
 
-/// The name of something that answers read, like `collection:books`. Cheap to clone.
+/// The name of something that answers read, such as `collection:books`. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(Arc<str>);
 
-/// Why a text cannot be a tag.
+/// Why a text is not a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TagError {
     /// It is empty.
     #[error("a tag cannot be empty")]
     Empty,
     /// It is too long.
-    #[error("a tag has at most {} bytes, this one has {bytes}", Tag::MAX_BYTES)]
+    #[error("the tag has {bytes} bytes; at most {} are allowed", Tag::MAX_BYTES)]
     TooLong {
         /// Its length.
         bytes: usize,
@@ -53,14 +53,14 @@ pub enum TagError {
 }
 
 impl Tag {
-    /// The longest tag.
+    /// The length of the longest tag, in bytes.
     pub const MAX_BYTES: usize = 1024;
 
-    /// A tag of this name.
+    /// Checks the length of `name`.
     ///
     /// # Errors
     ///
-    /// When the name is empty or longer than [`Tag::MAX_BYTES`].
+    /// `name` is empty or longer than [`Tag::MAX_BYTES`].
     pub fn new(name: &str) -> Result<Self, TagError> {
         match name.len() {
             0 => Err(TagError::Empty),
@@ -69,8 +69,8 @@ impl Tag {
         }
     }
 
-    /// The tag of something of the host's own: its kind, then its names. Names of the host are
-    /// short, and only the last of them may hold a colon.
+    /// The tag of something that the host names: its kind, then its names. The names are short,
+    /// and only the last of them may contain a colon.
     pub(crate) fn of<N: Borrow<str>>(kind: &str, names: &[N]) -> Self {
         Self(format!("{kind}:{}", names.join(":")).into())
     }
@@ -88,24 +88,24 @@ impl fmt::Display for Tag {
     }
 }
 
-/// What an answer read, as cells that it shares with the table.
+/// What an entry depends on, as cells that it shares with the table.
 #[derive(Clone, Debug, Default)]
 pub struct Reads(SmallVec<[Cell; 2]>);
 
 impl Reads {
-    /// Has anything that was read changed after this position? Without reads: never.
+    /// Whether anything that was read has changed after this position. Without reads, nothing has.
     #[must_use]
     pub fn changed_after(&self, as_of: Position) -> bool {
         self.0.iter().any(|cell| cell.load(Relaxed) > as_of.0)
     }
 
-    /// How many tags were read.
+    /// The number of cells.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nothing that can change was read.
+    /// Whether there are no cells: nothing can invalidate the entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -114,14 +114,13 @@ impl Reads {
 
 /// The last positions of a tenant's tags, up to a capacity.
 ///
-/// Three numbers tell what a table knows:
-/// - a tag's cell: the position of its last change;
-/// - [`floor`](Self::floor): a tag without a cell did not change after it;
-/// - [`latest`](Self::latest): every change up to it is in the cells, or below the floor.
+/// Three numbers describe what a table knows:
+/// - the cell of a tag: the position of its last change;
+/// - [`floor`](Self::floor): a tag without a cell has not changed after it;
+/// - [`latest`](Self::latest): every change up to it is in the cells, or not above the floor.
 ///
-/// Everything that writes does so under one lock, and publishes `latest` last, so a
-/// reader that loads `latest` first and the cells afterwards, without the lock, sees every
-/// change up to it.
+/// Writers hold one lock and publish `latest` last. So a reader that loads `latest` first and
+/// the cells afterwards sees every change up to it, without taking the lock.
 #[derive(Debug)]
 pub struct TagTable {
     capacity: usize,
@@ -133,18 +132,18 @@ pub struct TagTable {
 #[derive(Debug, Default)]
 struct Inner {
     cells: HashMap<Tag, Cell>,
-    /// Positions recorded beyond a gap: larger than `latest` + 1.
+    /// Positions that were recorded after a gap: larger than `latest` + 1.
     beyond_gap: BTreeSet<u64>,
 }
 
 impl TagTable {
-    /// How many positions may be recorded beyond one that is missing before the table
-    /// stops waiting for it.
+    /// How many positions may be recorded after a missing one before the table stops waiting for
+    /// it.
     pub const MAX_BEYOND_GAP: usize = 1024;
 
     /// An empty table that knows of no change up to `start`, which is therefore its floor.
-    /// A good capacity is above the number of different tags that the entries of a full
-    /// memory tier read: evicting a tag invalidates the entries that read it.
+    /// Evicting a tag invalidates the entries that read it, so `capacity` should be larger than
+    /// the number of different tags that the entries of a full memory tier read.
     #[must_use]
     pub fn new(capacity: usize, start: Position) -> Self {
         Self {
@@ -155,14 +154,13 @@ impl TagTable {
         }
     }
 
-    /// Records the change at this position, and what it touched.
+    /// Records the change at this position and the tags that it moves.
     ///
-    /// Every position after the start is to be recorded once, one that touched no tag
-    /// too, but in any order and from any thread: [`latest`](Self::latest) only goes on
-    /// to the position before the first one that is missing. After
-    /// [`MAX_BEYOND_GAP`](Self::MAX_BEYOND_GAP) positions beyond a gap, what is missing
-    /// counts as a change of everything, as with [`raise_floor`](Self::raise_floor).
-    /// Recording a position again is harmless.
+    /// Record every position after the start, even one that moves no tag. The order and the
+    /// thread do not matter: [`latest`](Self::latest) advances only to the position before the
+    /// first missing one. After [`MAX_BEYOND_GAP`](Self::MAX_BEYOND_GAP) positions behind a gap,
+    /// the missing ones count as a change of everything, as with
+    /// [`raise_floor`](Self::raise_floor). Recording a position twice is harmless.
     pub fn record(&self, tags: &[Tag], at: Position) {
         let mut inner = self.inner.lock();
         for tag in tags {
@@ -182,9 +180,9 @@ impl TagTable {
         }
     }
 
-    /// Everything up to this position may have changed: entries made as of an earlier one
-    /// are no longer valid, whatever they read. It is how all is purged, and how a reader
-    /// of the log that has lost a part of it goes on.
+    /// Declares that everything up to this position may have changed: entries as of an earlier one
+    /// are no longer valid, whatever they read. This purges everything, and is how a reader that
+    /// has lost a part of the log continues.
     pub fn raise_floor(&self, to: Position) {
         let mut inner = self.inner.lock();
         self.floor.fetch_max(to.0, Relaxed);
@@ -194,20 +192,20 @@ impl TagTable {
         self.advance(&mut inner);
     }
 
-    /// The last position up to which every change is in the table.
+    /// The position up to which the table has every change.
     #[must_use]
     pub fn latest(&self) -> Position {
         Position(self.latest.load(Acquire))
     }
 
-    /// Entries made as of an earlier position are misses.
+    /// Entries as of an earlier position are misses.
     #[must_use]
     pub fn floor(&self) -> Position {
         Position(self.floor.load(Acquire))
     }
 
-    /// The cells of these tags, for an entry to hold. A tag without one gets one, that
-    /// says: it may have changed as late as the floor.
+    /// The cells of these tags, for an entry to hold. A tag without a cell gets one with the
+    /// position of the floor, because it may have changed as late as that.
     #[must_use]
     pub fn resolve(&self, tags: &[Tag]) -> Reads {
         if tags.is_empty() {
@@ -224,7 +222,7 @@ impl TagTable {
         Reads(tags.iter().map(cell_of).collect())
     }
 
-    /// How many tags have a cell.
+    /// The number of tags that have a cell.
     #[must_use]
     pub fn len(&self) -> usize {
         self.inner.lock().cells.len()
@@ -245,9 +243,9 @@ impl TagTable {
         cell
     }
 
-    /// Evicts a sixteenth of the cells at once, so that the search for them is paid once
-    /// for as many new tags: those changed longest ago and, of those alike, the ones that
-    /// no entry holds.
+    /// Evicts a sixteenth of the cells at once, so that one search for them makes room for as many
+    /// new tags. Cells with the oldest positions go first and, among equals, those that no entry
+    /// holds.
     fn evict(&self, inner: &mut Inner) {
         let age = |cell: &Cell| (cell.load(Relaxed), Arc::strong_count(cell) > 1);
         let mut ages: Vec<_> = inner.cells.values().map(age).collect();
@@ -258,7 +256,7 @@ impl TagTable {
         self.floor.fetch_max(youngest_evicted.0, Relaxed);
         let mut left = count;
         inner.cells.retain(|_, cell| {
-            // Entries let go of cells meanwhile, which only makes more of them match.
+            // Entries may drop cells in the meantime, which only makes more cells match.
             let evicted = left > 0 && age(cell) <= youngest_evicted;
             if evicted {
                 left -= 1;
@@ -277,7 +275,7 @@ impl TagTable {
         }
     }
 
-    /// Takes `latest` over the positions that are in without a gap.
+    /// Advances `latest` over the positions that follow it without a gap.
     fn advance(&self, inner: &mut Inner) {
         let before = self.latest.load(Relaxed);
         let mut latest = before;

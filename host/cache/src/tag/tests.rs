@@ -1,4 +1,4 @@
-//! Cases, a model that commits are checked against, and threads.
+//! Cases, a comparison with a list of commits, and threads.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -44,7 +44,7 @@ fn names_are_bounded() {
 }
 
 #[test]
-fn latest_waits_for_positions_that_are_missing() {
+fn latest_waits_for_missing_positions() {
     let table = TagTable::new(8, Position(10));
     for (recorded, latest) in [(12, 10), (14, 10), (11, 12), (11, 12), (14, 12), (13, 14), (15, 15)]
     {
@@ -63,7 +63,7 @@ fn a_change_that_is_recorded_late_is_not_lost() {
     let table = TagTable::new(8, Position(0));
     table.record(&[tag(1)], Position(2));
     let [changed, unchanged] = [entry(&table, &[0], 0), entry(&table, &[2], 0)];
-    // Position 1 may have changed what they read, and nothing claims otherwise.
+    // Position 1 may have changed what they read, so neither is claimed to be exact at it.
     assert_eq!(changed.exact_at(&table), Some(Position(0)));
     table.record(&[tag(0)], Position(1));
     assert_eq!(changed.exact_at(&table), None);
@@ -91,7 +91,7 @@ fn a_full_table_evicts_what_changed_longest_ago() {
     for at in 1..=3 {
         table.record(&[tag(at)], Position(at as u64));
     }
-    // Tag 0 never changed, so it went first, and its entry with it.
+    // Tag 0 has never changed, so it goes first, and its entry with it.
     assert!(!held.is_valid(&table));
     assert_eq!((table.len(), table.floor().0), (3, 0));
 
@@ -101,7 +101,7 @@ fn a_full_table_evicts_what_changed_longest_ago() {
     table.record(&[tag(5)], Position(6));
     assert_eq!((table.len(), table.floor().0), (3, 3));
 
-    // Evicted is for ever, also when the tag has a cell again.
+    // An entry of an evicted tag stays invalid when the tag gets a new cell.
     assert!(!held.is_valid(&table));
     let again = entry(&table, &[0], 6);
     assert!(!held.is_valid(&table));
@@ -109,7 +109,7 @@ fn a_full_table_evicts_what_changed_longest_ago() {
 }
 
 #[test]
-fn of_tags_alike_those_that_no_entry_holds_go_first() {
+fn among_equal_tags_those_that_no_entry_holds_go_first() {
     let table = TagTable::new(4, Position(0));
     let held = [0, 1].map(|number| entry(&table, &[number], 0));
     drop([2, 3].map(|number| entry(&table, &[number], 0)));
@@ -119,20 +119,20 @@ fn of_tags_alike_those_that_no_entry_holds_go_first() {
 }
 
 #[test]
-fn more_tags_than_the_capacity_make_a_miss() {
+fn an_entry_with_more_tags_than_the_capacity_is_a_miss() {
     let table = TagTable::new(2, Position(0));
     assert!(!entry(&table, &[0, 1, 2], 0).is_valid(&table));
     assert_eq!(table.len(), 2);
 }
 
-/// What a test does to a table; numbers of tags are below [`TAGS`].
+/// What a test does to a table. The numbers of tags are below [`TAGS`].
 #[derive(Clone, Debug)]
 enum Step {
     /// A transaction commits; its position is recorded later.
     Commit { touched: Vec<usize> },
-    /// One of the commits that are not recorded yet is.
+    /// One of the unrecorded commits is recorded.
     Record { which: prop::sample::Index },
-    /// An answer is made and stored.
+    /// An answer is computed and stored.
     Fill { read: Vec<usize>, as_of: prop::sample::Index },
 }
 
@@ -149,7 +149,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// Runs the steps, and after each compares what the table proves with what was committed.
+/// Runs the steps, and after each one compares what the table claims with the commits.
 fn compare_with_commits(steps: Vec<Step>, capacity: usize, start: u64) {
     let table = TagTable::new(capacity, Position(start));
     let mut commits = BTreeMap::<u64, Vec<usize>>::new();
@@ -184,11 +184,11 @@ fn compare_with_commits(steps: Vec<Step>, capacity: usize, start: u64) {
                 between.filter(|(_, touched)| touched.iter().any(|tag| read.contains(tag)))
             };
             if let Some(exact_at) = entry.exact_at(&table) {
-                assert!(as_of >= start, "changes up to the start are not known");
+                assert!(as_of >= start, "changes up to the start are unknown");
                 assert_eq!(changes(exact_at.0).count(), 0, "{entry:?} of {read:?}");
             } else if capacity >= TAGS && as_of >= start {
                 let known = |at| !unrecorded.contains(at);
-                assert!(changes(last).any(|(at, _)| known(at)), "a needless miss: {entry:?}");
+                assert!(changes(last).any(|(at, _)| known(at)), "an unnecessary miss: {entry:?}");
             }
         }
     }
@@ -196,7 +196,7 @@ fn compare_with_commits(steps: Vec<Step>, capacity: usize, start: u64) {
 
 proptest! {
     #[test]
-    fn nothing_is_valid_that_has_changed(
+    fn an_entry_that_has_changed_is_never_valid(
         steps in steps(),
         capacity in 1..=TAGS,
         start in 0..4_u64,
@@ -205,13 +205,13 @@ proptest! {
     }
 }
 
-/// Two threads record every other position each, while two more look at entries: whatever
-/// position is claimed, no change up to it is overlooked.
+/// Two threads record every other position each while two more check entries: no change up to a
+/// claimed position is overlooked.
 #[test]
 fn threads_never_see_a_position_without_its_changes() {
     const POSITIONS: u64 = 20_000;
     let touched = |at: u64| (at % 7) as usize;
-    // Tags 0 to 6 in a table of 5: there are evictions all the time.
+    // There are 7 tags, so a table of 5 evicts all the time.
     for capacity in [5, 16] {
         let table = TagTable::new(capacity, Position(0));
         let (barrier, done) = (Barrier::new(4), AtomicBool::new(false));
