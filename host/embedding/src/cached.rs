@@ -7,13 +7,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use weir_cache::CacheKey;
-use weir_cache::entry::Entry;
+use weir_cache::entry::{Entry, Moment};
 use weir_cache::key::{KeyBuilder, KeyPrefix};
 use weir_cache::memory::MemoryTier;
+use weir_cache::reads::Dependencies;
 use weir_cache::single_flight::{Flight, Follower, Leader, SingleFlight};
 use weir_cache::tag::Reads;
 use weir_core::Position;
@@ -163,7 +164,8 @@ fn entry(vector: Embedding) -> Entry<Embedding> {
         value: vector,
         as_of: Position::ZERO,
         reads: Reads::default(),
-        stored_at: Instant::now(),
+        depends_on: Dependencies::default(),
+        stored_at: Moment::now(),
         ttl: Duration::MAX,
         weight_bytes,
     }

@@ -270,12 +270,26 @@ impl Outcome {
 }
 
 fn read(read: &Read) -> wit::Read {
+    let text = |text: &str| text.to_owned();
     match read {
-        Read::Collection(name) => wit::Read::Search(name.as_str().to_owned()),
-        Read::Document(name, id) => wit::Read::Document(wit::DocumentRead {
-            collection: name.as_str().to_owned(),
-            id: id.as_str().to_owned(),
+        Read::Collection(name) => wit::Read::Search(text(name.as_str())),
+        Read::Document(collection, id) => wit::Read::Document(wit::DocumentRead {
+            collection: text(collection.as_str()),
+            id: text(id.as_str()),
         }),
+        Read::Table(database, table) => wit::Read::Table(wit::TableRead {
+            database: text(database.as_str()),
+            table: text(table.as_str()),
+        }),
+        Read::BucketKey(bucket, key) => wit::Read::BucketKey(wit::BucketRead {
+            bucket: text(bucket.as_str()),
+            key: text(key.as_str()),
+        }),
+        Read::Origin(origin) => wit::Read::Origin(text(origin.as_str())),
+        Read::Fragment(key) => {
+            wit::Read::Fragment(key.parts().iter().map(|part| text(part.as_str())).collect())
+        }
+        Read::Clock => wit::Read::Clock,
     }
 }
 
