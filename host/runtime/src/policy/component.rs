@@ -287,7 +287,7 @@ fn read(read: &Read) -> wit::Read {
         }),
         Read::Origin(origin) => wit::Read::Origin(text(origin.as_str())),
         Read::Fragment(key) => {
-            wit::Read::Fragment(key.parts().iter().map(|part| text(part.as_str())).collect())
+            wit::Read::Fragment(key.parts().map(text).collect())
         }
         Read::Clock => wit::Read::Clock,
     }
