@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, ci, demo, dist, eval, setup, structure, test};
+use crate::commands::{bench, ci, compare, demo, dist, eval, setup, structure, test};
 
 /// Set-up, demo, tests, evaluation and benchmarks of Weir.
 #[derive(Parser)]
@@ -40,6 +40,7 @@ enum Command {
     Eval(eval::Eval),
     Dist(dist::Dist),
     Bench(bench::Bench),
+    Compare(compare::Compare),
     #[command(hide = true)]
     BenchLoad(bench::generator::BenchLoad),
     #[command(hide = true)]
@@ -69,6 +70,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Dist(dist) => dist.run().await,
         Command::Eval(eval) => eval.run().await,
         Command::Bench(bench) => bench.run().await,
+        Command::Compare(compare) => compare.run().await,
         Command::BenchLoad(load) => load.run().await,
         Command::BenchSide(side) => side.run(),
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod ci;
+pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod dist;
 pub(crate) mod eval;

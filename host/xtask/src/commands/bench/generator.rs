@@ -38,6 +38,9 @@ pub(crate) struct BenchLoad {
     /// The mode that searches are asked in
     #[arg(long)]
     mode: Option<String>,
+    /// The number of the first body
+    #[arg(long, default_value_t = 0)]
+    first_key: usize,
     /// Different bodies
     #[arg(long)]
     keys: usize,
@@ -51,17 +54,17 @@ pub(crate) struct BenchLoad {
 
 /// What was counted, printed as JSON.
 #[derive(Default, Serialize, Deserialize)]
-pub(super) struct Counted {
-    pub(super) answers: u64,
+pub(crate) struct Counted {
+    pub(crate) answers: u64,
     /// Answers whose `Cache-Status` says hit.
-    pub(super) hits: u64,
-    pub(super) seconds: f64,
+    pub(crate) hits: u64,
+    pub(crate) seconds: f64,
 }
 
 impl BenchLoad {
     pub(crate) async fn run(self) -> Result<()> {
         let requests: Arc<Vec<String>> = Arc::new(
-            (0..self.keys)
+            (self.first_key..self.first_key + self.keys)
                 .map(|key| request(&self.path, &body(key, self.mode.as_deref())))
                 .collect(),
         );
@@ -124,7 +127,7 @@ fn share(length: usize, count: usize, index: usize) -> std::ops::Range<usize> {
 }
 
 /// A request, head and body.
-pub(super) fn request(path: &str, body: &str) -> String {
+pub(crate) fn request(path: &str, body: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n{body}",
@@ -133,21 +136,21 @@ pub(super) fn request(path: &str, body: &str) -> String {
 }
 
 /// A kept-alive connection.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    pub(super) counted: Counted,
+    pub(crate) counted: Counted,
 }
 
 impl Connection {
-    pub(super) async fn open(address: SocketAddr) -> Result<Self> {
+    pub(crate) async fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await.context("connecting")?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(4096), counted: Counted::default() })
     }
 
     /// Sends a request, head and body, and reads its answer, which must be a success.
-    pub(super) async fn ask(&mut self, request: &[u8]) -> Result<()> {
+    pub(crate) async fn ask(&mut self, request: &[u8]) -> Result<()> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
         let head = loop {
@@ -232,6 +235,7 @@ mod tests {
             address: "127.0.0.1:1".parse().unwrap(),
             path: "/".into(),
             mode: None,
+            first_key: 0,
             keys,
             connections: 1,
             seconds,

@@ -9,7 +9,7 @@ use nix::time::clock_getcpuclockid;
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
 /// What a reader needs to compare figures: processor, cores, memory, kernel.
-pub(super) fn description() -> Result<String> {
+pub(crate) fn description() -> Result<String> {
     let processors = fs::read_to_string("/proc/cpuinfo").context("reading /proc/cpuinfo")?;
     let model = value_of(&processors, "model name").unwrap_or("unknown processor");
     let cores = std::thread::available_parallelism()?;
@@ -23,7 +23,7 @@ pub(super) fn description() -> Result<String> {
 }
 
 /// What others spend is counted too: says so when there are others.
-pub(super) fn warn_if_busy() -> Result<()> {
+pub(crate) fn warn_if_busy() -> Result<()> {
     let busy = busy_share(Duration::from_secs(1))?;
     if busy > 0.02 {
         eprintln!(
@@ -53,7 +53,7 @@ fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 
 /// CPU time spent so far.
 #[derive(Clone, Copy)]
-pub(super) struct CpuTime {
+pub(crate) struct CpuTime {
     /// By everything on the machine, interrupts included.
     machine: Duration,
     /// By one process, all of its threads.
@@ -63,15 +63,15 @@ pub(super) struct CpuTime {
 }
 
 /// CPU time spent between two moments by those who answered.
-pub(super) struct Spent {
+pub(crate) struct Spent {
     /// All of the machine's but the load generator's.
-    pub(super) machine: Duration,
+    pub(crate) machine: Duration,
     /// The server process's own.
-    pub(super) process: Duration,
+    pub(crate) process: Duration,
 }
 
 impl CpuTime {
-    pub(super) fn now(process: u32) -> Result<Self> {
+    pub(crate) fn now(process: u32) -> Result<Self> {
         let ticks = sysconf(SysconfVar::CLK_TCK)?.context("the system has no clock tick")?;
         let duration = |count: u64| Duration::from_secs_f64(count as f64 / ticks as f64);
         let machine = fs::read_to_string("/proc/stat").context("reading /proc/stat")?;
@@ -93,7 +93,7 @@ impl CpuTime {
         })
     }
 
-    pub(super) fn since(self, before: Self) -> Spent {
+    pub(crate) fn since(self, before: Self) -> Spent {
         let own = self.own.saturating_sub(before.own);
         let machine = self.machine.saturating_sub(before.machine);
         Spent {

@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 /// The collection that searches ask.
-pub(super) const COLLECTION: &str = "bench";
+pub(crate) const COLLECTION: &str = "bench";
 /// Documents in it.
 pub(super) const DOCUMENTS: usize = 400;
 
@@ -27,7 +27,7 @@ const WORDS: &str = "flow wing pressure body heat layer boundary number surface 
 
 /// The body of a request: question number `key`, in a mode of `search`, or without one for
 /// pipelines that only look at its bytes. The latter are of the same length for every key.
-pub(super) fn body(key: usize, mode: Option<&str>) -> String {
+pub(crate) fn body(key: usize, mode: Option<&str>) -> String {
     match mode {
         None => format!(
             r#"{{"query":"what is known about number {key:08} of the list?","collection":"{COLLECTION}","limit":10}}"#

@@ -11,19 +11,19 @@ use sha2::{Digest, Sha256};
 use crate::process;
 
 /// Documents on disk, and questions that they answer.
-pub(super) struct Corpus {
-    pub(super) title: &'static str,
+pub(crate) struct Corpus {
+    pub(crate) title: &'static str,
     /// The collection's name.
-    pub(super) collection: &'static str,
-    pub(super) folder: PathBuf,
+    pub(crate) collection: &'static str,
+    pub(crate) folder: PathBuf,
     /// Relative to the folder, sorted.
-    pub(super) files: Vec<PathBuf>,
-    pub(super) questions: [&'static str; 3],
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) questions: [&'static str; 3],
 }
 
 impl Corpus {
     /// The Rust book, where the toolchain has its documentation.
-    pub(super) fn find(project: &Path) -> Result<Self> {
+    pub(crate) fn find(project: &Path) -> Result<Self> {
         match rust_book() {
             Ok(book) => Ok(book),
             Err(error) => {
@@ -34,7 +34,7 @@ impl Corpus {
     }
 
     /// Of the files' names and contents: the same digest, the same documents.
-    pub(super) fn digest(&self) -> Result<String> {
+    pub(crate) fn digest(&self) -> Result<String> {
         let mut hasher = Sha256::new();
         for file in &self.files {
             let content = fs::read(self.folder.join(file))

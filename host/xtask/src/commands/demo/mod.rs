@@ -3,7 +3,7 @@
 //! `corpus` says what is searched. The server is the release binary, and everything is
 //! asked of it over HTTP.
 
-mod corpus;
+pub(crate) mod corpus;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};

@@ -1,0 +1,186 @@
+//! Loads a contender and measures: throughput and CPU time in a closed loop, by the load
+//! generator of `bench`, and latency at a fixed rate.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::process::Command;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::{CACHED, Case, Questions};
+use crate::commands::bench::generator::{Connection, Counted, request};
+use crate::commands::bench::machine::CpuTime;
+use crate::commands::bench::questions::body;
+
+/// New questions that one measurement asks at most.
+pub(super) const NEW_QUESTIONS: usize = 1_000;
+/// Connections while latency is measured: enough that a slow answer does not delay the next.
+const LATENCY_CONNECTIONS: usize = 16;
+
+/// A server under load.
+pub(super) struct Contender {
+    pub(super) name: &'static str,
+    pub(super) address: SocketAddr,
+    /// All processes that answer.
+    pub(super) processes: Vec<u32>,
+}
+
+/// How much is asked.
+#[derive(Clone, Copy)]
+pub(super) enum Amount {
+    /// For so many seconds; of the known questions, some more often than others (Zipf 1.0).
+    Seconds(f64),
+    /// Each question once, from this one on.
+    EachOnce(usize),
+}
+
+/// What a contender can do.
+pub(super) struct Throughput {
+    pub(super) answers_per_second: f64,
+    /// CPU time an answer: all of the machine's but the load generator's.
+    pub(super) machine_us: f64,
+    /// CPU time an answer: its own processes', to check the other by.
+    pub(super) processes_us: f64,
+}
+
+/// How long answers take.
+pub(super) struct Latency {
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+}
+
+/// Loads a contender and measures what an answer costs.
+pub(super) async fn measure(
+    contender: &Contender,
+    case: &Case,
+    amount: Amount,
+    connections: usize,
+) -> Result<Throughput> {
+    let now = || -> Result<Vec<CpuTime>> {
+        contender.processes.iter().map(|process| CpuTime::now(*process)).collect()
+    };
+    let before = now()?;
+    let counted = load(contender, case, amount, connections).await?;
+    let spent: Vec<_> =
+        now()?.into_iter().zip(before).map(|(after, before)| after.since(before)).collect();
+    // Plain axum says what Weir said, so its answers count as hits too.
+    let hits = if case.path == CACHED.path { counted.answers } else { 0 };
+    ensure!(
+        counted.hits == hits,
+        "{}, {}: {} of {} answers came from the cache, and {hits} should have",
+        contender.name,
+        case.name,
+        counted.hits,
+        counted.answers
+    );
+    let answers = counted.answers.max(1) as f64;
+    let microseconds = |time: Duration| time.as_secs_f64() * 1e6 / answers;
+    Ok(Throughput {
+        answers_per_second: answers / counted.seconds,
+        machine_us: spent.first().map_or(f64::NAN, |spent| microseconds(spent.machine)),
+        processes_us: microseconds(spent.iter().map(|spent| spent.process).sum()),
+    })
+}
+
+/// Runs the load generator once.
+pub(super) async fn load(
+    contender: &Contender,
+    case: &Case,
+    amount: Amount,
+    connections: usize,
+) -> Result<Counted> {
+    let keys = match case.questions {
+        Questions::Known(count) => count,
+        Questions::New => NEW_QUESTIONS,
+    };
+    // The program itself: a build may have replaced the file that it was started from.
+    let mut generator = Command::new("/proc/self/exe");
+    generator
+        .arg("bench-load")
+        .args(["--address", &contender.address.to_string(), "--path", case.path])
+        .args(["--keys", &keys.to_string(), "--connections", &connections.to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true);
+    match amount {
+        Amount::Seconds(seconds) => generator.args(["--seconds", &seconds.to_string()]),
+        Amount::EachOnce(first) => generator.args(["--first-key", &first.to_string()]),
+    };
+    let output = generator.output().await.context("starting the load generator")?;
+    ensure!(output.status.success(), "loading {} at {} failed", case.path, contender.address);
+    serde_json::from_slice(&output.stdout).context("reading what was counted")
+}
+
+/// Asks at the case's rate, whether or not earlier answers have arrived. A request's time
+/// starts when it is due, also when it has to wait for a free connection.
+pub(super) async fn latency(
+    contender: &Contender,
+    case: &Case,
+    first_new: usize,
+    seconds: f64,
+) -> Result<Latency> {
+    let requests = (case.rate * seconds).ceil() as u32;
+    let interval = Duration::from_secs_f64(1.0 / case.rate);
+    let started = Instant::now();
+    let next = Arc::new(AtomicU32::new(0));
+    let mut connections = JoinSet::new();
+    for _ in 0..LATENCY_CONNECTIONS {
+        let next = Arc::clone(&next);
+        let (address, path, questions) = (contender.address, case.path, case.questions);
+        connections.spawn(async move {
+            let mut connection = Connection::open(address).await?;
+            let mut times = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= requests {
+                    return anyhow::Ok(times);
+                }
+                let key = match questions {
+                    Questions::Known(count) => number as usize % count,
+                    Questions::New => first_new + number as usize,
+                };
+                let asked = request(path, &body(key, None));
+                let due = started + interval * number;
+                let is_early = Instant::now() < due;
+                sleep_until(due).await;
+                // Timers are as fine as a millisecond: what they are late is not the server's.
+                let begun = if is_early { Instant::now() } else { due };
+                connection.ask(asked.as_bytes()).await?;
+                times.push(begun.elapsed());
+            }
+        });
+    }
+    let mut times = Vec::new();
+    while let Some(of_one) = connections.join_next().await {
+        times.extend(of_one??);
+    }
+    times.sort_unstable();
+    let milliseconds = |share| percentile(&times, share).as_secs_f64() * 1e3;
+    Ok(Latency { p50_ms: milliseconds(0.5), p99_ms: milliseconds(0.99) })
+}
+
+/// The smallest of the sorted times that a share of them does not exceed.
+fn percentile(sorted: &[Duration], share: f64) -> Duration {
+    let place = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(place.max(1) - 1).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_of_the_times_themselves() {
+        let times: Vec<_> = (1..=200).map(Duration::from_millis).collect();
+        for (share, expected) in [(0.5, 100), (0.99, 198), (1.0, 200), (0.0, 1)] {
+            assert_eq!(percentile(&times, share), Duration::from_millis(expected));
+        }
+        assert_eq!(percentile(&times[..1], 0.99), Duration::from_millis(1));
+        assert_eq!(percentile(&[], 0.5), Duration::ZERO);
+    }
+}
