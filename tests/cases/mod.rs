@@ -7,7 +7,6 @@ mod coalescing;
 mod documents;
 mod durability;
 mod embeddings;
-mod grants;
 mod guests;
 mod http;
 mod plain;

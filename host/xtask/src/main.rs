@@ -7,8 +7,8 @@
 mod client;
 mod commands;
 mod components;
-mod packages;
 mod interrupt;
+mod packages;
 mod process;
 mod progress;
 mod server;

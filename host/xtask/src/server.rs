@@ -53,10 +53,7 @@ impl Server {
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
         let file = folder.join("weir.toml");
         fs::write(&file, toml).with_context(|| format!("writing {}", file.display()))?;
-        command
-            .args(["serve", "--config"])
-            .arg(&file)
-            .args(["--listen", &listen.to_string()]);
+        command.args(["serve", "--config"]).arg(&file).args(["--listen", &listen.to_string()]);
         Self::run(command, listen, folder.join("weir.log")).await
     }
 

@@ -286,9 +286,7 @@ fn read(read: &Read) -> wit::Read {
             key: text(key.as_str()),
         }),
         Read::Origin(origin) => wit::Read::Origin(text(origin.as_str())),
-        Read::Fragment(key) => {
-            wit::Read::Fragment(key.parts().map(text).collect())
-        }
+        Read::Fragment(key) => wit::Read::Fragment(key.parts().map(text).collect()),
         Read::Clock => wit::Read::Clock,
     }
 }
@@ -354,7 +352,7 @@ fn is_types(import: &str) -> bool {
 }
 
 fn exports(component: &Component, interface: &str) -> bool {
-    component.get_export_index(None, &format!("{interface}@{WIT_VERSION}")).is_some()
+    component.get_export_index(None, format!("{interface}@{WIT_VERSION}")).is_some()
 }
 
 fn failed(name: &Name, error: &wasmtime::Error) -> PolicyError {
