@@ -63,9 +63,11 @@ fn embed_failure(error: EmbedError) -> Failure {
 fn vector_failure(error: VectorError) -> Failure {
     match error {
         VectorError::UnknownCollection(name) => {
-            Failure::NotFound(detail("unknown-collection", name))
+            Failure::NotFound(detail("unknown-collection", format!("there is no '{name}'")))
         }
-        VectorError::Denied(name) => Failure::Denied(detail("collection-not-granted", name)),
+        VectorError::Denied(name) => {
+            Failure::Denied(detail("collection-not-granted", format!("'{name}' is not granted")))
+        }
         error => Failure::Failed(detail("vector-error", format!("{error:?}"))),
     }
 }

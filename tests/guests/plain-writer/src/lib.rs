@@ -50,9 +50,11 @@ fn failure(error: DocumentError) -> Failure {
     let detail = |code: &str, message| Detail { code: code.to_owned(), message };
     match error {
         DocumentError::UnknownCollection(name) => {
-            Failure::NotFound(detail("unknown-collection", name))
+            Failure::NotFound(detail("unknown-collection", format!("there is no '{name}'")))
         }
-        DocumentError::Denied(name) => Failure::Denied(detail("collection-not-granted", name)),
+        DocumentError::Denied(name) => {
+            Failure::Denied(detail("collection-not-granted", format!("'{name}' is not granted")))
+        }
         DocumentError::Invalid(reason) => {
             Failure::InvalidRequest(detail("invalid-document", reason))
         }

@@ -1,29 +1,14 @@
-//! Ranked hits behind a guest's handle: their texts and metadata stay here until a field is
-//! asked for.
+//! Ranked hits as a guest sees them: their texts and metadata stay on the host's side until a field
+//! is asked for.
 
 use wasmtime::component::Resource;
 use weir_bindings::pipeline::weir::pipeline::types::Body;
 use weir_bindings::pipeline::weir::vector::types::{self, VectorError};
-use weir_search as backend;
-use weir_store::HitText;
 
 use super::super::call::View;
 use super::super::{body, resources};
 use super::Context;
-use super::results::{ResultsError, write_results};
-
-/// A hit with the truth's text.
-#[derive(Clone, Debug)]
-pub struct FoundHit {
-    /// Which chunk of which document, and how well it fits.
-    pub hit: backend::Hit,
-    /// What the truth says of it.
-    pub text: HitText,
-}
-
-/// Ranked hits, behind a guest's handle.
-#[derive(Clone, Debug, Default)]
-pub struct FoundHits(pub Vec<FoundHit>);
+use super::found::{FoundHit, FoundHits, ResultsError, write_results};
 
 impl types::Host for View<'_, Context> {}
 

@@ -25,13 +25,12 @@ use super::host_call::{self, HostCallError};
 use super::resources;
 use crate::tenant::Tenant;
 
+mod found;
 mod hits;
 mod query;
-mod results;
 
-pub use hits::{FoundHit, FoundHits};
+pub use found::{FoundHit, FoundHits, ResultsError, write_results};
 use query::backend_query;
-pub use results::{ResultsError, write_results};
 
 /// The interface that needs the grant, and its plain twin.
 pub(super) const INTERFACES: [&str; 2] =

@@ -1,14 +1,27 @@
-//! `{"results": […], members…}`: hits as JSON, written from the host's memory.
+//! Hits that were found, with their texts, and their JSON: `{"results": […], members…}`.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 use weir_core::json::{JsonLimits, canonicalize};
-
-use super::hits::{FoundHit, FoundHits};
+use weir_search as backend;
+use weir_store::HitText;
 
 /// Members of one body, in addition to `results`.
 const MAX_MEMBERS: usize = 64;
+
+/// A hit with the truth's text.
+#[derive(Clone, Debug)]
+pub struct FoundHit {
+    /// Which chunk of which document, and how well it fits.
+    pub hit: backend::Hit,
+    /// What the truth says of it.
+    pub text: HitText,
+}
+
+/// Ranked hits, behind a guest's handle.
+#[derive(Clone, Debug, Default)]
+pub struct FoundHits(pub Vec<FoundHit>);
 
 /// Why hits cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
