@@ -44,7 +44,6 @@ impl Response {
 
     /// 200 with a JSON object whose `results` are the hits, written by the host. Add more members
     /// with [`HitsResponse::member`], then [`build`](HitsResponse::build) it.
-    #[must_use]
     pub fn hits(hits: &Hits) -> HitsResponse<'_> {
         HitsResponse { hits, members: Vec::new() }
     }

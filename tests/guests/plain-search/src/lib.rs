@@ -33,7 +33,7 @@ impl Guest for PlainSearch {
             get(&collection, &[member("id")])
         } else {
             let query = member("query");
-            let vectors = embed(None, &[query.clone()]).map_err(embed_failure)?;
+            let vectors = embed(None, std::slice::from_ref(&query)).map_err(embed_failure)?;
             search(
                 &collection,
                 &Query {
