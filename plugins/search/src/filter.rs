@@ -11,7 +11,7 @@ use weir_sdk::Failure;
 use weir_sdk::collections::{self, Condition, Filter, Predicate};
 use weir_sdk::serde_json::{Map, Value};
 
-use crate::request::described;
+use crate::describe::described;
 
 /// Most conditions in all three lists, and most values in an `any_of`.
 pub const MAX_CONDITIONS: usize = 64;

@@ -11,6 +11,7 @@
 
 #[cfg(target_arch = "wasm32")]
 mod component;
+mod describe;
 pub mod filter;
 pub mod request;
 

@@ -5,6 +5,7 @@ use weir_sdk::Failure;
 use weir_sdk::collections::Filter;
 use weir_sdk::serde_json::{self, Map, Value};
 
+use crate::describe::described;
 use crate::filter;
 
 /// Longest query, in bytes of UTF-8.
@@ -206,17 +207,6 @@ fn wrong(code: &str, member: &str, rule: &str, value: &Value) -> Failure {
 fn bad_setting(name: &str, text: &str, rule: &str) -> Failure {
     let message = format!("the setting '{name}' must be {rule}, and is '{text}'");
     Failure::failed("invalid-settings", message)
-}
-
-/// The value as its sender would know it again, without repeating a long one.
-pub(crate) fn described(value: &Value) -> String {
-    match value {
-        Value::Null => "null".into(),
-        Value::Array(_) => "a list".into(),
-        Value::Object(_) => "an object".into(),
-        Value::String(text) if text.chars().count() > 64 => "a long string".into(),
-        short => short.to_string(),
-    }
 }
 
 #[cfg(test)]
