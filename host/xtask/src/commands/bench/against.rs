@@ -9,9 +9,10 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::cases::{CASES, capture, prepare};
+use super::cases::CASES;
 use super::comparison::{self, Comparison, Round};
 use super::measure::{Amount, Target, measure};
+use super::prepare::{capture, prepare};
 use super::side::{Side, target};
 use super::{Revision, Timing, machine, this_checkout};
 

@@ -1,10 +1,4 @@
-//! What is measured: the cases, and how a server is made ready for them.
-
-use anyhow::{Context, Result};
-
-use super::measure::{Amount, Target, load};
-use super::questions;
-use crate::client::Client;
+//! What is measured: the ways of answering.
 
 /// A way of answering.
 pub(super) struct Case {
@@ -22,7 +16,7 @@ pub(super) struct Case {
 }
 
 /// Questions of each mode of `search`. Their vectors fit into the embedding cache, and
-/// [`prepare`] puts them there: embedding a question takes milliseconds in ONNX Runtime, and
+/// [`prepare`](super::prepare::prepare) puts them there: embedding a question takes milliseconds in ONNX Runtime, and
 /// would hide what everything else costs.
 const QUESTIONS: usize = 256;
 
@@ -64,41 +58,4 @@ const fn search(name: &'static str, mode: &'static str) -> Case {
         is_hit: false,
         over_plain_us: None,
     }
-}
-
-/// Ingests the documents, fills the cache, and asks each question once.
-pub(super) async fn prepare(target: Target, connections: usize) -> Result<()> {
-    let client = Client::new(&format!("http://{}", target.address))?;
-    client.create_collection(questions::COLLECTION).await?;
-    client
-        .ingest(questions::COLLECTION, questions::documents())
-        .await
-        .context("ingesting the benchmark's documents")?;
-    for case in &CASES {
-        // An uncached echo keeps nothing, so there is nothing to warm.
-        if case.is_hit || case.mode.is_some() {
-            load(target, case, connections, Amount::EachOnce).await?;
-        }
-    }
-    Ok(())
-}
-
-/// What a server answers to the first question of a case: headers, but those that a server
-/// writes by itself, and body.
-pub(super) async fn capture(
-    target: Target,
-    case: &Case,
-) -> Result<(Vec<(String, String)>, String)> {
-    let url = format!("http://{}{}", target.address, case.path);
-    let request = reqwest::Client::new().post(&url).header("content-type", "application/json");
-    let body = questions::body(0, case.mode);
-    let answer = request.body(body).send().await?.error_for_status()?;
-    let is_own = |name: &str| matches!(name, "date" | "content-length" | "connection");
-    let headers = answer
-        .headers()
-        .iter()
-        .filter(|(name, _)| !is_own(name.as_str()))
-        .map(|(name, value)| Ok((name.to_string(), value.to_str()?.to_owned())))
-        .collect::<Result<_>>()?;
-    Ok((headers, answer.text().await?))
 }

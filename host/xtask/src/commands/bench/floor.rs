@@ -7,9 +7,10 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::cases::{CASES, Case, prepare};
+use super::cases::{CASES, Case};
 use super::measure::{Amount, Measure, measure};
 use super::plain::Plain;
+use super::prepare::prepare;
 use super::side::{Side, target};
 use super::statistics::median;
 use super::{Timing, machine, plain, sandbox, this_checkout};

@@ -15,6 +15,7 @@ pub(crate) mod machine;
 mod measure;
 mod older;
 mod plain;
+mod prepare;
 pub(crate) mod questions;
 mod revision;
 mod sandbox;

@@ -10,8 +10,9 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use tokio::process::{Child, Command};
 
-use super::cases::{CASES, capture};
+use super::cases::CASES;
 use super::measure::Target;
+use super::prepare::capture;
 use crate::server::free_address;
 use crate::workspace::Workspace;
 use crate::{client, process};

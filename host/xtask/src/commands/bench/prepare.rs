@@ -1,0 +1,45 @@
+//! How a server is made ready for the cases, and what it answers to them.
+
+use anyhow::{Context, Result};
+
+use super::cases::{CASES, Case};
+use super::measure::{Amount, Target, load};
+use super::questions;
+use crate::client::Client;
+
+/// Ingests the documents, fills the cache, and asks each question once.
+pub(super) async fn prepare(target: Target, connections: usize) -> Result<()> {
+    let client = Client::new(&format!("http://{}", target.address))?;
+    client.create_collection(questions::COLLECTION).await?;
+    client
+        .ingest(questions::COLLECTION, questions::documents())
+        .await
+        .context("ingesting the benchmark's documents")?;
+    for case in &CASES {
+        // An uncached echo keeps nothing, so there is nothing to warm.
+        if case.is_hit || case.mode.is_some() {
+            load(target, case, connections, Amount::EachOnce).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What a server answers to the first question of a case: headers, but those that a server
+/// writes by itself, and body.
+pub(super) async fn capture(
+    target: Target,
+    case: &Case,
+) -> Result<(Vec<(String, String)>, String)> {
+    let url = format!("http://{}{}", target.address, case.path);
+    let request = reqwest::Client::new().post(&url).header("content-type", "application/json");
+    let body = questions::body(0, case.mode);
+    let answer = request.body(body).send().await?.error_for_status()?;
+    let is_own = |name: &str| matches!(name, "date" | "content-length" | "connection");
+    let headers = answer
+        .headers()
+        .iter()
+        .filter(|(name, _)| !is_own(name.as_str()))
+        .map(|(name, value)| Ok((name.to_string(), value.to_str()?.to_owned())))
+        .collect::<Result<_>>()?;
+    Ok((headers, answer.text().await?))
+}
