@@ -1,6 +1,6 @@
-//! The words that all of Weir's crates share: validated [names](name) and
-//! [patterns](pattern) of them, the [`Position`] of
-//! a change in the one order, and the [canonical form of JSON](json) that keys are made of.
+//! The types that all of Weir's crates share: validated [names](name) and [patterns](pattern)
+//! of names, the [`Position`] of a change, and the [canonical form of JSON](json) that keys are
+//! made of.
 //!
 //! Out of scope: anything that has a lifecycle. This crate has no state, no I/O and no async.
 

@@ -1,5 +1,5 @@
-//! Names of collections, pipelines and policies, and ids of documents: validated once,
-//! where they enter.
+//! Names of collections, pipelines and policies, and ids of documents. Each is validated once,
+//! where it enters Weir.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A name of a collection, pipeline or policy: `[a-z0-9][a-z0-9._-]{0,63}`.
+/// The name of a collection, pipeline or policy: `[a-z0-9][a-z0-9._-]{0,63}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(Arc<str>);
@@ -17,7 +17,7 @@ pub struct Name(Arc<str>);
 #[serde(try_from = "String", into = "String")]
 pub struct DocumentId(Arc<str>);
 
-/// Why a text is no [`Name`] or [`DocumentId`].
+/// Why text is not a valid [`Name`] or [`DocumentId`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NameError {
     /// Not `[a-z0-9][a-z0-9._-]{0,63}`.

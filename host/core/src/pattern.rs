@@ -1,4 +1,4 @@
-//! Patterns of names: what the scope of a grant is made of.
+//! Patterns of names, which make up the scope of a grant.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::name::Name;
 
-/// A name, or the beginning of names followed by `*`: `handbook`, `notes-*`, `*`.
+/// A name, or a prefix of names followed by `*`: `handbook`, `notes-*`, `*`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern(Kind);
@@ -35,7 +35,7 @@ impl FromStr for Pattern {
     fn from_str(text: &str) -> Result<Self, PatternError> {
         let kind = match text.strip_suffix('*') {
             Some("") => Some(Kind::StartsWith(String::new())),
-            // What names may begin with is itself a name.
+            // Every valid prefix of a name is a valid name.
             Some(start) => Name::new(start).is_ok().then(|| Kind::StartsWith(start.to_owned())),
             None => Name::new(text).ok().map(Kind::Exactly),
         };
@@ -44,7 +44,7 @@ impl FromStr for Pattern {
 }
 
 impl Pattern {
-    /// Whether `name` is covered.
+    /// Whether the pattern matches `name`.
     #[must_use]
     pub fn matches(&self, name: &Name) -> bool {
         match &self.0 {
@@ -77,8 +77,8 @@ impl From<Pattern> for String {
     }
 }
 
-/// A scope: the names that any of its patterns matches. Empty, it covers nothing.
-/// Cheap to clone.
+/// A scope: the names that match any of its patterns. An empty scope matches nothing. Cheap to
+/// clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Scope(Arc<[Pattern]>);
@@ -90,7 +90,7 @@ impl Default for Scope {
 }
 
 impl Scope {
-    /// The scope of these patterns.
+    /// The scope that these patterns make up.
     #[must_use]
     pub fn new(patterns: Vec<Pattern>) -> Self {
         Self(patterns.into())
@@ -102,13 +102,13 @@ impl Scope {
         Self(Arc::new([Pattern(Kind::StartsWith(String::new()))]))
     }
 
-    /// Whether `name` is covered.
+    /// Whether the scope covers `name`.
     #[must_use]
     pub fn covers(&self, name: &Name) -> bool {
         self.0.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// Whether it covers nothing.
+    /// Whether the scope covers nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

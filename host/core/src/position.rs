@@ -1,4 +1,4 @@
-//! The one order of everything: the truth's change number.
+//! The order of all changes: the truth's change number.
 
 use std::fmt;
 

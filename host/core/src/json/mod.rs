@@ -1,12 +1,12 @@
-//! Canonical JSON: the one text that every spelling of the same request shares.
+//! Canonical JSON: one text for every spelling of the same request.
 //!
-//! A reader of our own, because a key must never merge two requests that differ:
-//! duplicate names are refused, and number lexemes are kept (`1`, `1.0` and `1e0` stay
-//! apart, as do 2⁵³ and 2⁵³ + 1). Members are sorted by the bytes of their unescaped
-//! names, whitespace is dropped, and strings escape only `"`, `\` and control characters.
-//! A canonical text is never longer than what it was made of.
+//! Weir has its own reader because a key must never merge two requests that differ: duplicate
+//! names are refused, and numbers keep their spelling (`1`, `1.0` and `1e0` stay different, as
+//! do 2⁵³ and 2⁵³ + 1). Members are sorted by the bytes of their unescaped names, whitespace is
+//! dropped, and strings escape only `"`, `\` and control characters. The canonical text is
+//! never longer than the input.
 //!
-//! Left out on purpose: values as a tree, numbers as numbers, and normalising Unicode.
+//! Out of scope: values as a tree, numeric values, and Unicode normalisation.
 
 mod pointer;
 mod reader;
@@ -16,13 +16,13 @@ mod text;
 
 use bytes::Bytes;
 
-/// What a text may cost before it is refused.
+/// Limits on the JSON that is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonLimits {
-    /// The longest text, before it is made canonical.
+    /// The longest input, in bytes, before it is made canonical.
     pub max_bytes: usize,
-    /// The deepest nesting of arrays and objects; a scalar alone has depth 0. More than
-    /// [`JsonLimits::DEEPEST`] counts as that, because the reader recurses.
+    /// The deepest nesting of arrays and objects; a scalar alone has depth 0. Larger values
+    /// count as [`JsonLimits::DEEPEST`], because the reader recurses.
     pub max_depth: usize,
 }
 
@@ -37,7 +37,7 @@ impl Default for JsonLimits {
     }
 }
 
-/// Why a text was refused. Offsets count bytes of the text as it came.
+/// Why JSON was refused. Offsets count bytes of the input.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// Not JSON (RFC 8259).
@@ -48,40 +48,40 @@ pub enum JsonError {
         /// What was expected there, or what is wrong.
         problem: &'static str,
     },
-    /// An object names a member twice; readers disagree about which one counts.
+    /// An object names a member twice. Readers disagree about which one counts.
     #[error("the JSON names the member \"{name}\" twice in one object, again at byte {at}")]
     DuplicateKey {
         /// The start of the later name.
         at: usize,
-        /// The name as canonical JSON writes it, cut when it is long.
+        /// The name as canonical JSON writes it, shortened if it is long.
         name: Box<str>,
     },
     /// Arrays and objects are nested too deeply.
     #[error("the JSON is nested deeper than {max_depth} arrays and objects at byte {at}")]
     TooDeep {
-        /// The bracket that is one too many.
+        /// The offset of the first bracket over the limit.
         at: usize,
         /// The limit.
         max_depth: usize,
     },
-    /// The text is too long.
+    /// The input is too long.
     #[error("the JSON has {bytes} bytes, and at most {max_bytes} are read")]
     TooLarge {
-        /// Its length.
+        /// Its length in bytes.
         bytes: usize,
-        /// The limit.
+        /// The limit in bytes.
         max_bytes: usize,
     },
-    /// The text is not UTF-8.
+    /// The input is not UTF-8.
     #[error("the JSON is not UTF-8 at byte {at}")]
     InvalidUtf8 {
-        /// The first byte that is wrong.
+        /// The offset of the first invalid byte.
         at: usize,
     },
-    /// A string holds U+0000, raw or escaped, which stores cannot keep in a text.
+    /// A string holds U+0000, raw or escaped, which not every store can keep.
     #[error("a string holds the character U+0000 at byte {at}, which is not accepted")]
     NulInText {
-        /// The character, or the start of its escape.
+        /// The offset of the character, or of its escape.
         at: usize,
     },
 }
@@ -100,8 +100,8 @@ impl JsonError {
         }
     }
 
-    /// The byte that the error is about; for a text that is too large, the first byte
-    /// beyond the limit.
+    /// The byte offset that the error is about. For input that is too large, the first byte
+    /// over the limit.
     #[must_use]
     pub fn offset_bytes(&self) -> usize {
         match *self {
@@ -115,33 +115,33 @@ impl JsonError {
     }
 }
 
-/// A canonical JSON text. Two are equal exactly when their requests are the same.
+/// Canonical JSON text. Two are equal exactly when their requests are the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CanonicalJson {
     text: Bytes,
 }
 
 impl CanonicalJson {
-    /// The text: what is hashed, and what a guest receives.
+    /// The text that is hashed and that a guest receives.
     #[must_use]
     pub fn text(&self) -> &Bytes {
         &self.text
     }
 
-    /// The canonical text of the value that a JSON pointer (RFC 6901) names; `None` when
-    /// there is no such value, or when the pointer is not one. It scans the text and
-    /// allocates only for a pointer that holds `~`.
+    /// The canonical text of the value that a JSON pointer (RFC 6901) names. `None` if the
+    /// value does not exist or the pointer is malformed. Scans the text, and allocates only for
+    /// a pointer that contains `~`.
     #[must_use]
     pub fn pointer(&self, pointer: &str) -> Option<&[u8]> {
         pointer::find(&self.text, pointer)
     }
 }
 
-/// Reads a whole JSON text and writes its canonical form.
+/// Reads one JSON value and writes its canonical form.
 ///
 /// # Errors
 ///
-/// Any [`JsonError`]; nothing is repaired.
+/// Any [`JsonError`]; invalid input is never repaired.
 pub fn canonicalize(
     input: impl AsRef<[u8]>,
     limits: JsonLimits,

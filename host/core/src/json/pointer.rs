@@ -1,7 +1,7 @@
-//! JSON pointers (RFC 6901) into a canonical text, by scanning it.
+//! JSON pointers (RFC 6901), resolved by scanning canonical text.
 //!
-//! It may rely on what the reader has made sure of: the text is valid, without
-//! whitespace, and members are sorted, so that a search can stop early.
+//! The scan relies on what the reader guarantees: the text is valid, it has no whitespace, and
+//! members are sorted, so a search can stop early.
 
 use std::{borrow::Cow, cmp::Ordering};
 
@@ -69,7 +69,7 @@ fn element(array: &[u8], index: usize) -> Option<&[u8]> {
         at += 1;
     }
     let end = value_end(array, at)?;
-    // Empty only where an array without elements closes.
+    // Empty only when an empty array closes.
     array.get(at..end).filter(|element| !element.is_empty())
 }
 

@@ -1,8 +1,9 @@
-//! The strict reader: checks a text and writes its canonical form in the same pass.
+//! The strict reader: validates the input and writes its canonical form in one pass.
 //!
-//! Members are written where they are found; when an object turns out not to be sorted,
-//! its part of the output is put in order as it closes. Nothing is allocated but the
-//! output, and one buffer of the same size when something must be sorted.
+//! Members are written in the order in which they are read. If an object turns out not to be
+//! sorted, its part of the output is sorted when the object closes. The reader allocates the
+//! output, a second buffer if anything must be sorted, and a list of open members when there
+//! are more than 16.
 
 use smallvec::SmallVec;
 
@@ -40,14 +41,14 @@ struct Reader<'a> {
     input: &'a [u8],
     at: usize,
     out: Vec<u8>,
-    /// The members of all objects that are open, the innermost object's last.
+    /// The members of all open objects; those of the innermost object come last.
     members: SmallVec<[Member; 16]>,
     scratch: Vec<u8>,
     depth: usize,
     max_depth: usize,
 }
 
-/// Where a member is in the output, and where its name was in the input.
+/// Where a member is in the output, and where its name is in the input.
 #[derive(Clone, Copy)]
 struct Member {
     start: usize,
@@ -57,7 +58,7 @@ struct Member {
 }
 
 impl Member {
-    /// The inside of the name's canonical string.
+    /// The name as canonical JSON writes it, without the quotes.
     fn name<'o>(&self, out: &'o [u8]) -> &'o [u8] {
         &out[self.start + 1..self.name_end - 1]
     }
@@ -155,7 +156,7 @@ impl Reader<'_> {
         Ok(Member { start, name_end, end: self.out.len(), input_at })
     }
 
-    /// Puts the members from `first` on, those of the object that closes here, in order.
+    /// Sorts the members from index `first`, which belong to the object that closes here.
     fn sort_members(&mut self, first: usize) -> Result<(), JsonError> {
         let Self { members, out, scratch, .. } = self;
         let members = &mut members[first..];
@@ -167,7 +168,7 @@ impl Reader<'_> {
         if let Some(pair) = members.windows(2).find(same) {
             return Err(duplicate(pair[1].name(out), pair[1].input_at));
         }
-        // Sorting moves bytes but does not change how many there are, commas included.
+        // Sorting moves bytes but keeps their number, including the commas.
         scratch.clear();
         scratch.reserve(out.len() - body_start);
         for member in members {
@@ -220,7 +221,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads `\uXXXX`, or the two of them that a character beyond U+FFFF needs.
+    /// Reads `\uXXXX`, or the surrogate pair that a character above U+FFFF needs.
     fn unicode_escape(&mut self) -> Result<char, JsonError> {
         let start = self.at;
         let mut units = SmallVec::<[u16; 2]>::new();
@@ -294,7 +295,7 @@ impl Reader<'_> {
         self.input.get(self.at).copied()
     }
 
-    /// Copies the byte that was just looked at.
+    /// Copies the byte that was just peeked at.
     fn copy_byte(&mut self) {
         self.out.push(self.input[self.at]);
         self.at += 1;

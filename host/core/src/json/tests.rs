@@ -1,4 +1,4 @@
-//! Cases, and properties against serde_json as another reader of the same texts.
+//! Tables of cases, and properties that compare the reader with serde_json.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 

@@ -1,16 +1,16 @@
-//! What is inside a JSON string: runs of plain bytes, escapes, and the order of names.
+//! The inside of a JSON string: runs of plain bytes, escapes, and the order of names.
 //!
-//! Left out: where a string starts and ends in a text that is not yet known to be valid;
-//! that is the reader's.
+//! Out of scope: finding where a string starts and ends in unvalidated input; the reader does
+//! that.
 
 use std::cmp::Ordering;
 
-/// The length of the longest start of `bytes` without `"`, `\` and control characters.
-/// It reads eight bytes at a time, because prompts are long.
+/// The length of the longest prefix of `bytes` without `"`, `\` and control characters. Reads
+/// eight bytes at a time, because prompts are long.
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH_BITS: u64 = ONES << 7;
-    // The lowest byte that is zero gets its high bit set; bytes above it may, too.
+    // The lowest zero byte gets its high bit set; bytes above it may get theirs set too.
     let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGH_BITS;
 
     let (words, rest) = bytes.as_chunks::<8>();
@@ -52,7 +52,7 @@ pub(super) fn push_canonical(out: &mut Vec<u8>, character: char) {
     }
 }
 
-/// The character that a short escape stands for, by the letter after the backslash.
+/// The character that a short escape represents, given the letter after the backslash.
 pub(super) fn short_escape(letter: u8) -> Option<char> {
     Some(match letter {
         b'"' => '"',
@@ -67,7 +67,7 @@ pub(super) fn short_escape(letter: u8) -> Option<char> {
     })
 }
 
-/// The number that four hexadecimal digits at the start of `bytes` write.
+/// The number written by the four hexadecimal digits at the start of `bytes`.
 pub(super) fn hex4(bytes: &[u8]) -> Option<u16> {
     bytes.get(..4)?.iter().try_fold(0, |number, &digit| {
         let value = char::from(digit).to_digit(16)?;
@@ -75,7 +75,7 @@ pub(super) fn hex4(bytes: &[u8]) -> Option<u16> {
     })
 }
 
-/// Orders two names, given as the insides of canonical strings, by their unescaped bytes.
+/// Compares two names, given as the insides of canonical strings, by their unescaped bytes.
 pub(super) fn compare_names(left: &[u8], right: &[u8]) -> Ordering {
     if has_escape(left) || has_escape(right) {
         unescaped(left).cmp(unescaped(right))
@@ -84,7 +84,7 @@ pub(super) fn compare_names(left: &[u8], right: &[u8]) -> Ordering {
     }
 }
 
-/// Orders a name, given as the inside of a canonical string, and plain bytes.
+/// Compares a name, given as the inside of a canonical string, with plain bytes.
 pub(super) fn compare_name_to(name: &[u8], plain: &[u8]) -> Ordering {
     if has_escape(name) { unescaped(name).cmp(plain.iter().copied()) } else { name.cmp(plain) }
 }
@@ -93,7 +93,7 @@ fn has_escape(name: &[u8]) -> bool {
     memchr::memchr(b'\\', name).is_some()
 }
 
-/// The bytes that the inside of a *canonical* string stands for.
+/// The unescaped bytes of the inside of a *canonical* string.
 fn unescaped(inside: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = inside;
     std::iter::from_fn(move || {
