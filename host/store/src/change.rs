@@ -1,12 +1,12 @@
-//! The log of changes, as readers see it.
+//! The log of changes, as its readers see it.
 
 use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 
-/// A line of the log of changes: what to look at again, not what it was.
+/// An entry of the log of changes. It names what changed, not how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Its position; all changes of one commit share it.
+    /// Its position, shared by all changes of one commit.
     pub position: Position,
     /// The collection.
     pub collection: Name,
@@ -17,9 +17,9 @@ pub struct Change {
 /// What a change touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// The collection was made.
+    /// The collection was created.
     CollectionCreated,
-    /// The collection was deleted with all in it.
+    /// The collection was deleted with all of its documents.
     CollectionDeleted,
     /// The document was written.
     DocumentPut(DocumentId),

@@ -1,5 +1,5 @@
-//! The data folder: one process at a time, a folder for each tenant, and errors that say why it
-//! cannot be written.
+//! The data folder: used by one process at a time, with a folder for each tenant. Errors say
+//! why it cannot be written.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -9,12 +9,12 @@ use weir_core::name::Name;
 
 use crate::TruthError;
 
-/// The folder of the tenants' own folders, below the data folder.
+/// The folder within the data folder that holds the tenants' folders.
 const TENANTS: &str = "tenants";
 const LOCK_FILE: &str = "lock";
 
-/// The data folder, held until it is dropped. The operating system releases the lock when the
-/// process dies, so a lock is never left behind; the file with the process id is.
+/// The data folder, locked until this is dropped. The operating system releases the lock when
+/// the process dies, so no stale lock can remain; only the file with the process id does.
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
@@ -22,10 +22,10 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Takes `folder` for this process, creating it if it does not exist.
+    /// Locks `folder` for this process, and creates it if it does not exist.
     ///
     /// # Errors
-    /// Another process holds it, or it cannot be written.
+    /// Another process has locked it, or it cannot be written.
     pub fn acquire(folder: &Path) -> Result<Self, TruthError> {
         make_folder(folder)?;
         let path = folder.join(LOCK_FILE);
@@ -57,7 +57,7 @@ impl DataFolder {
     pub fn tenant(&self, tenant: &Name) -> Result<PathBuf, TruthError> {
         let folder = self.path.join(TENANTS).join(tenant.as_str());
         make_folder(&folder)?;
-        // The names have to survive a power loss as well as what is in the files.
+        // Names must survive a power loss as well as file contents do.
         for made in folder.ancestors().take_while(|made| made.starts_with(&self.path)) {
             sync_folder(made)?;
         }
@@ -65,10 +65,10 @@ impl DataFolder {
     }
 }
 
-/// A database's file, created if it does not exist, and writable.
+/// Creates a database's file if it does not exist, and checks that it is writable.
 ///
-/// Call it before SQLite has the file open: closing any handle of a file releases all POSIX
-/// locks that the process has on it.
+/// Call this before SQLite opens the file: closing any handle of a file releases all POSIX
+/// locks that the process holds on it.
 pub(crate) fn database_file(folder: &Path, name: &str) -> Result<PathBuf, TruthError> {
     make_folder(folder)?;
     let path = folder.join(name);

@@ -1,4 +1,5 @@
-//! What the truth keeps: documents with their chunks, collections, and what a write did.
+//! What the truth stores (documents with their chunks, and collections) and what a write
+//! reports.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 
-/// A document to store: validated, and already split.
+/// A document to store, already validated and split into chunks.
 #[derive(Clone, Debug)]
 pub struct NewDocument {
     /// Its id within the collection.
@@ -19,7 +20,7 @@ pub struct NewDocument {
     pub chunks: Vec<Range<u32>>,
 }
 
-/// A document of the truth.
+/// A stored document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     /// Its id within the collection.
@@ -34,20 +35,20 @@ pub struct Document {
     pub chunks: Vec<Range<u32>>,
 }
 
-/// The part of a document's `text` that a chunk is.
+/// The byte range of a chunk within its document's `text`.
 #[must_use]
 pub fn chunk_text<'t>(text: &'t str, chunk: &Range<u32>) -> Option<&'t str> {
     text.get(chunk.start as usize..chunk.end as usize)
 }
 
-/// A collection of the truth.
+/// A stored collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collection {
     /// Its name.
     pub name: Name,
     /// The position of its creation.
     pub created: Position,
-    /// Documents in it.
+    /// How many documents it has.
     pub documents: u64,
 }
 
@@ -56,33 +57,33 @@ pub struct Collection {
 pub struct IdempotencyKey {
     /// The client's key, 1 to 255 bytes.
     pub key: String,
-    /// A digest of what was asked: another request under the same key is refused.
+    /// A digest of the request. A different request under the same key is refused.
     pub fingerprint: [u8; 32],
 }
 
-/// What a write did.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// The position of the (first) commit.
     pub position: Position,
-    /// Whether the request had been carried out before, under its idempotency key.
+    /// Whether the request had already been carried out under its idempotency key.
     pub replayed: bool,
 }
 
-/// A chunk of one version of a document, by which its text is read.
+/// Identifies a chunk of one version of a document, so that its text can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkRef {
     /// The document.
     pub document: DocumentId,
-    /// The position of the change that made this version of it.
+    /// The position of the change that wrote this version.
     pub version: Position,
     /// Byte offset of the chunk within the document's text.
     pub start: u32,
-    /// Byte offset of its end.
+    /// Byte offset of the chunk's end.
     pub end: u32,
 }
 
-/// A hit's text and metadata, as the truth has them.
+/// The text and metadata of a search hit, as the truth has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HitText {
     /// The chunk's text.

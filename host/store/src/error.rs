@@ -1,30 +1,31 @@
-//! Why the truth did not answer. Engines convert their own errors; no type of theirs gets out.
+//! Errors of the stores. Engines convert their own errors, so engine-specific types stay
+//! inside.
 
 use thiserror::Error;
 use weir_core::name::{DocumentId, Name};
 
-/// Why the truth did not answer.
+/// Why a store operation failed.
 #[derive(Debug, Error)]
 pub enum TruthError {
-    /// No such collection.
+    /// The collection does not exist.
     #[error("there is no collection '{0}'")]
     UnknownCollection(Name),
-    /// There are as many collections as a tenant may have.
+    /// The tenant has as many collections as it is allowed.
     #[error("there are {limit} collections already, and no more are allowed")]
     TooManyCollections {
-        /// Most collections of a tenant.
+        /// The most collections that a tenant can have.
         limit: u32,
     },
-    /// One write has more documents than the log may hold at one position.
+    /// One write has more documents than one position may have.
     #[error("a write takes at most {limit} documents")]
     TooManyDocuments {
-        /// Most documents of a write.
+        /// The most documents in one write.
         limit: usize,
     },
     /// One write names a document twice.
     #[error("the document '{0}' is given twice")]
     DuplicateDocument(DocumentId),
-    /// The document could be stored, but never indexed.
+    /// The document could be stored but never indexed.
     #[error("the document '{id}' cannot be stored: {reason}")]
     InvalidDocument {
         /// The document.
@@ -35,7 +36,7 @@ pub enum TruthError {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyKeyReused,
-    /// As many writes as may wait are waiting.
+    /// The queue of waiting writes is full.
     #[error("too many writes are waiting")]
     Overloaded,
     /// Another process holds the data folder.
@@ -43,7 +44,7 @@ pub enum TruthError {
     Locked {
         /// The data folder.
         folder: String,
-        /// The process, if it could be told.
+        /// The id of that process, if it is known.
         pid: Option<u32>,
     },
     /// The data folder or file cannot be written.
@@ -57,10 +58,10 @@ pub enum TruthError {
     /// The database failed.
     #[error("the database failed: {0}")]
     Failed(#[source] BoxError),
-    /// The write's task ended before it could tell: the write may or may not be there.
+    /// The write's task ended before it reported a result. The write may or may not be stored.
     #[error("the write was cut off: {0}")]
     Cut(String),
-    /// The file is from a newer Weir, or is damaged.
+    /// The file is damaged or from a newer Weir.
     #[error("the database's schema cannot be brought up to date: {0}")]
     Migration(#[source] BoxError),
 }

@@ -1,10 +1,10 @@
 //! Weir's stores of record: the *truth* of each tenant and the *system store* of the server.
 //!
-//! A [`Truth`] keeps collections and documents, gives each commit its position, and keeps the
+//! A [`Truth`] stores collections and documents, gives each commit its position, and keeps the
 //! log of changes that everything else is derived from. The [`SystemStore`] keeps what belongs
-//! to the server and to no tenant. [`DataFolder`] is where the embedded engines keep their
-//! files, held by one process at a time; [`open_truth`] and [`open_system`] open them. No type
-//! of an engine leaves this crate.
+//! to the server rather than to a tenant. A [`DataFolder`] is the folder that holds the
+//! embedded engines' files; one process at a time can use it. [`open_truth`] and
+//! [`open_system`] open the engines. No engine-specific type leaves this crate.
 //!
 //! Out of scope: what is derived from the truth (`weir-search`), and the cache.
 
@@ -28,8 +28,8 @@ pub use error::{BoxError, TruthError};
 pub use system::SystemStore;
 pub use truth::{CommitObserver, Truth};
 
-/// Opens the embedded truth in `folder`, a tenant's folder of the data folder; creates it or
-/// brings its schema up to date where needed.
+/// Opens the embedded truth in `folder`, which is the tenant's folder within the data folder.
+/// Creates the truth or migrates its schema if needed.
 ///
 /// # Errors
 /// The file cannot be written, is damaged, or is from a newer Weir.
@@ -37,8 +37,8 @@ pub async fn open_truth(folder: &Path) -> Result<Arc<dyn Truth>, TruthError> {
     Ok(Arc::new(sqlite::SqliteTruth::open(folder).await?))
 }
 
-/// Opens the embedded system store in `folder`, the data folder itself; creates it or brings
-/// its schema up to date where needed.
+/// Opens the embedded system store in `folder`, which is the data folder itself. Creates the
+/// store or migrates its schema if needed.
 ///
 /// # Errors
 /// The file cannot be written, is damaged, or is from a newer Weir.

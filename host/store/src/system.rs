@@ -1,7 +1,6 @@
-//! The system store: what belongs to the server and to no tenant.
+//! The system store: what belongs to the server rather than to a tenant.
 //!
-//! Today it keeps the revision of the deployments. Uploaded plugins, tokens and the audit log
-//! will be kept here too.
+//! It keeps the revision of the deployments.
 
 use async_trait::async_trait;
 
@@ -10,8 +9,8 @@ use crate::TruthError;
 /// The server's own records.
 #[async_trait]
 pub trait SystemStore: Send + Sync {
-    /// The revision of the deployments that `fingerprint` stands for: the last one given out
-    /// if they have not changed since, otherwise the next. Revisions only grow, also across
+    /// The revision of the deployments identified by `fingerprint`: the last revision if they
+    /// have not changed since, otherwise the next one. Revisions only grow, also across
     /// restarts.
     async fn revision_of(&self, fingerprint: [u8; 32]) -> Result<u64, TruthError>;
 

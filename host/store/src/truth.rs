@@ -1,4 +1,4 @@
-//! The trait of a tenant's truth: what every engine promises.
+//! The trait of a tenant's truth: what every engine guarantees.
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -10,38 +10,39 @@ use crate::{
     TruthError,
 };
 
-/// Called with the changes of each commit, all at one position.
+/// Called with the changes of each commit, which all have the same position.
 pub type CommitObserver = Box<dyn Fn(&[Change]) + Send + Sync>;
 
-/// A tenant's documents and the one order of their changes.
+/// A tenant's documents and the single order of their changes.
 ///
-/// Every write is one transaction, detached from its caller: once it has begun it ends, also
-/// when the caller goes away. It gets the next [`Position`]; a larger position was committed
-/// later. Every read sees whole commits only.
+/// Every write is one transaction, detached from its caller: once started it finishes, even if
+/// the caller goes away. A write that changes something gets the next [`Position`]; a larger
+/// position was committed later. Every read sees whole commits only.
 #[async_trait]
 pub trait Truth: Send + Sync {
-    /// The position of the last commit, asked of the engine.
+    /// The position of the last commit, read from the engine.
     async fn position(&self) -> Result<Position, TruthError>;
 
     /// Follows the position of the last commit, whoever made it.
     fn committed(&self) -> watch::Receiver<Position>;
 
-    /// Sets who is told of every commit from now on: once for each, in the order of positions,
-    /// before the writer is answered. The observer must be quick and must not block, since the
-    /// next write waits for it. The first observer stays; returns whether this one was it.
+    /// Sets the observer that is told of every commit from now on: once per commit, in order of
+    /// position, before the writer gets its answer. The observer must be quick and must not
+    /// block, since the next write waits for it. Only the first observer is kept; returns
+    /// whether this one was the first.
     fn observe_commits(&self, observer: CommitObserver) -> bool;
 
-    /// The changes after a position, in order, at least `limit` lines where there are that
-    /// many: all changes of one position come together.
+    /// The changes after a position, in order. Changes of one position are never separated, so
+    /// the result can be longer than `limit`.
     async fn changes_after(&self, after: Position, limit: u32) -> Result<Vec<Change>, TruthError>;
 
-    /// Creates the collection; the position is `None` when it existed already.
+    /// Creates the collection. The position is `None` if the collection already existed.
     async fn create_collection(
         &self,
         name: &Name,
     ) -> Result<(Collection, Option<Position>), TruthError>;
 
-    /// Drops the collection with all of its documents; `None` when it did not exist.
+    /// Drops the collection with all of its documents. `None` if it did not exist.
     async fn drop_collection(&self, name: &Name) -> Result<Option<Position>, TruthError>;
 
     /// The collection, if it exists.
@@ -50,8 +51,8 @@ pub trait Truth: Send + Sync {
     /// All collections, by name.
     async fn collections(&self) -> Result<Vec<Collection>, TruthError>;
 
-    /// Stores the documents, all or none. A document that is already stored with the same text,
-    /// chunks and metadata is not a change.
+    /// Stores all of the documents or none. A document that is already stored with the same
+    /// text, chunks and metadata is not a change.
     async fn put(
         &self,
         collection: &Name,
@@ -59,15 +60,15 @@ pub trait Truth: Send + Sync {
         key: Option<IdempotencyKey>,
     ) -> Result<Committed, TruthError>;
 
-    /// Deletes the documents, all at one position; ids that do not exist are passed over.
-    /// `None` when none of them existed.
+    /// Deletes the documents at one position. Ids that do not exist are skipped; `None` if none
+    /// of them existed.
     async fn delete(
         &self,
         collection: &Name,
         ids: Vec<DocumentId>,
     ) -> Result<Option<Position>, TruthError>;
 
-    /// What an earlier write under `key` did.
+    /// The result of an earlier write under `key`, if there was one.
     async fn replay(&self, key: &IdempotencyKey) -> Result<Option<Committed>, TruthError>;
 
     /// The document as it is now.
@@ -77,14 +78,14 @@ pub trait Truth: Send + Sync {
         id: &DocumentId,
     ) -> Result<Option<Document>, TruthError>;
 
-    /// The text and metadata of each chunk, in order; `None` for a chunk of a version that is
-    /// no longer the document's.
+    /// The text and metadata of each chunk, in order. `None` for a chunk of a version that is
+    /// no longer current.
     async fn hit_texts(
         &self,
         collection: &Name,
         chunks: &[ChunkRef],
     ) -> Result<Vec<Option<HitText>>, TruthError>;
 
-    /// Lets writes that have begun end, and closes the store. Later calls fail.
+    /// Waits for writes that have started, then closes the store. Later calls fail.
     async fn close(&self);
 }

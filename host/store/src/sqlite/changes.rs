@@ -1,8 +1,9 @@
-//! The log of changes: appended to in the transaction of each write, read by position.
+//! The log of changes: each write appends to it in its own transaction, and readers read it by
+//! position.
 //!
-//! No line is ever taken out, not even one that a later one supersedes: a reader that has
-//! read up to a position has then looked again at everything that changed up to it, which
-//! is what lets it say that it is as of that position.
+//! Entries are never removed, not even ones that a later entry supersedes. A reader that has
+//! read up to a position has therefore looked at everything that changed up to it, so it can
+//! claim to be as of that position.
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -19,9 +20,9 @@ const DOCUMENT_PUT: u8 = 2;
 const DOCUMENT_DELETED: u8 = 3;
 
 impl SqliteTruth {
-    /// The changes after a position, in order. All changes of a position come together, so
-    /// that a caller may go on after the last one: `limit` is passed by what is left of its
-    /// position.
+    /// The changes after a position, in order. Changes of one position are never separated, so
+    /// that a caller can continue after the last one; the result exceeds `limit` by the rest of
+    /// its last position.
     pub(super) async fn read_changes(
         &self,
         after: Position,
@@ -42,7 +43,7 @@ impl SqliteTruth {
     }
 }
 
-/// Writes the lines of one commit, and moves the counter to their position.
+/// Writes the entries of one commit and moves the counter to their position.
 pub(super) async fn append(
     connection: &mut SqliteConnection,
     changes: &[Change],

@@ -1,4 +1,4 @@
-//! Collections: made, listed, counted, dropped with all in them.
+//! Collections: create, list, count, and drop with all of their documents.
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -9,12 +9,11 @@ use weir_core::name::Name;
 use super::{SqliteTruth, damaged, stored};
 use crate::{ChangeKind, Collection, TruthError};
 
-/// Most collections of a tenant.
+/// The most collections that a tenant can have.
 const MAX_COLLECTIONS: u32 = 1_024;
 
 impl SqliteTruth {
-    /// Makes the collection. The position is that of its making, if it was made now and not
-    /// there already.
+    /// Creates the collection. The position is `None` if it already existed.
     pub(super) async fn insert_collection(
         &self,
         name: Name,
@@ -38,7 +37,7 @@ impl SqliteTruth {
         .await
     }
 
-    /// All collections, by name: at most as many as a tenant may have.
+    /// All collections by name, which [`MAX_COLLECTIONS`] bounds.
     pub(super) async fn read_collections(&self) -> Result<Vec<Collection>, TruthError> {
         let rows = sqlx::query(
             "SELECT name, created,
@@ -50,7 +49,7 @@ impl SqliteTruth {
         rows.iter().map(collection).collect()
     }
 
-    /// The collection, if it is there.
+    /// The collection, if it exists.
     pub(super) async fn read_collection(
         &self,
         name: &Name,
@@ -58,7 +57,7 @@ impl SqliteTruth {
         find(&mut *self.shared.readers.acquire().await?, name).await
     }
 
-    /// Drops the collection with all of its documents. No position: it was not there.
+    /// Drops the collection with all of its documents. `None` if it did not exist.
     pub(super) async fn delete_collection(
         &self,
         name: Name,

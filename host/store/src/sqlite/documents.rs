@@ -1,8 +1,8 @@
-//! Documents: put all or nothing, replaced atomically, read back, and the texts of hits.
+//! Documents: store all or none, replace atomically, read back, and read the text of hits.
 //!
-//! A document put again with the same text, metadata and chunks is left as it is, with its
-//! version: nothing that was derived from it is outdated, so there is no change to log. A
-//! put that changes nothing takes no position of its own and answers the last commit's.
+//! A document that is stored again with the same text, metadata and chunks keeps its version:
+//! nothing derived from it is outdated, so there is no change to log. A write that changes
+//! nothing gets no position of its own and reports the last commit's.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use crate::{
     chunk_text,
 };
 
-/// Most documents of one write: they share a position, and what follows the log takes a
+/// The most documents in one write. They share a position, and readers of the log take each
 /// position as a whole.
 pub(super) const MAX_DOCUMENTS_PER_WRITE: usize = 10_000;
 
 impl SqliteTruth {
-    /// Stores the documents, all or none, each in the place of one with its id. Under a
-    /// `key` that was carried out before, answers what it did then.
+    /// Stores all of the documents or none, replacing those with the same id. If a request was
+    /// already carried out under `key`, returns its result.
     pub(super) async fn put_documents(
         &self,
         collection: Name,
@@ -57,7 +57,7 @@ impl SqliteTruth {
         .await
     }
 
-    /// Deletes the documents, at one position. No position: none of them existed.
+    /// Deletes the documents at one position. `None` if none of them existed.
     pub(super) async fn delete_documents(
         &self,
         collection: Name,
@@ -108,8 +108,8 @@ impl SqliteTruth {
         document(&row)
     }
 
-    /// The text and metadata of each hit, in order. None: the truth has another version of
-    /// the document by now, or none.
+    /// The text and metadata of each hit, in order. `None` if the truth no longer has that
+    /// version of the document.
     pub(super) async fn read_hit_texts(
         &self,
         collection: &Name,
@@ -119,7 +119,7 @@ impl SqliteTruth {
             .iter()
             .map(|chunk| (chunk.document.as_str(), chunk.version.0, chunk.start, chunk.end))
             .collect();
-        // CROSS JOIN: in this order, so that each hit is one look at the index of ids.
+        // CROSS JOIN fixes the join order, so each hit is one lookup in the index of ids.
         let rows = sqlx::query(
             "SELECT hits.key AS hit, metadata,
                substr(CAST(text AS BLOB), 1 + (hits.value ->> 2),
@@ -147,7 +147,7 @@ impl SqliteTruth {
     }
 }
 
-/// Refuses what could be stored but never indexed: the catch-up would stop at it.
+/// Refuses documents that could be stored but never indexed: they would stall the catch-up.
 fn validate(documents: &[NewDocument]) -> Result<(), TruthError> {
     if documents.len() > MAX_DOCUMENTS_PER_WRITE {
         return Err(TruthError::TooManyDocuments { limit: MAX_DOCUMENTS_PER_WRITE });
@@ -159,7 +159,7 @@ fn validate(documents: &[NewDocument]) -> Result<(), TruthError> {
             return Err(TruthError::DuplicateDocument(document.id.clone()));
         }
         serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&document.metadata)
-            .map_err(|error| invalid(format!("its metadata is no JSON object: {error}")))?;
+            .map_err(|error| invalid(format!("its metadata is not a JSON object: {error}")))?;
         if let Some(chunk) =
             document.chunks.iter().find(|chunk| chunk_text(&document.text, chunk).is_none())
         {
@@ -206,8 +206,8 @@ fn document(row: &SqliteRow) -> Result<Option<Document>, TruthError> {
     }))
 }
 
-/// None also when the text has no such bytes: then the index is wrong about the version,
-/// and the hit is no more the truth's than an outdated one.
+/// Also `None` if the range is not in the text: then the index is wrong about this version, and
+/// the hit is treated like an outdated one.
 fn hit_text(row: &SqliteRow, chunk: &ChunkRef) -> Result<Option<HitText>, TruthError> {
     let bytes: &[u8] = row.try_get("bytes")?;
     let whole = u32::try_from(bytes.len()) == Ok(chunk.end.saturating_sub(chunk.start));

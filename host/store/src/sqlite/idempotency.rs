@@ -1,7 +1,8 @@
-//! Idempotency keys: what a repeated request answers instead of being carried out again.
+//! Idempotency keys: a repeated request gets the first answer instead of being carried out
+//! again.
 //!
-//! A key is kept with the commit of its request, so a request that failed leaves none. The
-//! newest 100,000 are kept, each for 24 hours by the wall clock, which decides nothing else.
+//! A key is stored in the commit of its request, so a failed request leaves no key. The newest
+//! 100,000 are kept, each for 24 hours by the wall clock, which is used for nothing else here.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,8 +17,8 @@ pub(super) const MAX_KEYS: i64 = 100_000;
 pub(super) const KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
 
 impl SqliteTruth {
-    /// What the request under `key` did, if it has been carried out: look before splitting
-    /// a repeated request's texts. [`Self::put`] looks again, in its transaction.
+    /// The result of the request under `key`, if it has been carried out. Callers ask before
+    /// they split a repeated request's text; [`Self::put`] asks again within its transaction.
     pub(super) async fn find_replay(
         &self,
         key: &IdempotencyKey,
@@ -26,7 +27,7 @@ impl SqliteTruth {
     }
 }
 
-/// What the request under `key` did.
+/// The result of the request under `key`, if it has been carried out.
 pub(super) async fn find(
     connection: &mut SqliteConnection,
     key: &IdempotencyKey,
@@ -41,7 +42,7 @@ pub(super) async fn find(
     row.map(|row| committed(&row, key)).transpose()
 }
 
-/// Keeps `key` with the position of its request, and forgets the oldest.
+/// Stores `key` with the position of its request, and deletes the oldest keys.
 pub(super) async fn keep(
     connection: &mut SqliteConnection,
     key: &IdempotencyKey,

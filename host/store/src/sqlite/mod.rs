@@ -1,9 +1,11 @@
-//! The embedded engine: SQLite, one file for each tenant's truth and one for the system store.
+//! The embedded engine: SQLite, with one file for each tenant's truth and one for the system
+//! store.
 //!
-//! Every write of the truth is one transaction on the one writing connection, in a task of its
-//! own that a caller who goes away does not cut; every read is one statement on one of a few
-//! reading connections, and so sees whole commits only. `collections`, `documents`, `changes`
-//! and `idempotency` are the tables; `write` is the transaction; `system` is the system store.
+//! Every write of the truth is one transaction on the single writing connection. It runs on its
+//! own task, so a caller that goes away does not interrupt it. Every read is one statement on
+//! one of a few reading connections, so it sees whole commits only. `collections`, `documents`,
+//! `changes` and `idempotency` are the tables; `write` is the transaction; `system` is the
+//! system store.
 //!
 //! An acknowledged write survives `kill -9` and a power loss: the write-ahead log is flushed
 //! at every commit (`synchronous=FULL`). Out of scope: what is derived from the truth, and
@@ -43,9 +45,9 @@ mod write;
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/truth");
 
 const TRUTH_FILE: &str = "truth.sqlite";
-/// Connections that read. Each has a thread of its own.
+/// Reading connections. Each has its own thread.
 const READERS: u32 = 4;
-/// Writes that may wait for the writing connection, the running one included.
+/// How many writes can wait for the writing connection, including the running one.
 const MAX_WRITES_WAITING: usize = 256;
 /// How long a caller waits for a connection, and SQLite for its own locks.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,7 +57,7 @@ pub(crate) struct SqliteTruth {
     shared: Arc<Shared>,
 }
 
-/// What a write holds on to when its caller goes away.
+/// What a write keeps alive when its caller goes away.
 struct Shared {
     writer: SqlitePool,
     readers: SqlitePool,
@@ -84,7 +86,7 @@ impl SqliteTruth {
     }
 }
 
-/// Each operation is with its table.
+/// Each operation is implemented in its table's module.
 #[async_trait]
 impl Truth for SqliteTruth {
     async fn position(&self) -> Result<Position, TruthError> {
@@ -192,7 +194,7 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .acquire_timeout(CONNECTION_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
-        // A file cannot hang up.
+        // A file never disconnects.
         .test_before_acquire(false)
 }
 
@@ -201,7 +203,7 @@ async fn read_position(readers: &SqlitePool) -> Result<Position, TruthError> {
     Ok(Position(position))
 }
 
-/// SQLite's ways to say that it may not write, with the file's name.
+/// SQLite's errors for a file that cannot be written, with the file's name.
 fn not_writable(file: &Path, error: sqlx::Error) -> TruthError {
     const READ_ONLY: i32 = 8;
     const CANNOT_OPEN: i32 = 14;
@@ -209,7 +211,7 @@ fn not_writable(file: &Path, error: sqlx::Error) -> TruthError {
         .as_database_error()
         .and_then(|error| error.code())
         .and_then(|code| code.parse::<i32>().ok());
-    // The low byte is the error, the rest its details.
+    // The low byte is the error; the rest is detail.
     match code.map(|code| code & 0xff) {
         Some(READ_ONLY | CANNOT_OPEN) => {
             TruthError::ReadOnly { path: file.display().to_string(), reason: error.to_string() }
@@ -218,10 +220,10 @@ fn not_writable(file: &Path, error: sqlx::Error) -> TruthError {
     }
 }
 
-/// A position as SQLite keeps it.
+/// A position as SQLite stores it.
 fn stored(position: Position) -> i64 {
-    // The counter grows by one a commit: 2^63 is not reached. A caller's own larger
-    // number is after every position there is, which this keeps.
+    // The counter grows by one per commit and never reaches 2^63. A larger number from a caller
+    // is after every existing position, and the clamp keeps it so.
     i64::try_from(position.0).unwrap_or(i64::MAX)
 }
 

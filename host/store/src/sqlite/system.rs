@@ -14,7 +14,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/system");
 
 const SYSTEM_FILE: &str = "system.sqlite";
 
-/// The system store in a SQLite file, on one connection: it is asked rarely.
+/// The system store in a SQLite file, on one connection because calls are rare.
 pub(crate) struct SqliteSystem {
     pool: SqlitePool,
 }
@@ -60,7 +60,7 @@ mod tests {
     async fn a_revision_grows_exactly_when_the_deployments_change() {
         let folder = tempfile::tempdir().unwrap();
         for (fingerprint, expected) in [(1, 1), (1, 1), (2, 2), (2, 2), (1, 3)] {
-            // Opened anew each time: revisions outlive the process.
+            // Reopened each time: revisions outlive the process.
             let store = SqliteSystem::open(folder.path()).await.unwrap();
             assert_eq!(store.revision_of([fingerprint; 32]).await.unwrap(), expected);
             store.close().await;

@@ -11,7 +11,7 @@ use weir_core::name::Name;
 use super::{Shared, SqliteTruth, changes};
 use crate::{Change, ChangeKind, TruthError};
 
-/// A running write. Dropped without a commit, it has changed nothing.
+/// A write in progress. If it is dropped without a commit, nothing has changed.
 pub(super) struct Write<'c> {
     transaction: Transaction<'c, Sqlite>,
     before: Position,
@@ -19,7 +19,8 @@ pub(super) struct Write<'c> {
 }
 
 impl<'c> Write<'c> {
-    /// Takes SQLite's write lock, so that the position read is the last one until the end.
+    /// Takes SQLite's write lock, so the position read here stays the last one until the write
+    /// ends.
     async fn begin(connection: &'c mut SqliteConnection) -> Result<Self, TruthError> {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let before =
@@ -27,23 +28,23 @@ impl<'c> Write<'c> {
         Ok(Self { transaction, before: Position(before), changes: Vec::new() })
     }
 
-    /// Where the statements of the write go.
+    /// The connection that runs the statements of the write.
     pub(super) fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.transaction
     }
 
-    /// The position that the write's changes get.
+    /// The position that the changes of this write get.
     pub(super) fn next(&self) -> Position {
         Position(self.before.0 + 1)
     }
 
-    /// The position at which what was written so far can be seen: the next, or that of the
-    /// last commit if nothing has changed.
+    /// The position at which this write is visible: the next one, or the last commit's if
+    /// nothing has changed.
     pub(super) fn position(&self) -> Position {
         if self.changes.is_empty() { self.before } else { self.next() }
     }
 
-    /// Notes a change for the log.
+    /// Records a change for the log.
     pub(super) fn changed(&mut self, collection: &Name, kind: ChangeKind) {
         let position = self.next();
         self.changes.push(Change { position, collection: collection.clone(), kind });
@@ -59,8 +60,8 @@ impl<'c> Write<'c> {
 }
 
 impl SqliteTruth {
-    /// Does `work` in one transaction, in a task of its own: once it has begun, it ends,
-    /// whether or not the caller still waits. An error of `work` undoes all of it.
+    /// Does `work` in one transaction on its own task: once started it finishes, even if the
+    /// caller stops waiting. An error from `work` rolls everything back.
     pub(super) async fn write<T, W>(&self, work: W) -> Result<T, TruthError>
     where
         T: Send + 'static,
@@ -89,7 +90,7 @@ impl Shared {
         let mut write = Write::begin(&mut connection).await?;
         let done = work(&mut write).await?;
         let changes = write.commit().await?;
-        // The connection is still ours, so commits are told in their order.
+        // This task still holds the writing connection, so commits are announced in order.
         if let Some(last) = changes.last() {
             if let Some(observer) = self.observer.get() {
                 observer(&changes);

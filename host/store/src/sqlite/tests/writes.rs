@@ -22,8 +22,8 @@ async fn a_refused_put_changes_nothing() {
     let cases = [
         (half_a_character, "its text has no chunk at bytes 0..1"),
         (past_the_end, "its text has no chunk at bytes 0..5"),
-        (no_object, "no JSON object"),
-        (no_number, "no JSON object"),
+        (no_object, "not a JSON object"),
+        (no_number, "not a JSON object"),
         (twice, "the document 'good' is given twice"),
     ];
     for (bad, message) in cases {
