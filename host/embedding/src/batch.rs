@@ -1,11 +1,12 @@
-//! What one run of the model takes, and which queued texts go into it together.
+//! The batch for one run of the model, and which queued texts it takes.
 //!
-//! On a CPU a batch gains little over its texts one by one, and padding costs what tokens
-//! cost: so a batch holds texts of nearly equal length, and is bounded by tokens.
+//! On a CPU, a batch is hardly faster than its texts one by one, and padding costs as much as
+//! tokens. A batch therefore holds texts of nearly equal length, and its size is bounded in
+//! tokens.
 
 use super::tokenizer::Tokens;
 
-/// Texts of one run, padded to the longest: `rows` texts of `columns` tokens.
+/// Texts of one run, padded to the longest: `rows` texts of `columns` tokens each.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Batch {
     pub(super) rows: usize,
@@ -31,7 +32,7 @@ impl Batch {
     }
 }
 
-/// Decides text by text what joins a batch.
+/// Decides, one text at a time, what joins a batch.
 pub(super) struct Gathering {
     first_tokens: usize,
     columns: usize,
@@ -41,17 +42,17 @@ pub(super) struct Gathering {
 }
 
 impl Gathering {
-    /// A batch that begins with a text of `first_tokens`, whatever its length.
+    /// A batch that starts with a text of `first_tokens`, whatever its length.
     pub(super) fn new(first_tokens: usize, max_rows: usize, max_batch_tokens: usize) -> Self {
         Self { first_tokens, columns: first_tokens, rows: 1, max_rows, max_batch_tokens }
     }
 
-    /// Whether no text can join any more.
+    /// Whether the batch is full.
     pub(super) fn is_full(&self) -> bool {
         self.rows >= self.max_rows || (self.rows + 1) * self.columns > self.max_batch_tokens
     }
 
-    /// Takes a text of `tokens` in, or leaves it to another batch.
+    /// Adds a text of `tokens` if it fits the batch; otherwise leaves it for another batch.
     pub(super) fn admit(&mut self, tokens: usize) -> bool {
         let columns = self.columns.max(tokens);
         let near = self.first_tokens.abs_diff(tokens) <= (self.first_tokens / 8).max(2);
@@ -92,7 +93,7 @@ mod tests {
             (100, 99, 300, &[100, 100, 100], &[100, 100]),
             (100, 99, 202, &[101, 101], &[101]),
             (10, 2, 1000, &[10, 10], &[10]),
-            // A text longer than a batch may be still runs, alone.
+            // A text longer than a batch allows still runs, alone.
             (500, 99, 300, &[500], &[]),
         ];
         for (first, max_rows, max_tokens, offered, taken) in cases {

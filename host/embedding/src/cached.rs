@@ -1,9 +1,9 @@
-//! The memory tier before a model: a text that was embedded is not embedded again, and a text
-//! that many ask for at once is computed once.
+//! The memory tier in front of a model: text that was embedded is not embedded again, and text
+//! that several callers ask for at the same time is computed once.
 //!
-//! Vectors are found by the model's digest and the text, and never grow old: with another
-//! model the keys are others. Bulk texts go past the tier, since documents would push out the
-//! questions that people repeat.
+//! The key of a vector is the model's digest and the text. Vectors never expire: another model
+//! has other keys. Bulk texts bypass the tier, since documents would evict the questions that
+//! people repeat.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use weir_core::Position;
 
 use super::{EmbedError, Embedder, Embedding, Lane};
 
-/// Texts computed at once for others to follow; beyond it, callers compute for themselves.
+/// The most texts computed at once with followers; beyond it, callers compute for themselves.
 const MAX_FLIGHTS: usize = 4096;
 
-/// Callers that wait for one text; as above.
+/// The most callers that wait for one text; beyond it, callers compute for themselves.
 const MAX_FOLLOWERS: usize = 4096;
 
 type Answer = Result<Embedding, EmbedError>;
 
-/// An [`Embedder`] that asks `E` only for what it does not know.
+/// An [`Embedder`] that asks `E` only for vectors that it does not have.
 pub struct Cached<E> {
     inner: Arc<E>,
     prefix: KeyPrefix,
@@ -37,15 +37,16 @@ pub struct Cached<E> {
     flights: SingleFlight<CacheKey, Answer>,
 }
 
-/// Where a text's vector comes from.
+/// Where the vector of a text comes from.
 enum Source {
     Known(Embedding),
-    /// Computed by this call: for others too, unless too many are in the air.
+    /// Computed by this call, and shared with followers unless too many texts are being
+    /// computed.
     Computed(Option<Leader<CacheKey, Answer>>),
     Followed(Follower<Answer>),
 }
 
-/// A text that this call computes: its place among the call's texts, and who waits for it.
+/// A text that this call computes: its index among the call's texts, and who waits for it.
 struct Computed {
     place: usize,
     key: CacheKey,
@@ -54,7 +55,7 @@ struct Computed {
 }
 
 impl<E: Embedder + 'static> Cached<E> {
-    /// `inner` behind a tier of at most `cache_bytes`; 0 keeps nothing.
+    /// Puts a tier of at most `cache_bytes` in front of `inner`; 0 caches nothing.
     #[must_use]
     pub fn new(inner: E, cache_bytes: u64) -> Self {
         Self {
@@ -74,7 +75,8 @@ impl<E: Embedder + 'static> Cached<E> {
     fn source_of(&self, key: CacheKey) -> Source {
         let known = || self.vectors.get(&key).map(|entry| Source::Known(entry.value.clone()));
         let join = || match self.flights.join(key) {
-            // A leader stores before it finishes: since the first look, one may have done both.
+            // A leader stores before it finishes, so one may have done both since the first
+            // lookup.
             Flight::Lead(leader) => known().unwrap_or(Source::Computed(Some(leader))),
             Flight::Follow(follower) => Source::Followed(follower),
             Flight::Crowded => Source::Computed(None),
@@ -82,7 +84,7 @@ impl<E: Embedder + 'static> Cached<E> {
         known().unwrap_or_else(join)
     }
 
-    /// Distinct texts, each from the tier, from another call, or computed.
+    /// Resolves distinct texts: each from the tier, from another call, or by computing it.
     async fn embed_once(&self, texts: &[Arc<str>]) -> Result<Vec<Embedding>, EmbedError> {
         let mut vectors: Vec<Option<Embedding>> = vec![None; texts.len()];
         let (mut computed, mut followed) = (Vec::new(), Vec::new());
@@ -98,7 +100,7 @@ impl<E: Embedder + 'static> Cached<E> {
         }
         if !computed.is_empty() {
             let (inner, tier) = (Arc::clone(&self.inner), Arc::clone(&self.vectors));
-            // Detached: if this call is cut, the followers still get their vectors.
+            // Detached: if this call is cancelled, the followers still get their vectors.
             let computing = tokio::spawn(compute(inner, tier, computed));
             let found = computing
                 .await
@@ -110,7 +112,7 @@ impl<E: Embedder + 'static> Cached<E> {
         for (place, follower) in followed {
             let vector = match follower.wait().await {
                 Ok(answer) => answer?,
-                // The leader failed by a text of its own, which says nothing about this one.
+                // The leader failed because of another text, which says nothing about this one.
                 Err(_) => {
                     let text = std::slice::from_ref(&texts[place]);
                     let alone = self.inner.embed(text, Lane::Interactive).await;
@@ -120,11 +122,11 @@ impl<E: Embedder + 'static> Cached<E> {
             vectors[place] = Some(vector);
         }
         let all: Option<Vec<_>> = vectors.into_iter().collect();
-        all.ok_or_else(|| EmbedError::Failed("a text was left out".into()))
+        all.ok_or_else(|| EmbedError::Failed("a text was not embedded".into()))
     }
 }
 
-/// Embeds the texts of one call, stores their vectors, and hands them to the followers.
+/// Embeds the texts of one call, stores their vectors, and gives them to the followers.
 async fn compute<E: Embedder>(
     inner: Arc<E>,
     tier: Arc<MemoryTier<Embedding>>,
@@ -135,7 +137,7 @@ async fn compute<E: Embedder>(
         Ok(vectors) => {
             let mut found = Vec::with_capacity(vectors.len());
             for (text, vector) in computed.into_iter().zip(vectors) {
-                // A tier too small for one vector keeps none: nothing is lost but time.
+                // A tier too small for one vector stores nothing; that only costs time.
                 let _ = tier.insert(text.key, entry(vector.clone()));
                 if let Some(leader) = text.leader {
                     leader.finish(Ok(vector.clone()));
@@ -144,7 +146,8 @@ async fn compute<E: Embedder>(
             }
             Ok(found)
         }
-        // One of these texts is too long, not all: dropped leaders release their followers.
+        // One of these texts is too long, not all: dropping the leaders releases their
+        // followers.
         Err(error @ EmbedError::TooLong { .. }) => {
             Err(error.reindexed(|index| computed.get(index).map_or(index, |text| text.place)))
         }
@@ -157,7 +160,7 @@ async fn compute<E: Embedder>(
     }
 }
 
-/// A vector is a function of its key: it reads nothing, and never grows old.
+/// A vector is a function of its key: it has no read set and never expires.
 fn entry(vector: Embedding) -> Entry<Embedding> {
     let weight_bytes = u32::try_from(size_of_val(&*vector.0)).unwrap_or(u32::MAX);
     Entry {
@@ -171,7 +174,7 @@ fn entry(vector: Embedding) -> Entry<Embedding> {
     }
 }
 
-/// The texts without repetitions, and for each of `texts` its place among them.
+/// The distinct texts, and the index of each of `texts` among them.
 fn distinct(texts: &[Arc<str>]) -> (Vec<Arc<str>>, Vec<usize>) {
     let mut first_places: HashMap<&str, usize> = HashMap::with_capacity(texts.len());
     let mut distinct = Vec::with_capacity(texts.len());
@@ -230,8 +233,8 @@ mod tests {
 
     use super::*;
 
-    /// Notes what it is asked for, and answers when the test lets it: a text's vector is its
-    /// length; "long" is too long, "busy" meets a full queue.
+    /// Records what it is asked for, and answers when the test allows it. A text's vector is
+    /// its length; "long" is too long, "busy" finds the queue full.
     struct Noting {
         calls: Mutex<Vec<Vec<String>>>,
         turns: Semaphore,
@@ -353,7 +356,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_leaders_error_reaches_followers_only_where_it_is_theirs() {
-        // (what the leader asks for beside "a", what its follower gets, calls of the model)
+        // (what the leader asks for besides "a", what its follower gets, calls of the model)
         let cases = [("busy", Err(EmbedError::Overloaded), 1), ("long", all(&["a"]), 2)];
         for (beside, expected, calls) in cases {
             let harness = Harness::new(0, 1 << 20);
@@ -364,7 +367,7 @@ mod tests {
             assert_eq!(leader.await.unwrap(), all(&["a", beside]));
             assert_eq!(follower.await.unwrap(), expected, "{beside}");
             assert_eq!(harness.calls().len(), calls, "{beside}");
-            // Errors are not kept.
+            // Errors are not cached.
             harness.turn();
             let again = harness.ask(&["a"], Lane::Interactive).await;
             assert_eq!(again.await.unwrap(), all(&["a"]));

@@ -1,8 +1,9 @@
-//! Cuts a document's text into chunks that fit the model's window, by sentences.
+//! Splits a document's text, at sentences where it can, into chunks that fit the model's
+//! window.
 //!
-//! The boundaries are text-splitter's; what is added here keeps the cost proportional to the
-//! text. Overlaps and headings repeated in each chunk are left out: a chunk is a range of the
-//! document's own bytes.
+//! text-splitter finds the boundaries; this module keeps the cost proportional to the text. Out
+//! of scope: overlaps, and headings repeated in each chunk. A chunk is a byte range of the
+//! document.
 
 use std::ops::Range;
 
@@ -11,14 +12,14 @@ use text_splitter::{ChunkConfig, ChunkSizer, TextSplitter};
 use super::Embedder;
 use super::tokenizer::count_bounded;
 
-/// text-splitter looks at all of the text that remains for each chunk, so it is shown a
-/// section at a time: some ten chunks of English, of which the last is cut again.
+/// For each chunk, text-splitter reads all of the remaining text. It therefore gets one section
+/// at a time: about ten chunks of English, the last of which is split again.
 const SECTION_BYTES: usize = 16 * 1024;
 
-/// The byte ranges of `text`'s chunks, in order: each fits the model's window, is cut at
-/// the best boundary there is (paragraph, sentence, word, character), has no blanks around
-/// it, and has a word in it. A text without words has none; a text that fits is one chunk.
-/// Blocking: call it off the async threads.
+/// The byte ranges of `text`'s chunks, in order. Each fits the model's window, ends at the best
+/// boundary available (paragraph, sentence, word, character), has no surrounding whitespace,
+/// and contains a letter or a digit. Text without either has no chunks; text that fits is one
+/// chunk. Blocking: call it off the async threads.
 pub fn split(text: &str, embedder: &dyn Embedder) -> Vec<Range<u32>> {
     let sizer = Sizer(embedder);
     let whole = trimmed(text);
@@ -47,7 +48,7 @@ fn split_long(text: &str, whole: Range<usize>, sizer: Sizer<'_>) -> Vec<Range<us
         }
         let before = chunks.len();
         chunks.extend(full.chunk_indices(section).map(range));
-        // The last chunk ends where the section does, not at a boundary of the text: again.
+        // The last chunk ends with the section, not at a boundary of the text: split it again.
         chunks.truncate(before.max(chunks.len().saturating_sub(1)));
         if chunks.len() > before {
             start = chunks.last().map_or(start, |last| last.end);
@@ -58,8 +59,8 @@ fn split_long(text: &str, whole: Range<usize>, sizer: Sizer<'_>) -> Vec<Range<us
     }
 }
 
-/// Cuts a text's last section into as few chunks as it needs, of about one size: a short rest
-/// would be found for the little that it says.
+/// Splits the last section into as few chunks as it needs, of about equal size. A short final
+/// chunk would rank well although it says little.
 fn even<'a>(section: &str, sizer: Sizer<'a>) -> TextSplitter<Sizer<'a>> {
     let max_tokens = sizer.0.max_tokens();
     let tokens = sizer.0.count_tokens(section);
@@ -83,12 +84,12 @@ fn trimmed(text: &str) -> Range<usize> {
     start..end
 }
 
-/// What has neither letter nor digit says nothing that could be searched for.
+/// Text without a letter or a digit contains nothing to search for.
 fn has_word(text: &str) -> bool {
     text.chars().any(char::is_alphanumeric)
 }
 
-/// Documents are bounded far below 4 GiB where they enter.
+/// Documents are limited to far less than 4 GiB where they enter.
 fn offset(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }

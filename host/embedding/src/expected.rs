@@ -1,35 +1,35 @@
-//! What is known of a model by name, and the check that the loaded files are that model.
+//! The known properties of named models, and the check that the loaded files match them.
 //!
-//! A digest tells a wrong file. The golden vector tells what a digest cannot: a build of ONNX
-//! Runtime that computes something else on this machine.
+//! A digest detects a wrong file. The golden vector detects what a digest cannot: a build of
+//! ONNX Runtime that computes something different on this machine.
 
 use std::path::Path;
 
 use super::Embedding;
 use super::load_error::{LoadError, Part};
 
-/// How far a component may be from its golden value: CPUs round differently, in the sixth
-/// digit; another model or pooling differs in the first.
+/// How far a component may be from its golden value. CPUs round differently in the sixth digit;
+/// another model or pooling differs in the first.
 const TOLERANCE: f32 = 1e-4;
 
-/// What is known of a model.
+/// The known properties of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expected {
     /// Hex sha-256 of the model's file.
     pub model_sha256: String,
     /// Hex sha-256 of the tokenizer's file.
     pub tokenizer_sha256: String,
-    /// A text whose vector is known.
+    /// Text whose vector is known.
     pub golden_text: String,
     /// The first components of that text's unit vector.
     pub golden_components: Vec<f32>,
 }
 
-/// The name of the model that [`Expected::all_minilm_l6_v2`] knows.
+/// The name of the model that [`Expected::all_minilm_l6_v2`] describes.
 pub const ALL_MINILM_L6_V2: &str = "all-MiniLM-L6-v2";
 
 impl Expected {
-    /// What is known of the model called `name`: nothing, unless it is one that Weir ships.
+    /// The known properties of the model `name`; `None` unless Weir ships that model.
     #[must_use]
     pub fn of_model(name: &str) -> Option<Self> {
         (name == ALL_MINILM_L6_V2).then(Self::all_minilm_l6_v2)
@@ -59,7 +59,8 @@ impl Expected {
     }
 
     pub(super) fn check_vector(&self, found: &Embedding) -> Result<(), LoadError> {
-        // A vector that is too short is off at its end, where NaN stands for no value.
+        // A vector that is too short differs at its end, where NaN represents the missing
+        // value.
         let found = found.0.iter().copied().chain(std::iter::repeat(f32::NAN));
         for (component, (&expected, found)) in self.golden_components.iter().zip(found).enumerate()
         {

@@ -1,13 +1,13 @@
-//! Texts to vectors: the trait that the rest of the host sees, and its one implementation.
+//! Turns text into vectors: the trait that the rest of the host uses, and its implementation.
 //!
-//! The way of a text: [`cached`] knows it already, or computes it once for all who ask;
-//! `tokenizer` makes tokens of it; `queue` holds it in one of two lanes; `pool` takes it with
-//! others of its length (`batch`) to a session's thread; `session` runs the model. [`onnx`]
-//! puts these together and, with [`expected`], checks at the start that the model is the one
-//! that it is called; [`load_error`] says what is wrong with it. [`chunks`] cuts a text so
-//! that each piece fits the model's window.
+//! The path of a text: [`cached`] has its vector already, or computes it once for everyone who
+//! asks; `tokenizer` turns it into tokens; `queue` holds it in one of two lanes; `pool` takes
+//! it, with others of similar length (`batch`), to a session's thread; `session` runs the
+//! model. [`onnx`] assembles these and, with [`expected`], checks at startup that the model is
+//! the one it is named after; [`load_error`] describes what is wrong with it. [`chunks`] splits
+//! text so that each piece fits the model's window.
 //!
-//! Left out: what a guest may embed (`capability`), and where vectors are searched.
+//! Out of scope: what a guest may embed (`weir-runtime`), and vector search (`weir-search`).
 
 use std::sync::Arc;
 
@@ -28,37 +28,37 @@ mod session;
 mod tests;
 mod tokenizer;
 
-/// A unit-length vector, shared, never copied.
+/// A unit-length vector, shared and never copied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedding(pub Arc<[f32]>);
 
-/// Who waits for a text's vector: the interactive lane is served first.
+/// The priority of a text: the interactive lane is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// A client waits; refused at once with [`EmbedError::Overloaded`] when the queue is full.
+    /// A client waits. Refused at once with [`EmbedError::Overloaded`] if the queue is full.
     Interactive,
-    /// The catch-up of documents; waits for room. Not kept in the memory tier.
+    /// The catch-up of documents. Waits for room; its vectors are not kept in the memory tier.
     Bulk,
 }
 
-/// Why a text has no vector.
+/// Why text has no vector.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EmbedError {
-    /// A text has more tokens than the model's window.
+    /// The text has more tokens than the model's window.
     #[error("the text has {tokens} tokens, and the model takes {max_tokens}")]
     TooLong {
         /// The text's index in the call.
         index: usize,
-        /// Tokens of the text, with the model's own special tokens. At least these: a very
-        /// long text is not read to its end.
+        /// Tokens of the text, including the model's special tokens. A lower bound: very long
+        /// text is not read to its end.
         tokens: usize,
-        /// The model's window.
+        /// The model's window in tokens.
         max_tokens: usize,
     },
     /// The queue is full.
     #[error("the embedding queue is full")]
     Overloaded,
-    /// The model failed; the text says how.
+    /// The model failed; the string describes how.
     #[error("the model failed: {0}")]
     Failed(String),
 }
@@ -78,24 +78,24 @@ impl EmbedError {
 /// A model in service.
 #[async_trait]
 pub trait Embedder: Send + Sync {
-    /// The name that requests call the model by.
+    /// The name that requests use for the model.
     fn model(&self) -> &str;
 
-    /// Hex sha-256 over the model's and the tokenizer's files: part of every key.
+    /// Sha-256 of the model's and the tokenizer's files in hex, which is part of every key.
     fn model_digest(&self) -> &str;
 
     /// Components of a vector.
     fn dimensions(&self) -> usize;
 
-    /// The model's window: tokens that a text may have, special tokens included.
+    /// The model's window: the most tokens that a text may have, including special tokens.
     fn max_tokens(&self) -> usize {
         256
     }
 
-    /// Tokens of `text`, special tokens included, as counted against the model's window.
+    /// The number of tokens in `text`, including special tokens, as counted against the window.
     fn count_tokens(&self, text: &str) -> usize;
 
-    /// One unit-length vector per text, in order. Dropping the future cancels what has not
-    /// begun.
+    /// Returns one unit-length vector per text, in order. Dropping the future cancels the texts
+    /// that have not started.
     async fn embed(&self, texts: &[Arc<str>], lane: Lane) -> Result<Vec<Embedding>, EmbedError>;
 }

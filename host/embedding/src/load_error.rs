@@ -1,4 +1,4 @@
-//! Why a model is not in service, and how to mend it: the messages that an operator reads.
+//! Why a model cannot be loaded and how to fix it: the messages that an operator reads.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ impl fmt::Display for Part {
 /// Why [`load`](super::onnx::OnnxEmbedder::load) failed.
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// There is no such file.
+    /// The file does not exist.
     #[error("the {part} {} is missing: {}", path.display(), part.mend())]
     Missing {
         /// Which file.
@@ -51,30 +51,30 @@ pub enum LoadError {
         /// Where it was looked for.
         path: PathBuf,
     },
-    /// The file is there, and cannot be read.
+    /// The file exists but cannot be read.
     #[error("the {part} {} cannot be read ({source}): {}", path.display(), part.mend())]
     Unreadable {
         /// Which file.
         part: Part,
         /// Where it is.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The file can be read, and is not what it should be.
+    /// The file can be read but is not valid.
     #[error("{} is not a usable {part} ({reason}): {}", path.display(), part.mend())]
     Broken {
         /// Which file.
         part: Part,
         /// Where it is.
         path: PathBuf,
-        /// What its reader said.
+        /// The parser's error.
         reason: String,
     },
-    /// The file is another one than the model's name promises.
+    /// The file is not the one that the model's name promises.
     #[error(
         "the {part} {} has sha-256 {found}, expected {expected}: delete it and run \
-         `cargo xtask setup`, or set `{}` and give a model of your own another NAME",
+         `cargo xtask setup`, or, to use your own model, set `{}` and choose another NAME",
         path.display(), part.key()
     )]
     WrongDigest {
@@ -82,12 +82,12 @@ pub enum LoadError {
         part: Part,
         /// Where it is.
         path: PathBuf,
-        /// Hex sha-256 of the file that belongs there.
+        /// Hex sha-256 of the expected file.
         expected: String,
         /// Hex sha-256 of the file.
         found: String,
     },
-    /// ONNX Runtime is older than the interface that this program speaks.
+    /// ONNX Runtime is older than the interface that this program uses.
     #[error(
         "{} is ONNX Runtime {found}, and 1.{needed_minor} or newer is needed: {}",
         path.display(), Part::Library.mend()
@@ -97,13 +97,13 @@ pub enum LoadError {
         path: PathBuf,
         /// Its version.
         found: String,
-        /// The oldest minor version that will do.
+        /// The oldest supported minor version.
         needed_minor: u32,
     },
-    /// A process loads ONNX Runtime once, and did so from another file.
+    /// A process loads ONNX Runtime only once, and has loaded it from another file.
     #[error(
-        "ONNX Runtime is in use from {}, and {} was asked for: a process loads it once, so \
-         give every model the same `embedding.library`",
+        "ONNX Runtime was already loaded from {} and cannot also be loaded from {}: set the same \
+         `embedding.library` for every model",
         loaded.display(), asked.display()
     )]
     AnotherLibrary {
@@ -114,8 +114,8 @@ pub enum LoadError {
     },
     /// The model's inputs or outputs are not those of a text encoder.
     #[error(
-        "the model {} {reason}; a text encoder takes `input_ids` and `attention_mask` and gives \
-         one vector a token (float, [texts, tokens, dimensions]): {}",
+        "the model {} {reason}; a text encoder takes `input_ids` and `attention_mask` and returns \
+         one vector per token (float, [texts, tokens, dimensions]): {}",
         path.display(), Part::Model.mend()
     )]
     WrongShape {
@@ -124,7 +124,7 @@ pub enum LoadError {
         /// What differs.
         reason: String,
     },
-    /// The model runs, and its vectors are not those that were measured for it.
+    /// The model runs, but its vectors differ from those measured for it.
     #[error(
         "the model gives a wrong vector for a known text (component {component} is {found}, \
          expected {expected}): this build of ONNX Runtime does not suit this machine or this \
@@ -132,17 +132,17 @@ pub enum LoadError {
         Part::Library.mend()
     )]
     WrongVector {
-        /// Index of the first component that is off.
+        /// Index of the first wrong component.
         component: usize,
         /// Its value.
         found: f32,
         /// The value measured for this model.
         expected: f32,
     },
-    /// ONNX Runtime failed at something else.
+    /// ONNX Runtime failed in another way.
     #[error("ONNX Runtime failed: {0}")]
     Runtime(String),
-    /// The operating system gave no thread.
+    /// The operating system could not start a thread.
     #[error("an embedding thread could not be started: {0}")]
     Thread(std::io::Error),
 }

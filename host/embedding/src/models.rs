@@ -7,20 +7,20 @@ use thiserror::Error;
 
 use crate::Embedder;
 
-/// Embedders by the names that the operator gave them.
+/// Embedders by the names that the operator chose.
 pub struct Models {
     default: Arc<dyn Embedder>,
     by_name: BTreeMap<String, Arc<dyn Embedder>>,
 }
 
-/// There is no model of the name that should be the default.
+/// The requested model does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("there is no model '{0}'")]
 pub struct UnknownModel(pub String);
 
 impl Models {
-    /// The models of a server; `default` names the one that texts are embedded by when nothing
-    /// else is asked for, and that every collection is indexed by.
+    /// The models of a server. `default` names the model that indexes every collection and
+    /// embeds text unless a request names another one.
     ///
     /// # Errors
     /// `default` is not among them.
@@ -43,18 +43,19 @@ impl Models {
     /// The model called `name`, or the default one.
     ///
     /// # Errors
-    /// There is no model of that name.
+    /// No model has that name.
     pub fn get(&self, name: Option<&str>) -> Result<&Arc<dyn Embedder>, UnknownModel> {
         let Some(name) = name else { return Ok(&self.default) };
         self.by_name.get(name).ok_or_else(|| UnknownModel(name.to_owned()))
     }
 
-    /// Their names, in order.
+    /// The names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
     }
 
-    /// What an answer can depend on: the default's name, and each name with its digest.
+    /// What an answer can depend on: the default model's name, and each model's name and
+    /// digest.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let models = self.by_name.iter().map(|(name, model)| (name, model.model_digest()));

@@ -1,7 +1,7 @@
-//! A model in ONNX Runtime: what it is loaded from, the checks at its start, and its
-//! [`Embedder`].
+//! A model in ONNX Runtime: its configuration, the checks when it starts, and its [`Embedder`].
 //!
-//! Left out: sessions (`session`), threads and batches (`pool`), the memory tier (`cached`).
+//! Out of scope: sessions (`session`), threads and batches (`pool`), the memory tier
+//! (`cached`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::session::{OnnxSession, environment, unreadable};
 use super::tokenizer::{TextTokenizer, Tokens};
 use super::{EmbedError, Embedder, Embedding, Lane};
 
-/// What a model is loaded from, and what bounds its work.
+/// The files that a model is loaded from, and the limits of its work.
 #[derive(Clone, Debug)]
 pub struct OnnxConfig {
     /// ONNX Runtime's shared library.
@@ -29,20 +29,21 @@ pub struct OnnxConfig {
     pub model: PathBuf,
     /// Its tokenizer, a `tokenizer.json`.
     pub tokenizer: PathBuf,
-    /// The name that requests call the model by.
+    /// The name that requests use for the model.
     pub model_name: String,
-    /// What the files must be; `None` trusts them.
+    /// What the files must contain; `None` trusts them.
     pub expected: Option<Expected>,
-    /// Sessions of one thread each; 0 for one a core.
+    /// How many sessions of one thread each; 0 means one per core.
     pub sessions: usize,
-    /// The model's window: tokens of a text, special tokens included.
+    /// The model's window in tokens per text, including special tokens.
     pub max_text_tokens: usize,
-    /// Tokens of a batch, padding included. Measured on one core, larger batches of long texts
-    /// are no faster by the text, and an interactive text waits for the batch before it.
+    /// The most tokens in a batch, including padding. Measured on one core, larger batches of
+    /// long texts are no faster per text, and an interactive text waits for the batch before
+    /// it.
     pub max_batch_tokens: usize,
-    /// Texts waiting in each lane.
+    /// The most texts that wait in each lane.
     pub max_queued_texts: usize,
-    /// Bytes of the memory tier of vectors.
+    /// Size of the memory tier of vectors, in bytes.
     pub cache_bytes: u64,
 }
 
@@ -65,7 +66,7 @@ impl OnnxConfig {
     }
 }
 
-/// A model in ONNX Runtime behind the memory tier of its vectors.
+/// A model in ONNX Runtime behind a memory tier of its vectors.
 pub type OnnxEmbedder = Cached<OnnxModel>;
 
 impl OnnxEmbedder {
@@ -76,7 +77,7 @@ impl OnnxEmbedder {
     }
 }
 
-/// A model in ONNX Runtime: every text asked for is computed.
+/// A model in ONNX Runtime without a memory tier: it computes every text.
 pub struct OnnxModel {
     name: String,
     digest: String,
@@ -85,16 +86,16 @@ pub struct OnnxModel {
     pool: Pool,
 }
 
-/// What became of the texts that a model was asked for, since its start.
+/// Counts of a model's work since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkCounts {
     /// Runs of the model.
     pub batches: u64,
-    /// Texts whose vector was computed.
+    /// Texts whose vectors were computed.
     pub embedded_texts: u64,
-    /// Texts skipped in the queue, because nobody waited for them any more.
+    /// Texts skipped in the queue because nobody waited for them any more.
     pub abandoned_texts: u64,
-    /// Texts refused, because the queue was full.
+    /// Texts refused because the queue was full.
     pub refused_texts: u64,
 }
 
@@ -155,7 +156,7 @@ impl OnnxModel {
         })
     }
 
-    /// What became of the texts asked for.
+    /// Counts of the work so far.
     #[must_use]
     pub fn counts(&self) -> WorkCounts {
         WorkCounts::of(self.pool.counters())
@@ -189,7 +190,7 @@ impl Embedder for OnnxModel {
             return Ok(Vec::new());
         }
         let (tokenizer, texts) = (Arc::clone(&self.tokenizer), texts.to_vec());
-        // A page of text is a millisecond of tokenizing, too much for an async thread.
+        // Tokenizing a page of text takes a millisecond, too long for an async thread.
         let encode = move || {
             let encoded = texts.iter().enumerate().map(|(index, text)| {
                 tokenizer.encode(text).map_err(|error| error.reindexed(|_| index))
@@ -203,7 +204,7 @@ impl Embedder for OnnxModel {
     }
 }
 
-/// The file's bytes and their hex sha-256, which is `expected` where that is given.
+/// The file's bytes and their sha-256 in hex, which must equal `expected` if that is given.
 fn read(part: Part, path: &Path, expected: Option<&str>) -> Result<(Vec<u8>, String), LoadError> {
     let bytes = std::fs::read(path).map_err(|source| unreadable(part, path, source))?;
     let found = hex_sha256(&bytes);

@@ -1,7 +1,7 @@
 //! Models at work: one OS thread each, fed by one queue.
 //!
-//! Knows nothing of ONNX or of texts: a [`Model`] turns a batch of tokens into vectors, and
-//! the tests put models of their own in its place.
+//! The pool knows nothing of ONNX or of text: a [`Model`] turns a batch of tokens into vectors.
+//! Tests substitute their own models.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,11 +14,12 @@ use super::{EmbedError, Embedding, Lane};
 
 /// One model on one thread.
 pub(super) trait Model: Send {
-    /// One unit-length vector a row; an error says what the model said.
+    /// Returns one unit-length vector per row, or the model's error message.
     fn run(&mut self, batch: &Batch) -> Result<Vec<Embedding>, String>;
 }
 
-/// The threads end when the pool is dropped; a batch that runs is waited for, since a process
+/// Dropping the pool ends the threads. It waits for running batches, since a process must not
+/// unload the runtime while a thread runs in it.
 /// must not unload the runtime under a thread that is in it.
 pub(super) struct Pool {
     queue: Arc<Queue>,
@@ -26,7 +27,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Starts a thread for each of `models`.
+    /// Starts one thread per model in `models`.
     pub(super) fn start<M: Model + 'static>(
         models: Vec<M>,
         pad_id: u32,
@@ -48,7 +49,8 @@ impl Pool {
         &self.queue.counters
     }
 
-    /// One vector a text, in order. Dropping the future takes back what has not begun.
+    /// Returns one vector per text, in order. Dropping the future cancels the texts that have
+    /// not started.
     pub(super) async fn embed(
         &self,
         texts: Vec<Tokens>,
@@ -75,7 +77,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.queue.close();
         for thread in self.threads.drain(..) {
-            // It ends without a value, and its panics were caught where they happened.
+            // The thread returns no value, and its panics are caught where they happen.
             let _ = thread.join();
         }
     }
@@ -84,7 +86,7 @@ impl Drop for Pool {
 fn work(queue: &Queue, mut model: impl Model, pad_id: u32) {
     while let Some(jobs) = queue.next_batch() {
         let batch = Batch::pad(jobs.iter().map(|job| &job.tokens), pad_id);
-        // A panic must fail these texts, not take a thread from the pool.
+        // A panic must fail these texts but not cost the pool a thread.
         let vectors = catch_unwind(AssertUnwindSafe(|| model.run(&batch)))
             .unwrap_or_else(|_| Err("it panicked".into()));
         count(&queue.counters.batches, 1);
@@ -121,7 +123,7 @@ mod tests {
     use super::*;
     use crate::onnx::WorkCounts;
 
-    /// A model whose runs are seen, and let go one by one.
+    /// A model that reports its runs and lets them finish one by one.
     struct Stepped {
         runs: UnboundedSender<Vec<Vec<i64>>>,
         steps: mpsc::Receiver<Result<(), String>>,
@@ -210,7 +212,7 @@ mod tests {
         let queued = harness.ask(&[2], Lane::Interactive).await;
         let refused = harness.ask(&[3, 4], Lane::Interactive).await;
         assert_eq!(refused.await.unwrap(), Err(EmbedError::Overloaded));
-        // More than the lane holds: the rest waits outside it.
+        // More than the lane holds: the rest waits outside the queue.
         let bulk = harness.ask(&[5, 6, 7, 8, 9], Lane::Bulk).await;
         for _ in 0..8 {
             let _ = harness.steps.send(Ok(()));

@@ -1,7 +1,8 @@
-//! The bounded queue before the sessions: two lanes, the interactive one served first.
+//! The bounded queue in front of the sessions: two lanes, the interactive one served first.
 //!
-//! A full interactive lane refuses; the bulk lane lets its callers wait for room. What nobody
-//! waits for any more is dropped on the way to a session. Starting threads and running the
+//! A full interactive lane refuses; the bulk lane makes its callers wait for room. Texts that
+//! nobody waits for any more are dropped before they reach a session. Out of scope: starting
+//! threads and running the model, which the pool does.
 //! model are the pool's.
 
 use std::collections::VecDeque;
@@ -15,14 +16,14 @@ use super::batch::Gathering;
 use super::tokenizer::Tokens;
 use super::{EmbedError, Embedding};
 
-/// The answer for one text.
+/// The result for one text.
 pub(super) type Answer = Result<Embedding, EmbedError>;
 
-/// One text on its way to a session.
+/// One text in the queue or in a batch.
 pub(super) struct Job {
     pub(super) tokens: Tokens,
     reply: oneshot::Sender<Answer>,
-    /// Held in the queue only: a job that is taken makes room for the next.
+    /// Held only while queued: taking a job makes room for the next.
     room: Option<OwnedSemaphorePermit>,
 }
 
@@ -37,23 +38,23 @@ impl Job {
     }
 
     pub(super) fn answer(self, answer: Answer) {
-        // Whoever asked may have left meanwhile: the work is done, and nobody needs it.
+        // The caller may have left; the result is then dropped.
         let _ = self.reply.send(answer);
     }
 }
 
-/// What bounds a queue and its batches.
+/// Limits of a queue and its batches.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// Texts waiting, in each lane.
+    /// The most texts that wait in each lane.
     pub(super) max_queued_texts: usize,
-    /// Tokens of a batch, padding included; a single text may exceed it.
+    /// The most tokens in a batch, including padding; a single text may exceed it.
     pub(super) max_batch_tokens: usize,
-    /// Sessions that share the queue, so that one does not take what two could.
+    /// How many sessions share the queue, so that one does not take work that two could share.
     pub(super) sessions: usize,
 }
 
-/// What became of the texts that were asked for.
+/// Counts of the texts that were requested.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) batches: AtomicU64,
@@ -88,7 +89,7 @@ impl Queue {
         }
     }
 
-    /// Queues all of `jobs`, or none.
+    /// Queues all of `jobs` or none.
     pub(super) fn push_interactive(&self, jobs: Vec<Job>) -> Result<(), EmbedError> {
         let mut lanes = self.lanes.lock();
         if lanes.closed {
@@ -97,7 +98,7 @@ impl Queue {
         let lane = &mut lanes.interactive;
         let fits = |lane: &VecDeque<Job>| lane.len() + jobs.len() <= self.bounds.max_queued_texts;
         if !fits(lane) {
-            // Clients that gave up do not keep others out.
+            // Jobs of clients that gave up must not block others.
             let before = lane.len();
             lane.retain(|job| !job.is_abandoned());
             count(&self.counters.abandoned_texts, before - lane.len());
@@ -112,7 +113,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Queues `job` once there is room.
+    /// Waits for room, then queues `job`.
     pub(super) async fn push_bulk(&self, mut job: Job) -> Result<(), EmbedError> {
         let room = Arc::clone(&self.bulk_room).acquire_owned().await.map_err(|_| stopped())?;
         job.room = Some(room);
@@ -145,7 +146,7 @@ impl Queue {
         }
     }
 
-    /// Takes the oldest text, and those behind it that are about as long.
+    /// Takes the oldest text, and those queued behind it that have about the same length.
     fn gather(&self, lane: &mut VecDeque<Job>) -> Vec<Job> {
         let max_rows = lane.len().div_ceil(self.bounds.sessions);
         let mut batch: Vec<Job> = Vec::new();
@@ -180,7 +181,7 @@ impl Queue {
         batch
     }
 
-    /// Refuses what comes, drops what waits, and lets the threads end.
+    /// Refuses new texts, drops waiting ones, and lets the threads end.
     pub(super) fn close(&self) {
         let mut lanes = self.lanes.lock();
         lanes.closed = true;

@@ -1,4 +1,4 @@
-//! ONNX Runtime: the library, loaded once a process, and sessions of one thread each.
+//! ONNX Runtime: the library, loaded once per process, and sessions of one thread each.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use super::pool::Model;
 /// ONNX Runtime lives as long as the process: it cannot be loaded a second time.
 static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
-/// The one environment, from `library`.
+/// The process's only environment, loaded from `library`.
 pub(super) fn environment(library: &Path) -> Result<Environment, LoadError> {
     let path =
         library.canonicalize().map_err(|source| unreadable(Part::Library, library, source))?;
@@ -29,7 +29,7 @@ pub(super) fn environment(library: &Path) -> Result<Environment, LoadError> {
             Err(LoadError::AnotherLibrary { loaded: loaded.clone(), asked: path })
         };
     }
-    // Before anything else of `ort`: what loads the library lazily panics when it cannot.
+    // Call this before anything else in `ort`, whose lazy loading panics if it fails.
     let environment = ort::init_from(&path)
         .map_err(|error| library_error(&path, error))?
         .with_name("weir")
@@ -61,7 +61,7 @@ fn library_error(path: &Path, error: ort::LoadDynamicError) -> LoadError {
     }
 }
 
-/// A text encoder: tokens in, one vector a token out, and their mean here.
+/// A text encoder: takes tokens, gets one vector per token, and averages them here.
 pub(super) struct OnnxSession {
     session: Session,
     output: String,
@@ -70,7 +70,7 @@ pub(super) struct OnnxSession {
 }
 
 impl OnnxSession {
-    /// A session on `model`, the bytes of the file at `path`.
+    /// Creates a session for `model`, the bytes of the file at `path`.
     pub(super) fn new(
         environment: &Environment,
         path: &Path,
@@ -107,9 +107,9 @@ impl OnnxSession {
     }
 }
 
-/// One thread, the caller's, which sleeps when it has nothing to do. Without arena and memory
-/// pattern, which keep the largest batch's memory for ever: two sessions that had run batches
-/// of 32 × 256 tokens held 1.6 GB with them, and 0.3 GB without.
+/// Uses only the caller's thread, which sleeps when idle. The arena and the memory pattern are
+/// off because they keep the memory of the largest batch forever: two sessions that had run
+/// batches of 32 × 256 tokens held 1.6 GB with them and 0.3 GB without.
 fn builder(environment: &Environment) -> ort::Result<SessionBuilder> {
     Ok(Session::builder(environment)?
         .with_execution_providers([ep::CPU::default().with_arena_allocator(false).build()])?
@@ -171,8 +171,8 @@ impl OnnxSession {
     }
 }
 
-/// The mean of a text's token vectors, padding left out, scaled to length 1; `None` where
-/// there is no such vector, because it is zero or not a number.
+/// The mean of a text's token vectors without padding, scaled to length 1. `None` if the mean
+/// is zero or not a number.
 fn mean_of_unit_length(tokens: &[f32], mask: &[i64], dimensions: usize) -> Option<Embedding> {
     let mut sum = vec![0.0_f32; dimensions];
     for (token, _) in tokens.chunks_exact(dimensions).zip(mask).filter(|&(_, &mask)| mask == 1) {
@@ -180,7 +180,7 @@ fn mean_of_unit_length(tokens: &[f32], mask: &[i64], dimensions: usize) -> Optio
             *sum += value;
         }
     }
-    // Dividing by the number of tokens first would change the length only, which goes here.
+    // Dividing by the number of tokens would only change the length, which is normalised here.
     let length = sum.iter().map(|value| value * value).sum::<f32>().sqrt();
     if !(length.is_finite() && length > 0.0) {
         return None;

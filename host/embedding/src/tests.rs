@@ -1,4 +1,5 @@
-//! The real model: its vectors, its refusals, its chunks, and what its loader says of bad files.
+//! The real model: its vectors, its errors, its chunks, and the loader's messages for bad
+//! files.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is its message")]
 
@@ -31,7 +32,7 @@ fn fresh() -> Arc<OnnxEmbedder> {
     OnnxEmbedder::load(config()).unwrap()
 }
 
-/// One model for the tests that only ask.
+/// One model for the tests that only read from it.
 fn shared() -> &'static OnnxEmbedder {
     static SHARED: OnceLock<Arc<OnnxEmbedder>> = OnceLock::new();
     SHARED.get_or_init(fresh)
@@ -63,7 +64,7 @@ async fn the_golden_text_has_the_golden_vector() {
 async fn a_text_has_the_same_vector_alone_and_in_any_batch() {
     let words = "heat transfer in a laminar boundary layer over a cooled blunt body 合金 émigré ";
     let mut asked: Vec<Arc<str>> = Vec::new();
-    // Neighbours in length share batches; some have 3 tokens, some fill the window.
+    // Texts of similar length share batches; some have 3 tokens, some fill the window.
     for words_in_text in [1, 2, 3, 20, 21, 22, 40, 41, 120, 121, 122, 150] {
         for variant in ["", "the ", "is it "] {
             let text: String = words.split_inclusive(' ').cycle().take(words_in_text).collect();
@@ -122,7 +123,7 @@ async fn a_text_is_computed_once_for_all_who_ask_for_it() {
     assert_eq!(embedder.inner().counts().embedded_texts, 2);
 }
 
-/// Each case breaks a good configuration; the message names the file and the way out.
+/// Each case breaks a good configuration; the message names the file and the fix.
 #[test]
 fn a_file_that_is_missing_or_wrong_is_named_with_the_way_out() {
     let folder = tempfile::tempdir().unwrap();

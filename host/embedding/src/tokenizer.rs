@@ -1,13 +1,13 @@
-//! Texts to tokens, and the counting of tokens without reading more than is needed.
+//! Turns text into tokens, and counts tokens without reading more than needed.
 //!
-//! Padding is the batch's business, and nothing is ever cut here: a text over the model's
-//! window is an error.
+//! The batch adds the padding. Nothing is truncated here: text over the model's window is an
+//! error.
 
 use tokenizers::Tokenizer;
 
 use super::EmbedError;
 
-/// A long text is counted by beginnings of this size, then four times it, and so on.
+/// Long text is counted by a prefix of this size, then one four times as long, and so on.
 const PROBE_BYTES: usize = 4096;
 
 /// The tokens of one text, special tokens included: never empty, never over the window.
@@ -28,15 +28,15 @@ pub(super) struct TextTokenizer {
 }
 
 impl TextTokenizer {
-    /// Reads a `tokenizer.json`.
+    /// Loads a `tokenizer.json`.
     pub(super) fn from_bytes(json: &[u8], max_tokens: usize) -> Result<Self, tokenizers::Error> {
         let mut tokenizer = Tokenizer::from_bytes(json)?;
-        // The padding only names a token here: the mask hides it from the model.
+        // The padding only names a token here; the mask hides it from the model.
         let pad_id = tokenizer.get_padding().map_or(0, |padding| padding.pad_id);
-        // Files come with a fixed padding and a silent truncation.
+        // Tokenizer files set a fixed padding and silent truncation.
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None)?;
-        // "[SEP]" in a client's text is text.
+        // "[SEP]" in a client's text is plain text.
         tokenizer.set_encode_special_tokens(true);
         Ok(Self { tokenizer, pad_id, max_tokens })
     }
@@ -49,12 +49,13 @@ impl TextTokenizer {
         self.max_tokens
     }
 
-    /// Tokens of `text`. A text that cannot be tokenized fits no window.
+    /// The number of tokens in `text`. Text that cannot be tokenized counts as too long for any
+    /// window.
     pub(super) fn count(&self, text: &str) -> usize {
         self.tokenizer.encode_fast(text, true).map_or(usize::MAX, |encoding| encoding.len())
     }
 
-    /// The tokens of `text`, all of them.
+    /// All tokens of `text`.
     pub(super) fn encode(&self, text: &str) -> Result<Tokens, EmbedError> {
         let tokens = if text.len() > PROBE_BYTES {
             count_bounded(text, self.max_tokens, |text| self.count(text))
@@ -78,14 +79,14 @@ impl TextTokenizer {
     }
 }
 
-/// Tokens of `text` by `count`: exact up to `max_tokens`. Of a text with more, only a
-/// beginning is read that proves it, so that refusing a megabyte costs what a page costs.
+/// Counts the tokens of `text` with `count`, exactly up to `max_tokens`. For longer text, reads
+/// only a prefix that is enough to prove it, so refusing a megabyte costs as much as a page.
 pub(super) fn count_bounded(text: &str, max_tokens: usize, count: impl Fn(&str) -> usize) -> usize {
     let mut probe_bytes = PROBE_BYTES;
     while probe_bytes < text.len() {
         let tokens = count(&text[..text.floor_char_boundary(probe_bytes)]);
-        // The whole text can have fewer tokens than its beginning only in the word that the
-        // cut runs through, and by less than a window.
+        // The whole text can have fewer tokens than its prefix only because of the word that
+        // the cut splits, and by less than a window.
         if tokens > 2 * max_tokens {
             return tokens;
         }

@@ -1,4 +1,4 @@
-//! What is said of a library that is not ONNX Runtime. In a process of its own, because a
+//! The error for a library that is not ONNX Runtime. It needs its own process, because a
 //! process loads the library once.
 
 #![expect(clippy::expect_used, reason = "a test's failure is its message")]
