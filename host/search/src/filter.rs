@@ -1,19 +1,19 @@
-//! Which documents may be found: conditions on their metadata, the same for every engine.
+//! Which documents can be found: conditions on their metadata, the same for every engine.
 //!
-//! This is the meaning of a filter; an engine that filters by itself converts to its own
-//! form and is tested against [`Filter::matches`]. Left out: full-text conditions, and
-//! paths through arrays of objects.
+//! [`Filter::matches`] defines what a filter means. An engine with its own filters converts to
+//! them and is tested against it. Out of scope: full-text conditions, and paths through arrays
+//! of objects.
 
 use std::cmp::Ordering;
 
 use serde_json::Value as Json;
 use thiserror::Error;
 
-/// Most conditions of a filter, over its three lists.
+/// The most conditions in a filter, counted over its three lists.
 pub const MAX_CONDITIONS: usize = 64;
-/// Longest field of a condition.
+/// The longest field name, in bytes.
 pub const MAX_FIELD_BYTES: usize = 256;
-/// Most values of one [`Predicate::AnyOf`].
+/// The most values in one [`Predicate::AnyOf`].
 pub const MAX_VALUES: usize = 1024;
 
 /// All of `must`, at least one of `should` if there are any, none of `must_not`.
@@ -32,22 +32,22 @@ pub struct Filter {
 pub struct Condition {
     /// The field; dots step into objects.
     pub field: String,
-    /// What must hold of it; of an array, for any of its elements.
+    /// What the field must satisfy; if the field is an array, what any element must satisfy.
     pub predicate: Predicate,
 }
 
-/// What a field is tested for.
+/// A test of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Predicate {
-    /// The field is the value.
+    /// The field equals the value.
     Equals(Value),
-    /// The field is one of the values.
+    /// The field equals one of the values.
     AnyOf(Vec<Value>),
-    /// The field is a number, and at least this.
+    /// The field is a number and at least this.
     AtLeast(f64),
-    /// The field is a number, and at most this.
+    /// The field is a number and at most this.
     AtMost(f64),
-    /// The field is there and not null; an empty array is there.
+    /// The field exists and is not null; an empty array exists.
     Exists,
 }
 
@@ -70,7 +70,7 @@ pub enum FilterError {
     /// More than [`MAX_CONDITIONS`].
     #[error("the filter has {0} conditions, and at most {MAX_CONDITIONS} are allowed")]
     TooManyConditions(usize),
-    /// No field, or one longer than [`MAX_FIELD_BYTES`].
+    /// The field is empty or longer than [`MAX_FIELD_BYTES`].
     #[error(
         "a filter's field has {0} bytes, and must have at least 1 and at most {MAX_FIELD_BYTES}"
     )]
@@ -85,13 +85,13 @@ pub enum FilterError {
         /// How many values.
         values: usize,
     },
-    /// An infinity, or not a number at all.
+    /// The number is infinite or NaN.
     #[error("the filter's field '{0}' is compared with a number that is not finite")]
     NotFinite(String),
 }
 
 impl Filter {
-    /// Whether the filter keeps its bounds.
+    /// Whether the filter is within its limits.
     pub fn validate(&self) -> Result<(), FilterError> {
         let conditions = self.must.len() + self.should.len() + self.must_not.len();
         if conditions > MAX_CONDITIONS {
@@ -100,7 +100,7 @@ impl Filter {
         self.must.iter().chain(&self.should).chain(&self.must_not).try_for_each(Condition::validate)
     }
 
-    /// Whether a document with this `metadata` may be found.
+    /// Whether a document with this `metadata` can be found.
     #[must_use]
     pub fn matches(&self, metadata: &Json) -> bool {
         let holds = |condition: &Condition| condition.holds(metadata);
@@ -171,7 +171,7 @@ impl Value {
     }
 }
 
-/// A number as it was written, so that comparing never rounds.
+/// A number as written, so that comparing never rounds.
 #[derive(Clone, Copy)]
 enum Number {
     /// Within ±2^64: what JSON and conditions can hold as an integer.
@@ -186,7 +186,7 @@ impl Number {
         integer.map(Self::Integer).or(number.as_f64().map(Self::Float))
     }
 
-    /// The mathematical order; none for NaN.
+    /// The mathematical order; `None` for NaN.
     fn compare(self, other: Self) -> Option<Ordering> {
         match (self, other) {
             (Self::Integer(a), Self::Integer(b)) => Some(a.cmp(&b)),

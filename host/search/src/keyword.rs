@@ -1,21 +1,23 @@
-//! Words to weighted terms (BM25), with collection statistics frozen for an epoch.
+//! Turns words into weighted terms (BM25), with collection statistics that are frozen for an
+//! epoch.
 //!
-//! The host weighs terms, not the engine, and with the statistics of the last *roll*, not
-//! of the live index: a score moves only when an epoch rolls, and is the same on every
-//! engine. Left out: languages other than English, and scripts without spaces between
-//! words, whose runs of letters are taken for one word.
+//! The host weighs terms, not the engine, and uses the statistics of the last *roll* rather
+//! than of the live index. A score therefore changes only when an epoch rolls, and is the same
+//! on every engine. Out of scope: languages other than English, and scripts without spaces
+//! between words, whose runs of letters count as one word.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
-// Generated from Snowball's own sources with each of their changes (tantivy's choice too);
-// rust-stemmers rests since 2021, and snowball_stemmers_rs is a copy of Snowball 3.0.0.
+// Generated from Snowball's sources, including every later change (tantivy uses it too).
+// rust-stemmers has been inactive since 2021, and snowball_stemmers_rs is a copy of Snowball
+// 3.0.0.
 use frostem::{Algorithm, Stemmer};
 
 use weir_core::Position;
 
-/// Names what [`terms`] does; an index made by another is another index. Change it together
-/// with anything that changes a term.
+/// Identifies the behaviour of [`terms`]; an index made with another value is rebuilt. Change
+/// it with anything that changes a term.
 pub const ANALYSIS: &str = "alphanumeric, nltk-0.10, snowball-english-20261016, 64 bytes";
 
 /// Longer words are digests and encoded data, not words.
@@ -31,8 +33,8 @@ static STOP_WORDS: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| stop_words::lookup("en").unwrap_or_default().iter().copied().collect());
 static STEMMER: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::new(Algorithm::English));
 
-/// The terms of `text` (lower-cased, stop words left out, stemmed) and how often each
-/// occurs, sorted by term.
+/// The terms of `text` (lower-cased, stemmed, without stop words) and how often each occurs,
+/// sorted by term.
 #[must_use]
 pub fn terms(text: &str) -> Vec<(Arc<str>, u32)> {
     let lowered = text.to_lowercase();
@@ -57,30 +59,30 @@ pub struct WeightedTerm {
     pub weight: f32,
 }
 
-/// What BM25 needs to know of a collection, as it was at the last roll.
+/// What BM25 needs to know about a collection, as of the last roll.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Statistics {
-    /// The position at which these were taken.
+    /// The position of the roll.
     pub epoch: Position,
-    /// Chunks there were: BM25's documents.
+    /// The number of chunks, which are BM25's documents.
     pub chunks: u64,
-    /// Terms of a chunk, on average.
+    /// The average number of terms per chunk.
     pub average_terms: f64,
-    /// In how many chunks each term occurred.
+    /// How many chunks contain each term.
     pub document_frequency: HashMap<Arc<str>, u32>,
 }
 
 impl Statistics {
-    /// Whether the epoch ends once `changed_chunks` chunks were written or removed after
-    /// the roll: over a tenth of what there was, or any of a small collection.
+    /// Whether the epoch ends after `changed_chunks` chunks were written or removed since the
+    /// roll: more than a tenth of the collection, or any chunk of a small collection.
     #[must_use]
     pub fn is_outdated_by(&self, changed_chunks: u64) -> bool {
         let small = self.chunks < ALWAYS_ROLLED_CHUNKS;
         changed_chunks > 0 && (small || changed_chunks.saturating_mul(10) > self.chunks)
     }
 
-    /// Inverse document frequency. A term that did not occur at the roll counts as one
-    /// that occurs in no chunk, the rarest that there can be: it is new, so it is rare.
+    /// Inverse document frequency. A term that did not occur at the roll counts as occurring in
+    /// no chunk, the rarest possible: it is new, so it is rare.
     #[must_use]
     pub fn inverse_document_frequency(&self, term: &str) -> f64 {
         let frequency = f64::from(self.document_frequency.get(term).copied().unwrap_or(0));
@@ -97,8 +99,8 @@ impl Statistics {
         terms.iter().map(weigh).collect()
     }
 
-    /// What a term's weight is multiplied by for a chunk of `chunk_terms` terms in which it
-    /// occurs `count` times.
+    /// The factor for a term's weight in a chunk of `chunk_terms` terms in which it occurs
+    /// `count` times.
     #[must_use]
     pub fn saturation(&self, count: u32, chunk_terms: u32) -> f32 {
         let relative_length = if self.average_terms > 0.0 {

@@ -1,10 +1,9 @@
-//! Search over chunks: what a query asks, what a hit is, and the trait that each engine
-//! implements one leg at a time.
+//! Search over chunks: queries, hits, and the trait that each engine implements.
 //!
-//! [`filter`] is the one filter type; [`keyword`] weighs terms with statistics that are
-//! frozen for an epoch; [`search`] asks the legs and fuses them, the same for every engine;
-//! [`exact`] is the embedded engine and the oracle of every other. Left out: texts and
-//! metadata of hits, which are the truth's (`sql`).
+//! [`filter`] is the one filter type; [`keyword`] weighs terms with statistics that are frozen
+//! for an epoch; [`plan`] queries the legs and fuses their answers, the same way for every
+//! engine; [`exact`] is the embedded engine, and the oracle that other engines are tested
+//! against. Out of scope: the text and metadata of hits, which the truth has (`weir-store`).
 
 use std::sync::Arc;
 
@@ -24,7 +23,7 @@ pub mod filter;
 pub mod keyword;
 pub mod plan;
 
-/// What a hit stands for.
+/// What a hit represents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// A document, by its best chunk.
@@ -33,48 +32,48 @@ pub enum Unit {
     Chunk,
 }
 
-/// One question to a collection. At least one of `nearest` and `text` is given; with both,
-/// the two rankings are fused.
+/// One query of a collection. At least one of `nearest` and `text` is given; with both, the two
+/// rankings are fused.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// The collection asked.
+    /// The collection to search.
     pub collection: Name,
-    /// Dense evidence.
+    /// The vector for the dense leg.
     pub nearest: Option<Embedding>,
-    /// Keyword evidence.
+    /// The text for the keyword leg.
     pub text: Option<String>,
-    /// Which documents may be found.
+    /// Which documents can be found.
     pub filter: Option<Filter>,
-    /// Hits below it are left out: a cosine (dense), BM25 (keyword) or fused score.
+    /// The lowest score of a hit: a cosine (dense), BM25 (keyword) or fused score.
     pub minimum_score: Option<f32>,
-    /// What a hit is.
+    /// What a hit represents.
     pub unit: Unit,
-    /// Most hits answered.
+    /// The most hits to return.
     pub limit: u32,
-    /// Best hits passed over first.
+    /// How many of the best hits to skip.
     pub offset: u32,
 }
 
-/// A found chunk, best first; ties by document id, then chunk.
+/// A found chunk. Hits are ordered best first; ties by document id, then by chunk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
     /// The document.
     pub document: DocumentId,
-    /// The position of the document's change that this chunk is of: the truth's text
-    /// belongs to the hit only while it has the same.
+    /// The version of the document that this chunk belongs to: the position of its change. The
+    /// truth's text matches the hit only while its version is the same.
     pub version: Position,
-    /// The chunk's number within its document.
+    /// The index of the chunk within its document.
     pub chunk: u32,
     /// Cosine, BM25 or the fused score.
     pub score: f32,
-    /// Byte offset of the chunk's beginning within the document's text.
+    /// Byte offset of the chunk's start within the document's text.
     pub start: u32,
     /// Byte offset of its end.
     pub end: u32,
 }
 
 impl Hit {
-    /// What the truth finds the hit's text by.
+    /// Identifies the hit's text in the truth.
     #[must_use]
     pub fn chunk_ref(&self) -> ChunkRef {
         let Self { version, start, end, .. } = *self;
@@ -107,7 +106,7 @@ pub struct IndexedChunk {
 /// One change of the truth, as a derived store applies it.
 #[derive(Clone, Debug)]
 pub enum IndexChange {
-    /// The document is now this, whatever it was.
+    /// The document now has this content, whatever it had before.
     Put {
         /// The collection.
         collection: Name,
@@ -115,34 +114,34 @@ pub enum IndexChange {
         document: DocumentId,
         /// The position of the change.
         version: Position,
-        /// A JSON object.
+        /// The document's metadata, a JSON object.
         metadata: Arc<serde_json::Value>,
-        /// All of its chunks, in order; none for a text without words.
+        /// All of its chunks, in order; empty for text without words.
         chunks: Vec<IndexedChunk>,
     },
-    /// The document is gone.
+    /// The document was deleted.
     Delete {
         /// The collection.
         collection: Name,
         /// The document.
         document: DocumentId,
     },
-    /// The collection exists, empty if it is new.
+    /// The collection exists; it is empty if it is new.
     CreateCollection(Name),
-    /// The collection and all in it are gone.
+    /// The collection was deleted with all of its documents.
     DropCollection(Name),
 }
 
-/// Why a search has no answer.
+/// Why a search failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum VectorError {
-    /// No such collection at the engine's position.
+    /// The collection does not exist at the engine's position.
     #[error("there is no collection '{0}'")]
     UnknownCollection(Name),
-    /// The query asks for something impossible; the text says what.
+    /// The query is invalid; the string says why.
     #[error("{0}")]
     InvalidQuery(String),
-    /// The engine failed; the text is for the log.
+    /// The engine failed; the string is for the log.
     #[error("the vector store failed: {0}")]
     Failed(String),
 }
@@ -153,10 +152,11 @@ pub trait VectorStore: Send + Sync {
     /// The last position whose changes are all searchable.
     fn applied(&self) -> Position;
 
-    /// Makes `changes` searchable and durable at once, all or none, and moves `applied` to
-    /// `up_to`. Idempotent: the same changes again change nothing.
+    /// Makes all of `changes` searchable and durable at once, or none, and moves `applied` to
+    /// `up_to`. Idempotent: applying the same changes again changes nothing.
     async fn apply(&self, changes: Vec<IndexChange>, up_to: Position) -> Result<(), VectorError>;
 
-    /// The best of `query`, by the engine's legs and the host's fusion (see [`search`]).
+    /// Returns the best hits for `query`, from the engine's legs and the host's fusion (see
+    /// [`plan::answer`]).
     async fn search(&self, query: Query) -> Result<Page, VectorError>;
 }

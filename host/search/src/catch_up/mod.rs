@@ -1,19 +1,18 @@
 //! Carries the truth's changes into a derived store, in order, in the background.
 //!
-//! One task reads the log of changes after the store's position, a page of whole positions
-//! at a time (`page`), looks at what each line names as it is *now*, embeds it, and applies
-//! the page at once. So after a crash, or with a new and empty store, it goes on from
-//! whatever position the store has.
+//! One task reads the log of changes after the store's position, in pages of whole positions
+//! (`page`). It reads what each entry names as it is *now*, embeds it, and applies the page at
+//! once. After a crash, or with a new and empty store, it continues from the store's position.
 //!
-//! What "applied up to a position" means: everything that changed up to it is in the store
-//! as it was then **or newer**, since the truth keeps only the newest. That is what an
-//! answer's `as_of` needs: it claims at least that position, and an answer that holds
-//! something newer is invalidated by that newer change, which comes after its `as_of`. A
-//! hit carries the version of its document, so texts and hits are never mixed up.
+//! "Applied up to a position" means that everything that changed up to it is in the store as it
+//! was then **or newer**, since the truth keeps only the newest version. That is enough for an
+//! answer's `as_of`: it claims at least that position. If the answer contains something newer,
+//! that newer change comes after its `as_of` and invalidates it. A hit carries the version of
+//! its document, so a hit never gets the text of another version.
 //!
-//! A failure is retried for ever, ever more rarely, and seen in [`CatchUp::status`]: going
-//! on without the document that failed would claim a position that the store does not
-//! contain. Left out: what is told to clients meanwhile, and how long they wait.
+//! A failure is retried forever, with growing pauses, and is visible in [`CatchUp::status`]:
+//! skipping the document that failed would claim a position that the store does not contain.
+//! Out of scope: what clients are told meanwhile, and how long they wait.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -37,7 +36,7 @@ mod tests;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// The running task. It ends with [`CatchUp::stop`], or when this is dropped.
+/// The running task. It ends with [`CatchUp::stop`] or when this is dropped.
 pub struct CatchUp {
     truth: Arc<dyn Truth>,
     progress: Arc<Progress>,
@@ -52,19 +51,19 @@ pub struct CatchUpStatus {
     pub applied: Position,
     /// The truth's last position.
     pub target: Position,
-    /// Why it does not get on, until it does.
+    /// Why the catch-up is stalled, if it is.
     pub last_error: Option<String>,
 }
 
-/// What the task tells.
+/// What the task reports.
 struct Progress {
     applied: watch::Sender<Position>,
     last_error: Mutex<Option<String>>,
 }
 
 impl CatchUp {
-    /// Starts to carry `truth`'s changes into `store`, from where it is. Nothing else may
-    /// apply changes to the store.
+    /// Starts carrying `truth`'s changes into `store` from the store's position. Nothing else
+    /// may apply changes to the store.
     pub fn start(
         truth: Arc<dyn Truth>,
         embedder: Arc<dyn Embedder>,
@@ -85,11 +84,11 @@ impl CatchUp {
         Arc::new(Self { truth, progress, stopping, task })
     }
 
-    /// Returns once everything up to `position` can be searched; waits for ever if it never
-    /// can. Dropping the future changes nothing.
+    /// Returns once everything up to `position` is searchable; waits forever if that never
+    /// happens. Dropping the future changes nothing.
     pub async fn reached(&self, position: Position) {
         let mut applied = self.progress.applied.subscribe();
-        // The sender lives as long as `self`: there is no error to handle.
+        // The sender lives as long as `self`, so this cannot fail.
         let _ = applied.wait_for(|applied| *applied >= position).await;
     }
 
@@ -99,7 +98,7 @@ impl CatchUp {
         *self.progress.applied.borrow()
     }
 
-    /// How far it is, and what is in its way.
+    /// How far the catch-up is, and why it is stalled if it is.
     #[must_use]
     pub fn status(&self) -> CatchUpStatus {
         CatchUpStatus {
@@ -109,8 +108,8 @@ impl CatchUp {
         }
     }
 
-    /// Ends the task: gives up what is being embedded, waits for what is being applied.
-    /// Call it before the truth is closed.
+    /// Ends the task: cancels what is being embedded and waits for what is being applied. Call
+    /// it before the truth is closed.
     pub async fn stop(&self) {
         self.stopping.send_replace(true);
         let task = self.task.lock().take();
@@ -122,7 +121,7 @@ impl CatchUp {
     }
 }
 
-/// What a step of the task came to.
+/// The result of one step of the task.
 enum Step {
     Applied,
     NothingToDo,
@@ -140,9 +139,9 @@ impl Task {
     async fn run(mut self) {
         let mut failures = 0;
         loop {
-            // Seen before the log is read: a commit from now on wakes the task.
+            // Marked before the log is read: any later commit wakes the task.
             self.commits.mark_unchanged();
-            // A panic in a store or an embedder is a failure like another.
+            // A panic in a store or an embedder counts as a failure.
             let step = AssertUnwindSafe(self.step()).catch_unwind().await;
             match step.unwrap_or(Err(CatchUpError::Panicked)) {
                 Ok(Step::Stopped) => return,
@@ -161,7 +160,7 @@ impl Task {
                 Err(error) => {
                     failures += 1;
                     let retry = retry_after(failures);
-                    tracing::warn!(%error, failures, ?retry, "the catch-up does not get on");
+                    tracing::warn!(%error, failures, ?retry, "the catch-up is stalled");
                     *self.progress.last_error.lock() = Some(error.to_string());
                     tokio::select! {
                         () = stop(&mut self.stopped) => return,
@@ -179,7 +178,7 @@ impl Task {
             page = self.pages.next() => page?,
         };
         let Some(page) = page else { return Ok(Step::NothingToDo) };
-        // Not cut by a stop: a store need not be safe to leave in the middle.
+        // A stop does not cancel this: a store need not be safe to interrupt.
         self.pages.apply(page).await?;
         Ok(Step::Applied)
     }
@@ -192,13 +191,13 @@ impl Progress {
     }
 }
 
-/// Returns when the task is to stop, also because its handle is gone.
+/// Returns when the task must stop, or when its handle is dropped.
 async fn stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Twice as long after each failure, up to a cap; a random half of it is left out, so that
-/// nodes that failed together do not retry together.
+/// Doubles the pause after each failure, up to a cap, and randomly shortens it by up to half,
+/// so that nodes that failed together do not retry together.
 fn retry_after(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let longest = LAST_RETRY.min(FIRST_RETRY * (1 << doublings));

@@ -1,8 +1,8 @@
-//! One page of the log: from its lines to changes of the index, and their application.
+//! One page of the log: turns its entries into changes of the index and applies them.
 //!
-//! Each thing that a page names is looked at once, as the truth has it now. A document that
-//! is newer than the page is remembered, so that the line of its own change, further on in
-//! the log, does not embed it again.
+//! Each thing that a page names is read once, as the truth has it now. A document that is newer
+//! than the page is remembered, so that the entry of its own change, later in the log, does not
+//! embed it again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use weir_core::name::{DocumentId, Name};
 use weir_embedding::{EmbedError, Embedder, Embedding, Lane};
 use weir_store::{Change, ChangeKind, Document, Truth, TruthError, chunk_text};
 
-/// Lines of the log read at once. A page becomes searchable as a whole, so this is also
-/// how coarse the progress is; a commit with more lines is a page of its own.
+/// How many entries of the log are read at once. A page becomes searchable as a whole, so this
+/// is also the granularity of progress. A commit with more entries is one page.
 const PAGE_LINES: u32 = 64;
-/// Chunks given to the embedder at once, and documents held in memory for them.
+/// The most chunks given to the embedder at once, and the most documents held for them.
 const GROUP: usize = 64;
-/// Documents newer than the page that are remembered; more are embedded twice.
+/// How many documents newer than the page are remembered; any others are embedded twice.
 const MAX_AHEAD: usize = 16_384;
 
 /// Why a page could not be applied.
@@ -30,15 +30,15 @@ pub(super) enum CatchUpError {
     Truth(#[from] TruthError),
     #[error(transparent)]
     Embedding(#[from] EmbedError),
-    #[error("the embedder answered {got} vectors for {asked} texts")]
+    #[error("the embedder returned {got} vectors for {asked} texts")]
     Miscounted { asked: usize, got: usize },
     #[error("the document '{0}' is damaged")]
     Damaged(DocumentId),
     #[error(transparent)]
     Store(#[from] VectorError),
     #[error(
-        "the vector store is at position {applied}, but the truth only at {truth}: it was made \
-         from another truth, and has to be deleted to be made anew"
+        "the vector store is at position {applied} but the truth is only at {truth}: the store was \
+         built from another truth; delete it and it is rebuilt"
     )]
     OtherTruth { applied: Position, truth: Position },
     #[error("a task of the catch-up panicked")]
@@ -51,7 +51,7 @@ pub(super) struct Page {
     up_to: Position,
 }
 
-/// Reads pages after the store's position, and applies them.
+/// Reads the pages after the store's position and applies them.
 pub(super) struct Pages {
     truth: Arc<dyn Truth>,
     embedder: Arc<dyn Embedder>,
@@ -72,7 +72,7 @@ impl Pages {
         self.store.applied()
     }
 
-    /// The page after the store's position. None: there is nothing after it.
+    /// The page after the store's position, or `None` if the store has caught up.
     pub(super) async fn next(&mut self) -> Result<Option<Page>, CatchUpError> {
         let applied = self.store.applied();
         let lines = self.truth.changes_after(applied, PAGE_LINES).await?;
@@ -92,15 +92,15 @@ impl Pages {
     /// Makes a page searchable.
     pub(super) async fn apply(&mut self, page: Page) -> Result<(), CatchUpError> {
         let ahead = self.ahead.after(&page);
-        // Until the store has answered, nothing is known to be in it.
+        // Until the store has answered, its content is unknown.
         self.ahead = Ahead::default();
         self.store.apply(page.changes, page.up_to).await?;
         self.ahead = ahead;
         Ok(())
     }
 
-    /// What the index has to know of `things`. The order of documents does not matter, for
-    /// each comes once, and after what happened to its collection.
+    /// The changes of the index for `things`. The order of documents does not matter: each
+    /// occurs once, after the changes of its collection.
     async fn index(&mut self, things: Vec<Thing>) -> Result<Vec<IndexChange>, CatchUpError> {
         let mut changes = Vec::with_capacity(things.len());
         let mut group = Group::default();
@@ -194,7 +194,7 @@ impl Group {
     }
 }
 
-/// `chunks` begins with what the document's own chunks became.
+/// `chunks` begins with the document's own chunks.
 fn put(
     collection: Name,
     document: Document,
@@ -214,16 +214,16 @@ fn put(
     })
 }
 
-/// What a page says to look at.
+/// What a page says to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Thing {
     Created(Name),
     Dropped(Name),
-    /// Whatever happened to it: what it is now decides.
+    /// Its current state decides, whatever happened to it before.
     Document(Name, DocumentId),
 }
 
-/// What the lines name: each thing once, where it comes last, and nothing of a collection
+/// What the entries name: each thing once, at its last entry, without documents of a collection
 /// from before it was dropped.
 fn things(lines: Vec<Change>) -> Vec<Thing> {
     let mut documents = HashSet::new();
@@ -250,8 +250,8 @@ fn things(lines: Vec<Change>) -> Vec<Thing> {
     things
 }
 
-/// Documents that the store has in a version after its position. To forget one is always
-/// right: it is embedded again.
+/// Documents that the store has in a version after its position. Forgetting one is always safe:
+/// it is embedded again.
 #[derive(Clone, Default)]
 struct Ahead(HashMap<(Name, DocumentId), Position>);
 
@@ -261,12 +261,12 @@ impl Ahead {
             && self.0.get(&(collection.clone(), document.id.clone())) == Some(&document.version)
     }
 
-    /// Before the store drops `collection`: what comes after it must be put again.
+    /// Called before the store drops `collection`: what follows must be stored again.
     fn forget(&mut self, collection: &Name) {
         self.0.retain(|(of, _), _| of != collection);
     }
 
-    /// What is ahead once `page` is applied.
+    /// Updates this set after `page` is applied.
     fn after(&self, page: &Page) -> Self {
         let mut ahead = self.0.clone();
         ahead.retain(|_, version| *version > page.up_to);

@@ -1,4 +1,4 @@
-//! Cases of the catch-up: a real truth, an embedder that counts and fails when told, and a
+//! The catch-up with a real truth, an embedder that counts calls and fails on demand, and a
 //! store in memory.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
@@ -15,7 +15,7 @@ use weir_core::name::{DocumentId, Name};
 use weir_embedding::{EmbedError, Embedding, Lane};
 use weir_store::NewDocument;
 
-/// What an [`Embedder`] or a [`VectorStore`] does when it is asked.
+/// What an [`Embedder`] or a [`VectorStore`] does when it is called.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mood {
     Works,
@@ -24,7 +24,7 @@ enum Mood {
     Hangs,
 }
 
-/// Answers a text's first bytes as its vector.
+/// Returns a text's first bytes as its vector.
 struct Model {
     mood: watch::Sender<Mood>,
     embedded: Mutex<Vec<String>>,
@@ -71,7 +71,7 @@ fn vector(text: &str) -> [f32; 2] {
 
 type Documents = BTreeMap<String, (u64, Vec<(u32, u32, Embedding)>)>;
 
-/// Keeps what it is told, and refuses what breaks the order.
+/// Records its calls, and refuses changes that break the order.
 #[derive(Default)]
 struct Memory {
     collections: Mutex<BTreeMap<String, Documents>>,
@@ -148,7 +148,7 @@ impl Fixture {
         CatchUp::start(Arc::clone(&self.truth), model, store)
     }
 
-    /// Waits until the store is where the truth is, and compares them.
+    /// Waits until the store has caught up with the truth, and compares them.
     async fn caught_up(&self, catch_up: &CatchUp) {
         let target = self.truth.position().await.unwrap();
         catch_up.reached(target).await;

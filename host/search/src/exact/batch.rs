@@ -1,4 +1,4 @@
-//! What a list of changes comes to: prepared while searches go on, then made durable and
+//! The net effect of a list of changes: prepared while searches continue, then made durable and
 //! published as one.
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,7 +13,7 @@ use weir_core::name::{DocumentId, Name};
 use super::index::{Collection, Collections, NewDocument};
 use super::postings;
 
-/// The net effect of a list of changes; what changes nothing is left out.
+/// The net effect of a list of changes, without those that change nothing.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) collections: BTreeMap<Name, CollectionChange>,
@@ -21,20 +21,20 @@ pub(super) struct Batch {
 
 #[derive(Debug, Default)]
 pub(super) struct CollectionChange {
-    /// What was there goes, before all else.
+    /// The existing collection is removed before anything else.
     pub(super) dropped: bool,
-    /// Whether the collection is there afterwards.
+    /// Whether the collection exists afterwards.
     pub(super) exists: bool,
-    /// What documents are now; none for one that is gone.
+    /// The new content of documents; `None` for a deleted one.
     pub(super) documents: HashMap<DocumentId, Option<NewDocument>>,
-    /// The statistics of a new epoch, if one begins.
+    /// The statistics of a new epoch, if one starts.
     pub(super) statistics: Option<Arc<Statistics>>,
     /// Chunks written or removed in the epoch.
     pub(super) changed_chunks: u64,
 }
 
 impl Batch {
-    /// What `changes` do to `collections`, at the position `up_to`.
+    /// The effect of `changes` on `collections` at the position `up_to`.
     pub(super) fn new(
         collections: &Collections,
         changes: Vec<IndexChange>,
@@ -88,8 +88,8 @@ impl Batch {
     }
 }
 
-/// Carries out `batch`. Answers the collections that are gone, so that the caller frees
-/// them when nobody waits.
+/// Applies `batch`. Returns the removed collections, so that the caller can free them when
+/// nobody waits.
 pub(super) fn publish(
     collections: &mut Collections,
     batch: Batch,
@@ -113,7 +113,7 @@ pub(super) fn publish(
 }
 
 impl CollectionChange {
-    /// Leaves out what `base` holds already, and begins an epoch if it is time.
+    /// Drops what `base` already has, and starts an epoch if it is due.
     fn settle(&mut self, base: Option<&Collection>, up_to: Position) {
         self.documents.retain(|id, new| match (base, new) {
             (Some(base), Some(new)) => !base.holds(id, new),
@@ -164,7 +164,7 @@ impl CollectionChange {
     }
 }
 
-/// Whether the index can hold `chunk`; that it cannot is a fault of this program.
+/// Checks that the index can hold `chunk`. A failure is a bug in Weir.
 pub(super) fn check(
     document: &DocumentId,
     chunk: &IndexedChunk,

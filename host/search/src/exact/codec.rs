@@ -1,6 +1,6 @@
-//! A document's chunks and a collection's statistics as bytes of the index file: integers
-//! in base 128 (least first), floats in four or eight bytes. What is read is checked: bytes
-//! that were not written here make an error, not an index.
+//! Encodes a document's chunks and a collection's statistics for the index file: integers in
+//! base 128 (least significant first), floats in four or eight bytes. Decoding validates its
+//! input: bytes that were not written here give an error, not an index.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use crate::keyword::Statistics;
 use weir_core::Position;
 use weir_embedding::Embedding;
 
-/// Why bytes are not what was written.
+/// Why bytes cannot be decoded.
 #[derive(Debug, Error)]
 pub(super) enum DecodeError {
     #[error("it ends too early")]
     Short,
-    #[error("it goes on after its end")]
+    #[error("extra bytes follow its end")]
     Long,
     #[error("an integer is too large")]
     Integer,
-    #[error("a text is not UTF-8")]
+    #[error("a string is not UTF-8")]
     Text,
 }
 

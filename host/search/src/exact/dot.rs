@@ -1,7 +1,7 @@
-//! Dot products. The same bits on every machine: products are added in a fixed number of
-//! lanes and the lanes in a fixed order, without fused multiplication, so that wider
-//! registers change the speed only. (Loading two vectors is what limits the loop; fusing
-//! would not make it faster.)
+//! Dot products with the same bits on every machine. Products are added in a fixed number of
+//! lanes, and the lanes in a fixed order, without fused multiplication; wider registers only
+//! change the speed. (Loading the two vectors limits the loop, so fusing would not make it
+//! faster.)
 
 /// Enough independent sums to hide the latency of an addition with 256-bit registers.
 const LANES: usize = 32;
@@ -11,7 +11,7 @@ const LANES: usize = 32;
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has just been found to have AVX2; nothing else is asked.
+        // SAFETY: the processor has AVX2, as just checked; the function requires nothing more.
         return unsafe { dot_avx2(a, b) };
     }
     dot_portable(a, b)

@@ -1,7 +1,8 @@
-//! The index on disk: one SQLite file, read once at start, written one transaction a batch.
+//! The index on disk: one SQLite file, read once at startup and written in one transaction per
+//! batch.
 //!
-//! It is derived. A file made with another model, analysis or format is removed, a damaged
-//! one is moved aside, and the catch-up fills a new one from the truth.
+//! The file is derived data. A file made with another model, analysis or format is removed, a
+//! damaged one is moved aside, and the catch-up fills a new one from the truth.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ const SCHEMA: &str = include_str!("schema.sql");
 /// The schema's `user_version`.
 const FORMAT: i64 = 1;
 
-/// What an index is made with: another of these makes another index.
+/// What an index is made with; if any of it changes, the index is rebuilt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin<'a> {
     pub(super) model_digest: &'a str,
@@ -36,7 +37,7 @@ pub(super) struct IndexFile {
     connection: SqliteConnection,
 }
 
-/// A file, and what it held.
+/// An open file and its content.
 pub(super) type Loaded = (IndexFile, Position, Collections);
 
 #[derive(Debug, Error)]
@@ -50,7 +51,7 @@ enum LoadError {
 }
 
 impl IndexFile {
-    /// Reads the index in `folder`, or begins an empty one.
+    /// Reads the index in `folder`, or creates an empty one.
     pub(super) async fn open(folder: &Path, origin: Origin<'_>) -> Result<Loaded, VectorError> {
         let path = folder.join("vectors.sqlite");
         let failed = |error: &dyn std::fmt::Display| {
@@ -59,12 +60,12 @@ impl IndexFile {
         match load(&path, origin).await {
             Ok(loaded) => return Ok(loaded),
             Err(LoadError::Outdated) => {
-                tracing::info!(path = %path.display(), "the index is of another model or version and is made anew");
+                tracing::info!(path = %path.display(), "the index was built with another model or version and is rebuilt");
                 remove(&path).map_err(|error| failed(&error))?;
             }
             Err(error) if error.is_damage() => {
                 let aside = beside(&path, ".damaged");
-                tracing::warn!(path = %path.display(), aside = %aside.display(), %error, "the index is damaged: it is moved aside and made anew");
+                tracing::warn!(path = %path.display(), aside = %aside.display(), %error, "the index is damaged: it is moved aside and rebuilt");
                 std::fs::rename(&path, &aside).map_err(|error| failed(&error))?;
                 remove(&path).map_err(|error| failed(&error))?;
             }
@@ -129,7 +130,7 @@ async fn load(path: &Path, origin: Origin<'_>) -> Result<Loaded, LoadError> {
         .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        // The truth may forget changes that a derived store has applied for good.
+        // The truth may delete changes once a derived store has applied them.
         .synchronous(SqliteSynchronous::Full);
     let mut connection = SqliteConnection::connect_with(&options).await?;
     match read(&mut connection, origin).await {
@@ -239,7 +240,7 @@ async fn read_documents(
 }
 
 impl LoadError {
-    /// Whether the file is at fault, and not what is around it.
+    /// Whether the file itself is damaged, as opposed to its environment.
     fn is_damage(&self) -> bool {
         /// SQLITE_CORRUPT and SQLITE_NOTADB.
         const DAMAGE: [i64; 2] = [11, 26];
@@ -257,7 +258,7 @@ impl LoadError {
     }
 }
 
-/// Removes the file and those that SQLite keeps beside it.
+/// Removes the file and the files that SQLite keeps next to it.
 fn remove(path: &Path) -> std::io::Result<()> {
     for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
         match std::fs::remove_file(file) {

@@ -21,7 +21,7 @@ use super::rows::Rows;
 /// All collections, by name.
 pub(super) type Collections = HashMap<Name, Collection>;
 
-/// A document as a batch or the file brings it.
+/// A document from a batch or from the file.
 #[derive(Clone, Debug)]
 pub(super) struct NewDocument {
     pub(super) version: Position,
@@ -40,14 +40,14 @@ struct Document {
 struct Chunk {
     start: u32,
     end: u32,
-    /// Of its vector and its postings.
+    /// The row of its vector and its postings.
     row: u32,
     terms: RowTerms,
 }
 
 #[derive(Debug)]
 pub(super) struct Collection {
-    /// Dense, so that a scan is a walk through memory.
+    /// Dense, so that a scan reads memory in order.
     documents: IndexMap<DocumentId, Document>,
     rows: Rows,
     postings: Postings,
@@ -68,7 +68,7 @@ impl Collection {
         }
     }
 
-    /// The document is now `new`, whatever it was.
+    /// Gives the document the content `new`, whatever it had before.
     pub(super) fn replace(&mut self, id: DocumentId, new: Option<NewDocument>) {
         if let Some(old) = self.documents.swap_remove(&id) {
             self.chunks -= old.chunks.len() as u64;
@@ -89,7 +89,7 @@ impl Collection {
         self.documents.insert(id, document);
     }
 
-    /// Begins an epoch with `statistics`, if there are any, or counts on within the old one.
+    /// Starts an epoch with `statistics` if given; otherwise continues the current one.
     pub(super) fn set_epoch(&mut self, statistics: Option<Arc<Statistics>>, changed_chunks: u64) {
         if let Some(statistics) = statistics {
             self.statistics = statistics;
@@ -102,7 +102,7 @@ impl Collection {
         self.changed_chunks
     }
 
-    /// Rows that a dense search visits at most.
+    /// The most rows that a dense search visits.
     pub(super) fn rows(&self) -> usize {
         self.rows.used()
     }
@@ -115,7 +115,7 @@ impl Collection {
         &self.postings
     }
 
-    /// The terms of each chunk of the document; none without the document.
+    /// The terms of each chunk of the document; empty if the document does not exist.
     pub(super) fn chunks_of(
         &self,
         id: &DocumentId,
@@ -125,7 +125,7 @@ impl Collection {
         Some(document.chunks.iter().map(move |chunk| chunk.terms.iter().map(named)))
     }
 
-    /// Whether the document is `new` already.
+    /// Whether the document already equals `new`.
     pub(super) fn holds(&self, id: &DocumentId, new: &NewDocument) -> bool {
         let same_chunk = |(old, new): (&Chunk, &IndexedChunk)| {
             let terms = old.terms.iter().map(|(id, count)| (self.postings.term(*id), count));
@@ -140,7 +140,7 @@ impl Collection {
         })
     }
 
-    /// The best chunks of those that have a score.
+    /// The best chunks among those that have a score.
     fn rank(&self, scope: Scope<'_>, score: impl Fn(u32) -> Option<f32>) -> Vec<Hit> {
         let mut top = Top::new(scope.depth);
         for (id, document) in &self.documents {

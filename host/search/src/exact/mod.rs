@@ -1,10 +1,10 @@
-//! The exact store: every vector in memory and compared, the embedded engine and the oracle
-//! of every other.
+//! The exact store: keeps every vector in memory and compares all of them. It is the embedded
+//! engine, and the oracle that other engines are tested against.
 //!
-//! `index` holds the collections, of `rows` (vectors, compared by `dot`) and `postings`
-//! (terms), and ranks by `rank`; `batch` is what changes come to; `file` and `codec` keep
-//! it all on disk. Left out: approximation, so a search costs time in proportion to the
-//! collection; and quantisation, so a vector costs four bytes a component.
+//! `index` holds the collections, made of `rows` (vectors, compared by `dot`) and `postings`
+//! (terms), and ranks with `rank`; `batch` is the net effect of changes; `file` and `codec`
+//! keep everything on disk. Out of scope: approximation, so a search takes time proportional to
+//! the collection; and quantisation, so a vector takes four bytes per component.
 
 mod batch;
 mod codec;
@@ -31,15 +31,15 @@ use batch::Batch;
 use file::{IndexFile, Origin};
 use index::{Collection, Collections};
 
-/// A larger collection is searched off the async threads: this many vectors of 384
-/// components take 0.15 ms (10,000 take 0.9 ms).
+/// Larger collections are searched off the async threads: this many vectors of 384 components
+/// take 0.15 ms (10,000 take 0.9 ms).
 const ROWS_SEARCHED_INLINE: usize = 2_000;
 
 /// The exact store.
 #[derive(Debug)]
 pub struct ExactStore {
     shared: Arc<Shared>,
-    /// One search a core at a time; the rest wait here, where they can be cancelled.
+    /// One search per core at a time; the rest wait here, where they can be cancelled.
     searches: Arc<Semaphore>,
 }
 
@@ -47,16 +47,16 @@ pub struct ExactStore {
 struct Shared {
     dimensions: usize,
     collections: RwLock<Collections>,
-    /// Moved only while `collections` is locked for writing.
+    /// Changed only while `collections` is locked for writing.
     applied: AtomicU64,
-    /// Held by the one batch under way; the file, unless all is in memory only.
+    /// Held by the running batch. Without a file, everything is in memory only.
     writer: Mutex<Option<IndexFile>>,
 }
 
 impl ExactStore {
-    /// The store that `folder` keeps, of vectors of `dimensions` components by the model of
-    /// `model_digest`. What another model made is removed, what is damaged is moved aside
-    /// (`vectors.sqlite.damaged`): the store is then empty, at position zero.
+    /// Opens the store in `folder`, for vectors of `dimensions` components from the model with
+    /// `model_digest`. An index of another model is removed and a damaged one is moved aside
+    /// (`vectors.sqlite.damaged`); the store is then empty, at position zero.
     pub async fn open(
         folder: &Path,
         model_digest: &str,
@@ -67,7 +67,7 @@ impl ExactStore {
         Ok(Self::new(dimensions, Some(file), applied, collections))
     }
 
-    /// An empty store that is gone with the process.
+    /// An empty store that is lost when the process ends.
     #[must_use]
     pub fn in_memory(dimensions: usize) -> Self {
         Self::new(dimensions, None, Position::ZERO, Collections::new())
@@ -96,8 +96,8 @@ impl VectorStore for ExactStore {
         self.shared.applied()
     }
 
-    /// Changes up to an earlier position than [`applied`](VectorStore::applied) are taken
-    /// for applied. Runs on when the future is dropped.
+    /// Changes up to a position before [`applied`](VectorStore::applied) count as already
+    /// applied. Continues when the future is dropped.
     async fn apply(&self, changes: Vec<IndexChange>, up_to: Position) -> Result<(), VectorError> {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move { shared.apply(changes, up_to).await }).await.map_err(failed)?
@@ -112,7 +112,7 @@ impl VectorStore for ExactStore {
         let permit = Arc::clone(&self.searches).acquire_owned().await.map_err(failed)?;
         let shared = Arc::clone(&self.shared);
         let search = move || {
-            // Held to the end of the search, also when nobody waits for it any more.
+            // Held until the search ends, even if nobody waits for it any more.
             let _permit = permit;
             shared.search(&plan)
         };
@@ -125,8 +125,8 @@ impl Shared {
         Position(self.applied.load(Ordering::Acquire))
     }
 
-    /// Prepared beside the searches, then durable, then searchable: a search sees all of a
-    /// batch or nothing, and never what a crash could take back.
+    /// Prepared while searches continue, then made durable, then searchable: a search sees all
+    /// of a batch or none of it, and never what a crash could undo.
     async fn apply(&self, changes: Vec<IndexChange>, up_to: Position) -> Result<(), VectorError> {
         let mut file = self.writer.lock().await;
         let applied = self.applied();

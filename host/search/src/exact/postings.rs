@@ -8,7 +8,7 @@ use crate::keyword::{Statistics, WeightedTerm};
 /// A term's number while any chunk has it.
 type TermId = u32;
 
-/// A chunk's terms, as numbers, in their texts' order.
+/// A chunk's terms as numbers, ordered by their text.
 pub(super) type RowTerms = Box<[(TermId, u32)]>;
 
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub(super) struct Postings {
     ids: HashMap<Arc<str>, TermId>,
     lists: Vec<List>,
     free: Vec<TermId>,
-    /// Terms of each row's chunk, repeated ones counted again.
+    /// The number of terms in each row's chunk, counting repetitions.
     lengths: Vec<u32>,
     /// The sum of `lengths`.
     total_terms: u64,
@@ -68,7 +68,7 @@ impl Postings {
         }
     }
 
-    /// Each row's BM25 score; zero where none of `terms` occurs.
+    /// The BM25 score of each row; zero where none of `terms` occurs.
     pub(super) fn scores(&self, terms: &[WeightedTerm], statistics: &Statistics) -> Vec<f32> {
         let mut scores = vec![0.0; self.lengths.len()];
         for WeightedTerm { term, weight } in terms {
@@ -85,7 +85,7 @@ impl Postings {
         &self.lists[id as usize].term
     }
 
-    /// In how many chunks each term occurs.
+    /// How many chunks each term occurs in.
     pub(super) fn document_frequency(&self) -> HashMap<Arc<str>, u32> {
         let frequency = |id: TermId| self.lists[id as usize].postings.len() as u32;
         self.ids.iter().map(|(term, id)| (Arc::clone(term), frequency(*id))).collect()
@@ -112,7 +112,7 @@ impl Postings {
     }
 }
 
-/// Terms of a chunk, repeated ones counted again.
+/// The number of terms in a chunk, counting repetitions.
 pub(super) fn length(counts: impl Iterator<Item = u32>) -> u32 {
     counts.fold(0, u32::saturating_add)
 }

@@ -5,14 +5,14 @@ use std::collections::BinaryHeap;
 
 use weir_core::name::DocumentId;
 
-/// A chunk with its score; the greater is the better.
+/// A chunk with its score; the greater one is better.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate<'a, T> {
     pub(super) score: f32,
     pub(super) id: &'a DocumentId,
-    /// The chunk's number within its document.
+    /// The index of the chunk within its document.
     pub(super) chunk: u32,
-    /// What the caller needs to know of it.
+    /// What the caller needs to know about it.
     pub(super) of: &'a T,
 }
 
@@ -27,7 +27,8 @@ impl<'a, T> Top<'a, T> {
         Self { depth, worst_first: BinaryHeap::new() }
     }
 
-    /// Keeps `candidate` if it is among the best and `may_enter`, which is asked only then.
+    /// Keeps `candidate` if it is among the best and `may_enter` agrees, which is only called
+    /// then.
     pub(super) fn offer(&mut self, candidate: Candidate<'a, T>, may_enter: impl FnOnce() -> bool) {
         if self.worst_first.len() < self.depth {
             if may_enter() {

@@ -1,7 +1,7 @@
-//! The vectors of a collection, in blocks of contiguous rows. Rows are used again; their
-//! memory is given back with the collection.
+//! The vectors of a collection, in blocks of contiguous rows. Rows are reused; their memory is
+//! freed with the collection.
 
-/// A block is never moved, so growing copies nothing while searches wait.
+/// Blocks never move, so growing copies nothing while searches wait.
 const ROWS_PER_BLOCK: usize = 1024;
 
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Rows {
         self.used as usize
     }
 
-    /// Stores `vector`, which has the right dimensions, and answers its row.
+    /// Stores `vector`, which has the right dimensions, and returns its row.
     pub(super) fn insert(&mut self, vector: &[f32]) -> u32 {
         let row = self.free.pop().unwrap_or_else(|| {
             self.used += 1;

@@ -1,8 +1,8 @@
-//! Asks an engine's legs and makes one answer of them: the same for every engine.
+//! Queries the legs of an engine and combines their answers, the same way for every engine.
 //!
-//! [`Plan`] is a query that was checked; [`answer`] runs it on an engine that answers on
-//! the calling thread, [`Plan::conclude`] is the rest for one that does not. Left out: how a
-//! leg finds its hits, which is the engine's.
+//! A [`Plan`] is a validated query. [`answer`] runs it on an engine that answers on the calling
+//! thread; for other engines, [`Plan::conclude`] does the last step. Out of scope: how a leg
+//! finds its hits, which is up to the engine.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -15,29 +15,29 @@ use super::filter::Filter;
 use super::keyword::{self, Statistics, WeightedTerm};
 use super::{Hit, Query, Unit, VectorError};
 
-/// Most of `offset + limit`.
+/// The maximum of `offset + limit`.
 pub const MAX_DEPTH: u32 = 10_000;
-/// Most different terms of a query.
+/// The most distinct terms in a query.
 pub const MAX_QUERY_TERMS: usize = 1_024;
 
-/// A hybrid search asks each leg for at least so many hits.
+/// A hybrid search asks each leg for at least this many hits.
 const FUSION_DEPTH: usize = 100;
 /// The constant of reciprocal rank fusion.
 const FUSION_RANK_OFFSET: f64 = 60.0;
 
-/// What a leg may find, and how much of it.
+/// What a leg is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
-    /// Which documents may be found; all without one.
+    /// Which documents can be found; `None` allows all.
     pub filter: Option<&'a Filter>,
-    /// Whether a document is found once, by its best chunk.
+    /// Whether hits are documents, each found by its best chunk, or chunks.
     pub unit: Unit,
-    /// Most hits.
+    /// The most hits to return.
     pub depth: usize,
 }
 
-/// One collection of an engine, at one position. A leg answers its best hits in
-/// [`rank_order`]; with [`Unit::Document`] each document once, by its best chunk.
+/// One collection of an engine, at one position. A leg returns its best hits in [`rank_order`];
+/// with [`Unit::Document`] it returns each document once, by its best chunk.
 pub trait Legs {
     /// The statistics that weigh terms.
     fn statistics(&self) -> &Statistics;
@@ -49,14 +49,14 @@ pub trait Legs {
     fn keyword(&self, terms: &[WeightedTerm], scope: Scope<'_>) -> Result<Vec<Hit>, VectorError>;
 }
 
-/// A query that was checked, its text made terms.
+/// A validated query, with its text turned into terms.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The collection asked.
+    /// The collection to search.
     pub collection: Name,
     /// The dense leg's vector.
     pub nearest: Option<Embedding>,
-    /// The keyword leg's terms; present, and empty, for a text of stop words.
+    /// The keyword leg's terms; present but empty if the text has only stop words.
     pub terms: Option<Vec<(Arc<str>, u32)>>,
     filter: Option<Filter>,
     minimum_score: Option<f32>,
@@ -66,7 +66,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Checks `query` against an engine of vectors of `dimensions` components.
+    /// Validates `query` against an engine whose vectors have `dimensions` components.
     pub fn new(query: Query, dimensions: usize) -> Result<Self, VectorError> {
         let invalid = |message: String| Err(VectorError::InvalidQuery(message));
         if query.nearest.is_none() && query.text.is_none() {
@@ -108,7 +108,7 @@ impl Plan {
         })
     }
 
-    /// What each leg of this plan is asked.
+    /// What this plan asks of each leg.
     #[must_use]
     pub fn scope(&self) -> Scope<'_> {
         let page = self.offset + self.limit;
@@ -117,8 +117,8 @@ impl Plan {
         Scope { filter: self.filter.as_ref(), unit: self.unit, depth }
     }
 
-    /// The page of the legs' hits: fused if there are two, with a score of at least the
-    /// minimum, from the offset on.
+    /// Makes the page from the hits of the legs: fuses them if there are two, applies the
+    /// minimum score, and skips to the offset.
     #[must_use]
     pub fn conclude(&self, dense: Option<Vec<Hit>>, keyword: Option<Vec<Hit>>) -> Vec<Hit> {
         let ranked = match (dense, keyword) {
@@ -140,15 +140,15 @@ pub fn answer(plan: &Plan, legs: &impl Legs) -> Result<Vec<Hit>, VectorError> {
     Ok(plan.conclude(dense.transpose()?, keyword.transpose()?))
 }
 
-/// Best first: by score, ties by document id, then chunk.
+/// Best first: by score, with ties broken by document id and then by chunk.
 #[must_use]
 pub fn rank_order(a: &Hit, b: &Hit) -> Ordering {
     let by_score = b.score.total_cmp(&a.score);
     by_score.then_with(|| a.document.cmp(&b.document)).then_with(|| a.chunk.cmp(&b.chunk))
 }
 
-/// Reciprocal rank fusion. A document that both legs found is represented by the dense
-/// leg's chunk.
+/// Reciprocal rank fusion. A document that both legs found is represented by the chunk of the
+/// dense leg.
 fn fuse(dense: Vec<Hit>, keyword: Vec<Hit>, unit: Unit) -> Vec<Hit> {
     let identity = |hit: &Hit| -> (DocumentId, Option<u32>) {
         (hit.document.clone(), (unit == Unit::Chunk).then_some(hit.chunk))

@@ -1,4 +1,4 @@
-//! Fusion, paging and refusals, on legs whose answers are given.
+//! Fusion, paging and refusals, with fixed answers from the legs.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::filter::{Condition, Predicate};
 use weir_core::Position;
 
-/// Legs that answer what they were given, and note the depth that they were asked for.
+/// Legs that return fixed answers and record the depth that they are asked for.
 #[derive(Default)]
 struct Given {
     dense: Vec<Hit>,

@@ -1,4 +1,4 @@
-//! What is left after a restart, a failed write, a cancelled one, and damage.
+//! What remains after a restart, a failed write, a cancelled write, and damage.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! The store against a naive model, by hand-computed answers, and through its file.
+//! The store, compared with a naive model and with hand-computed answers, and reloaded from its
+//! file.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -114,7 +115,7 @@ fn any_change(version: u64) -> impl Strategy<Value = IndexChange> {
     ]
 }
 
-/// Batches, the first of them large in every other case, so that epochs last.
+/// Batches; the first is large in every other case, so that epochs last.
 fn any_batches() -> impl Strategy<Value = Vec<Vec<IndexChange>>> {
     let first = option::of(vec(any_chunk(), 110..150)).prop_map(|chunks| {
         let numbered = chunks.into_iter().flatten().zip(0..);

@@ -1,4 +1,4 @@
-//! The store as one would write it without caring for time: everything is computed anew.
+//! A naive store that recomputes everything and ignores speed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
