@@ -327,7 +327,7 @@ async fn files_become_documents() {
         assert!(ended.stdout.starts_with("5 documents, "), "{ended:?}");
         assert!(ended.stdout.contains("2 skipped:"), "{ended:?}");
         assert!(ended.stdout.contains("picture.png: "), "{ended:?}");
-        assert!(ended.stdout.contains("blank.txt: without text"), "{ended:?}");
+        assert!(ended.stdout.contains("blank.txt: it has no text"), "{ended:?}");
         assert_eq!(client.count("docs").await, 5);
     }
     for (id, title, text) in [
@@ -357,7 +357,7 @@ async fn an_ingest_that_is_not_whole_fails() {
     let path = folder.path().join("large.ndjson");
     fs::write(&path, large.to_string()).unwrap();
     let refused = ingest(&server, &[&path]).await;
-    refused.assert_refused(&["not everything was stored"]);
+    refused.assert_refused(&["some documents were not stored"]);
     assert!(refused.stdout.contains("(document-too-large)"), "{refused:?}");
 
     // A line that is no document is left out, and named.

@@ -1,4 +1,4 @@
-//! The server, as `weir ingest` sees it: requests with retries, and refusals in words.
+//! The HTTP client of `weir ingest`: requests with retries, and readable refusals.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use reqwest::{RequestBuilder, Response, StatusCode, header};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-/// Attempts at one request before it has failed.
+/// How often a request is attempted before it fails.
 const MAX_ATTEMPTS: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const MAX_PAUSE: Duration = Duration::from_secs(15);
-/// A batch waits for its turn, is split and stored, and waits to be searchable.
+/// Enough for a batch to wait its turn, be split and stored, and become searchable.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What documents that are only durable get to become searchable, at the end.
+/// How long to wait at the end for durable documents to become searchable.
 const SEARCHABLE_TIMEOUT: Duration = Duration::from_secs(600);
 const SEARCHABLE_POLL: Duration = Duration::from_millis(250);
 
@@ -25,12 +25,12 @@ pub(super) struct Client {
     collection: String,
 }
 
-/// What a write did.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) struct Written {
-    /// Its position.
+    /// The position of the write.
     pub(super) position: u64,
-    /// Whether it can be searched by now.
+    /// Whether the write is already searchable.
     pub(super) searchable: bool,
 }
 
@@ -39,7 +39,7 @@ impl Client {
         let mut headers = header::HeaderMap::new();
         if let Some(key) = api_key {
             let mut value = header::HeaderValue::from_str(&format!("Bearer {key}"))
-                .context("the API key is not a header's value")?;
+                .context("the API key has characters that an HTTP header cannot carry")?;
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }
@@ -54,13 +54,13 @@ impl Client {
         Ok(Self { http, server, collection })
     }
 
-    /// Makes the collection, unless it is there.
+    /// Creates the collection if it does not exist.
     pub(super) async fn create_collection(&self) -> anyhow::Result<()> {
         self.send(|| self.http.put(&self.collection)).await.map(drop)
     }
 
-    /// Stores a batch of NDJSON. `key` names this batch of this run: a retry of a request
-    /// whose answer was lost does not write twice.
+    /// Stores a batch of NDJSON. `key` identifies this batch of this run, so a retry after a
+    /// lost answer does not write twice.
     pub(super) async fn put(&self, ndjson: String, key: &str) -> anyhow::Result<Written> {
         let url = format!("{}/documents", self.collection);
         let body = bytes::Bytes::from(ndjson);
@@ -72,10 +72,10 @@ impl Client {
                 .body(body.clone())
         };
         let response = self.send(request).await?;
-        response.json().await.context("the server's answer is not what it should be")
+        response.json().await.context("the server's answer cannot be read")
     }
 
-    /// Waits until what was written at `position` can be searched.
+    /// Waits until the write at `position` is searchable.
     pub(super) async fn searchable(&self, position: u64) -> anyhow::Result<()> {
         #[derive(Deserialize)]
         struct Readiness {
@@ -88,17 +88,17 @@ impl Client {
         let url = format!("{}/health/readiness", self.server);
         let deadline = Instant::now() + SEARCHABLE_TIMEOUT;
         while Instant::now() < deadline {
-            // Not ready is an answer too: it says how far the server is.
+            // "Not ready" is also an answer: it says how far the server is.
             let answer = self.http.get(&url).send().await?.json::<Readiness>().await;
             if answer.is_ok_and(|readiness| readiness.derived.position >= position) {
                 return Ok(());
             }
             sleep(SEARCHABLE_POLL).await;
         }
-        bail!("all is stored, but could not be searched within {SEARCHABLE_TIMEOUT:?}")
+        bail!("everything is stored but did not become searchable within {SEARCHABLE_TIMEOUT:?}")
     }
 
-    /// Sends until the server has taken or refused it.
+    /// Sends the request until the server accepts or refuses it, or the attempts run out.
     async fn send(&self, request: impl Fn() -> RequestBuilder) -> anyhow::Result<Response> {
         let mut attempt = 1;
         loop {
@@ -129,11 +129,11 @@ impl Client {
     }
 }
 
-/// How long to wait before another attempt, if one may help.
+/// How long to wait before another attempt; `None` if another one would not help.
 fn retry_after(answer: &reqwest::Result<Response>, attempt: u32) -> Option<Duration> {
     let backoff = (FIRST_PAUSE * 2_u32.saturating_pow(attempt - 1)).min(MAX_PAUSE);
     match answer {
-        // Nobody listens: a server that is down is said at once, after one more try.
+        // Nothing listens there: report it after one more attempt.
         Err(error) if error.is_connect() => (attempt == 1).then_some(backoff),
         Err(_) => Some(backoff),
         Ok(response) => {
@@ -149,7 +149,7 @@ fn retry_after(answer: &reqwest::Result<Response>, attempt: u32) -> Option<Durat
     }
 }
 
-/// A refusal in the server's words.
+/// The refusal as the server describes it.
 async fn refusal(response: Response) -> String {
     #[derive(Deserialize)]
     struct Problem {

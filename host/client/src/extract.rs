@@ -1,27 +1,27 @@
-//! Text and title out of Markdown, HTML and plain text.
+//! Extracts text and title from Markdown and HTML.
 //!
-//! Blocks become paragraphs, so that the splitter sees them; what surrounds a page's
-//! content (scripts, navigation, forms) is left out, and so is formatting.
+//! Blocks become paragraphs, so that the splitter sees them. Formatting is dropped, and so is
+//! what surrounds a page's content (scripts, navigation, forms).
 
 use std::sync::LazyLock;
 
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use scraper::{ElementRef, Html, Node, Selector};
 
-/// What a file says.
+/// The content of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
-    /// Its title, where it has one.
+    /// Its title, if it has one.
     pub(super) title: Option<String>,
     /// Its text.
     pub(super) text: String,
 }
 
-/// Text that grows by blocks.
+/// Text that is built block by block.
 #[derive(Default)]
 struct Paragraphs {
     text: String,
-    /// A break that is written before the next text, so that none is at the end.
+    /// The break to write before the next text, so that the text never ends with one.
     pending: &'static str,
 }
 
@@ -37,7 +37,7 @@ impl Paragraphs {
         self.text.push_str(text);
     }
 
-    /// Adds `text` with each run of white space as one blank.
+    /// Adds `text`, with each run of whitespace reduced to one space.
     fn push_collapsed(&mut self, text: &str) {
         if text.starts_with(char::is_whitespace) {
             self.space();
@@ -68,7 +68,7 @@ impl Paragraphs {
     }
 }
 
-/// Reads Markdown; the title is its first heading of the first level.
+/// Reads Markdown; the title is its first level-1 heading.
 pub(super) fn markdown(source: &str) -> Content {
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_FOOTNOTES
@@ -118,8 +118,8 @@ pub(super) fn markdown(source: &str) -> Content {
     Content { title: title.and_then(cleaned), text: text.text.trim_end().to_owned() }
 }
 
-/// Reads an HTML page: the text of its `main`, `article` or `body`. The title is its
-/// `title`, else its first `h1`.
+/// Reads an HTML page: the text of its `main`, `article` or `body`. The title is its `title`,
+/// or otherwise its first `h1`.
 pub(super) fn html(source: &str) -> Content {
     static ROOTS: LazyLock<Vec<Selector>> =
         LazyLock::new(|| selectors(&["main, [role=main]", "article", "body"]));
@@ -136,7 +136,7 @@ fn selectors(sources: &[&str]) -> Vec<Selector> {
     sources.iter().filter_map(|source| Selector::parse(source).ok()).collect()
 }
 
-/// Walks the tree without recursion: pages nest as deeply as their authors like.
+/// Walks the tree without recursion, because pages can be nested to any depth.
 fn text_of(root: ElementRef<'_>) -> String {
     let mut text = Paragraphs::default();
     let mut preformatted = 0_usize;
@@ -215,7 +215,7 @@ fn is_left_out(element: &scraper::node::Element) -> bool {
         || element.attr("aria-hidden") == Some("true")
 }
 
-/// A title on one line; `None` if nothing is left of it.
+/// A title on one line; `None` if it is empty.
 fn cleaned(title: String) -> Option<String> {
     let words: Vec<&str> = title.split_whitespace().collect();
     (!words.is_empty()).then(|| words.join(" "))

@@ -1,4 +1,4 @@
-//! Which files are ingested, what their documents are called, and what is in them.
+//! Finds the files to ingest, gives their documents ids, and reads their content.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,9 +14,9 @@ use weir_core::name::DocumentId;
 
 use super::extract::{self, Content};
 
-/// A file that is larger is skipped: it would be more than a request may bring.
+/// Larger files are skipped: they exceed what a request may contain.
 const MAX_FILE_BYTES: u64 = 64 << 20;
-/// A text that is larger is skipped: `ingest.max_text_bytes`' default.
+/// Larger text is skipped: this is the default of `ingest.max_text_bytes`.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 
 /// A file to ingest.
@@ -24,16 +24,16 @@ const MAX_TEXT_BYTES: usize = 1 << 20;
 pub(super) struct Source {
     /// Where it is.
     pub(super) path: PathBuf,
-    /// What its document is called.
+    /// The id of its document.
     pub(super) id: String,
-    /// Its length.
+    /// Its length in bytes.
     pub(super) bytes: u64,
 }
 
 /// Why something was not ingested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Skipped {
-    /// The file, and the line in it where there is one.
+    /// The file, and the line if there is one.
     pub(super) what: String,
     /// Why.
     pub(super) reason: String,
@@ -45,9 +45,9 @@ impl Skipped {
     }
 }
 
-/// The files of `paths` in order: folders are walked in sorted order, without hidden files,
-/// links and formats that are not known. A document is called by its path below the folder,
-/// or as the file was given.
+/// The files in `paths`, in order. Folders are walked in sorted order. Hidden files are
+/// ignored; links and unknown formats are reported as skipped. A document's id is its path
+/// within the folder, or the path that was given for a single file.
 pub(super) fn find(paths: &[PathBuf]) -> (Vec<Source>, Vec<Skipped>) {
     let (mut sources, mut skipped) = (Vec::new(), Vec::new());
     let mut seen = HashSet::new();
@@ -63,7 +63,8 @@ pub(super) fn find(paths: &[PathBuf]) -> (Vec<Source>, Vec<Skipped>) {
             match found {
                 Ok(source) if seen.insert(source.id.clone()) => sources.push(source),
                 Ok(source) => {
-                    let reason = format!("another file gives the document '{}'", source.id);
+                    let reason =
+                        format!("another file already has the document id '{}'", source.id);
                     skipped.push(Skipped::new(source.path.display(), reason));
                 }
                 Err(reason) => skipped.push(reason),
@@ -83,7 +84,7 @@ fn source(given: &Path, entry: &walkdir::DirEntry) -> Result<Source, Skipped> {
         return Err(skip(&"not a file"));
     }
     if !is_given_itself && Format::of(path).is_none() {
-        return Err(skip(&"not Markdown, HTML, text or NDJSON by its name"));
+        return Err(skip(&"its extension is not one of Markdown, HTML, text or NDJSON"));
     }
     if metadata.len() > MAX_FILE_BYTES {
         return Err(skip(&format_args!("larger than {MAX_FILE_BYTES} bytes")));
@@ -93,7 +94,7 @@ fn source(given: &Path, entry: &walkdir::DirEntry) -> Result<Source, Skipped> {
     Ok(Source { path: path.to_owned(), id, bytes: metadata.len() })
 }
 
-/// A path as a name: `./a/b.md` and `/x/../a/b.md` are called by their plain parts.
+/// A path as an id, from its plain components only: `./a/b.md` becomes `a/b.md`.
 fn id(path: &Path) -> Option<String> {
     let parts = path.components().filter_map(|component| match component {
         Component::Normal(part) => Some(part.to_str()),
@@ -127,7 +128,7 @@ impl Format {
     }
 }
 
-/// The documents of `source`, each a line of NDJSON, and what of it is left out.
+/// The documents of `source`, each as one line of NDJSON, and the parts that are skipped.
 pub(super) fn read(source: &Source) -> (Vec<String>, Vec<Skipped>) {
     let shown = source.path.display();
     let text = fs::read(&source.path)
@@ -151,14 +152,14 @@ pub(super) fn read(source: &Source) -> (Vec<String>, Vec<Skipped>) {
 fn document(source: &Source, content: &Content) -> Result<String, String> {
     check(&source.id, &content.text)?;
     if content.text.trim().is_empty() {
-        return Err("without text".to_owned());
+        return Err("it has no text".to_owned());
     }
     let title = content.title.as_deref().or_else(|| source.path.file_stem()?.to_str());
     let metadata = json!({ "title": title, "path": source.id });
     Ok(json!({ "id": source.id, "text": content.text, "metadata": metadata }).to_string())
 }
 
-/// What the server would refuse, and with it the whole request.
+/// Checks what would make the server refuse the whole request.
 fn check(id: &str, text: &str) -> Result<(), String> {
     DocumentId::new(id).map_err(|error| error.to_string())?;
     if text.len() > MAX_TEXT_BYTES {
@@ -170,7 +171,7 @@ fn check(id: &str, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Lines that are documents already go on as they are.
+/// Lines that are valid documents are passed on unchanged.
 fn lines(source: &Source, text: &str) -> (Vec<String>, Vec<Skipped>) {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -235,7 +236,7 @@ mod tests {
         let (sources, skipped) = find(&paths);
         assert_eq!(sources.len(), 1);
         assert_eq!(skipped.len(), 2);
-        assert_eq!(skipped[0].reason, "another file gives the document 'a.md'");
+        assert_eq!(skipped[0].reason, "another file already has the document id 'a.md'");
     }
 
     #[test]
@@ -270,7 +271,7 @@ mod tests {
             read[1].0,
             [r#"{"id":"b.txt","metadata":{"path":"b.txt","title":"b"},"text":"plain"}"#]
         );
-        assert_eq!(read[2].1[0].reason, "without text");
+        assert_eq!(read[2].1[0].reason, "it has no text");
         assert_eq!(read[3].0, [r#"{"id":"x","text":"t"}"#]);
         let lines: Vec<_> = read[3].1.iter().map(|skipped| &skipped.what).collect();
         assert!(lines[0].ends_with("d.ndjson:3") && lines[1].ends_with("d.ndjson:4"), "{lines:?}");

@@ -1,8 +1,8 @@
-//! `weir ingest`: files become documents of a collection of a running server, over HTTP.
+//! `weir ingest`: turns files into documents of a collection on a running server, over HTTP.
 //!
-//! [`files`] finds and reads them, [`extract`] takes their text out, [`client`] talks to the
-//! server, [`report`] says how it goes. Out of scope: splitting and embedding, which are the
-//! server's.
+//! [`files`] finds and reads the files, [`extract`] extracts their text, [`client`] talks to
+//! the server, and [`report`] shows progress and results. Out of scope: splitting and
+//! embedding, which the server does.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -19,38 +19,41 @@ mod extract;
 mod files;
 mod report;
 
-/// What one request brings at most, unless one document is larger: small, so that the
-/// progress is seen, and a server's turn does not last.
+/// The most that one request carries, unless a single document is larger. It is small so that
+/// progress is visible and a request does not occupy the server for long.
 const MAX_BATCH_BYTES: usize = 256 << 10;
 const MAX_BATCH_DOCUMENTS: usize = 32;
 
-/// What `weir ingest` is given.
+/// The arguments of `weir ingest`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Files and folders: Markdown, HTML, text, and NDJSON of {"id","text","metadata"}.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// The collection; made when it is not there.
+    /// The collection; created if it does not exist.
     #[arg(long, value_parser = |name: &str| Name::new(name))]
     collection: Name,
-    /// The server; a tenant's path prefix is part of it.
+    /// The server, including the tenant's path prefix if there is one.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// The tenant's API key. Give it in the environment: arguments are seen by everyone on the
-    /// machine.
+    /// The tenant's API key. Prefer the environment variable: every user of the machine can see
+    /// arguments.
     #[arg(long, env = "WEIR_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
 }
 
-/// Ingests, and says what became of everything.
+/// Ingests the files and prints a summary.
 ///
 /// # Errors
-/// The server cannot be reached, or something was not stored.
+/// The server cannot be reached, something was refused, or nothing was ingested.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let summary = runtime.block_on(ingest(arguments))?;
     print!("{summary}");
-    anyhow::ensure!(summary.failed.is_empty(), "not everything was stored");
+    anyhow::ensure!(
+        summary.failed.is_empty(),
+        "some documents were not stored; see the list above"
+    );
     anyhow::ensure!(summary.documents > 0, "nothing was ingested");
     Ok(())
 }
@@ -63,8 +66,8 @@ async fn ingest(arguments: &Arguments) -> anyhow::Result<Summary> {
     let (sources, skipped) = files::find(&arguments.paths);
     let mut run = Run {
         client,
-        // A run's keys are its own: the same files again are another request, because the
-        // collection may have changed meanwhile.
+        // Each run has its own keys: ingesting the same files again is another request, because
+        // the collection may have changed in between.
         nonce: uuid::Uuid::now_v7().simple().to_string(),
         progress: Progress::new(sources.iter().map(|source| source.bytes).sum()),
         batch: Batch::default(),
@@ -76,7 +79,7 @@ async fn ingest(arguments: &Arguments) -> anyhow::Result<Summary> {
     }
     run.flush().await?;
     if let Some(position) = run.last_position {
-        run.progress.note("waiting until all of it can be searched");
+        run.progress.note("waiting for everything to become searchable");
         run.client.searchable(position).await?;
     }
     run.progress.finish();
@@ -84,25 +87,25 @@ async fn ingest(arguments: &Arguments) -> anyhow::Result<Summary> {
     Ok(run.summary)
 }
 
-/// One ingest under way.
+/// A running ingest.
 struct Run {
     client: Client,
     nonce: String,
     progress: Progress,
     batch: Batch,
     summary: Summary,
-    /// Of the last write that was only durable when it was answered.
+    /// The position of the last write, if it was not yet searchable when it was answered.
     last_position: Option<u64>,
 }
 
-/// Documents to send together.
+/// Documents that are sent together.
 #[derive(Default)]
 struct Batch {
     ndjson: String,
     documents: usize,
-    /// Bytes of files that are done once it is stored.
+    /// Bytes of the files that are finished once the batch is stored.
     source_bytes: u64,
-    /// Where its first and its last document are from.
+    /// Where its first and last documents come from.
     from: Option<(String, String)>,
 }
 
@@ -121,8 +124,7 @@ impl Run {
         Ok(())
     }
 
-    /// Sends what was taken. What the server refuses is noted; a server that is gone ends
-    /// the run.
+    /// Sends the batch. Notes a refusal and continues; an unreachable server ends the run.
     async fn flush(&mut self) -> anyhow::Result<()> {
         let batch = std::mem::take(&mut self.batch);
         if batch.documents > 0 {

@@ -1,4 +1,4 @@
-//! What an ingest says while it runs and when it ends.
+//! The progress and the summary of an ingest.
 
 use std::fmt;
 use std::io::IsTerminal as _;
@@ -8,12 +8,12 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::files::Skipped;
 
-/// Where nobody sees a bar move, a line says as much now and then.
+/// How often a progress line is printed when there is no terminal for a bar.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
-/// Reasons that are shown; the rest are counted.
+/// How many reasons are shown; the rest are counted.
 const MAX_SHOWN: usize = 20;
 
-/// A bar on a terminal, lines elsewhere; both on standard error.
+/// Shows a bar on a terminal and lines elsewhere, both on standard error.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     total: u64,
@@ -22,7 +22,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Of `total` bytes of files.
+    /// Progress over `total` bytes of files.
     pub(super) fn new(total: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(total);
@@ -35,7 +35,7 @@ impl Progress {
         Self { bar, total, done: 0, last_line: Instant::now() }
     }
 
-    /// `bytes` more are done.
+    /// Adds `bytes` to what is done.
     pub(super) fn advance(&mut self, bytes: u64) {
         self.done += bytes;
         match &self.bar {
@@ -48,7 +48,7 @@ impl Progress {
         }
     }
 
-    /// Says what is waited for.
+    /// Shows what the ingest is waiting for.
     pub(super) fn note(&self, message: &'static str) {
         match &self.bar {
             Some(bar) => bar.set_message(message),
@@ -63,18 +63,18 @@ impl Progress {
     }
 }
 
-/// What became of everything.
+/// The result of an ingest.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
-    /// Stored.
+    /// Documents stored.
     pub(super) documents: usize,
-    /// Of them, as they were sent.
+    /// Bytes of the stored documents, as sent.
     pub(super) bytes: usize,
     /// Not sent.
     pub(super) skipped: Vec<Skipped>,
-    /// Sent, and not stored.
+    /// Sent but not stored.
     pub(super) failed: Vec<Skipped>,
-    /// From the first request on.
+    /// Time since the start of the ingest, including reading the files.
     pub(super) elapsed: Duration,
 }
 
