@@ -383,5 +383,6 @@ async fn a_store_of_another_truth_is_told() {
         }
         tokio::task::yield_now().await;
     };
-    assert!(error.starts_with("the vector store is at position 9, but the truth only at 1"));
+    let expected = "the vector store is at position 9 but the truth is only at 1:";
+    assert!(error.starts_with(expected), "{error}");
 }
