@@ -30,9 +30,9 @@ async fn components_that_cannot_be_pipelines() {
     let absent = PathBuf::from("/nowhere/absent.wasm");
     let named = "[pipelines.broken]";
     for (component, says) in [
-        (&guest("not-a-component"), ["not-a-component.wasm is no WebAssembly component", named]),
-        (&text, ["text.wasm is no WebAssembly component", named]),
-        (&damaged, ["damaged.wasm is no WebAssembly component", named]),
+        (&guest("not-a-component"), ["not-a-component.wasm is not a WebAssembly component", named]),
+        (&text, ["text.wasm is not a WebAssembly component", named]),
+        (&damaged, ["damaged.wasm is not a WebAssembly component", named]),
         (&absent, ["/nowhere/absent.wasm cannot be read", named]),
         (&guest("wrong-world"), ["it exports greet", "not weir:pipeline/handler"]),
         (&plugin("policy-default"), ["weir:policy/planning", "not weir:pipeline/handler"]),
@@ -59,7 +59,7 @@ async fn components_that_cannot_be_pipelines() {
 #[tokio::test]
 async fn components_that_cannot_be_policies() {
     for (component, says) in [
-        (guest("not-a-component"), "is no WebAssembly component"),
+        (guest("not-a-component"), "is not a WebAssembly component"),
         (guest("wrong-world"), "not weir:policy/planning"),
         (guest("old-version"), "@0.1.0; this host speaks 0.2.0"),
         (guest("policy-impure"), "a policy imports nothing"),

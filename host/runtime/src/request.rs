@@ -1,7 +1,7 @@
-//! A request as a pipeline may read it, and the record of which parts it did read.
+//! A request as a pipeline sees it, and the record of which parts the pipeline has read.
 //!
-//! An answer that was made from a part outside its key must be neither stored nor shared;
-//! [`PartsRead`] is what an answer was made from, [`Coverage`] what a key was made of.
+//! An answer that depends on a part outside its key must be neither stored nor shared.
+//! [`PartsRead`] says what an answer depends on, [`Coverage`] what a key contains.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use weir_core::json::CanonicalJson;
 
-/// A request, with the parts that its key was made of in exactly the form that was hashed.
+/// A request. The parts that are in its key have exactly the form that was hashed.
 #[derive(Clone, Debug)]
 pub struct KeyedRequest {
     /// `POST`, `QUERY` or `GET`.
@@ -32,7 +32,7 @@ impl KeyedRequest {
     }
 }
 
-/// What keys are made from.
+/// What keys are computed from.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     /// `POST`, `QUERY` or `GET`.
@@ -54,7 +54,7 @@ impl Source<'_> {
         self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The request as it came.
+    /// The request as it arrived.
     #[must_use]
     pub fn request(&self) -> KeyedRequest {
         KeyedRequest {
@@ -67,7 +67,7 @@ impl Source<'_> {
     }
 }
 
-/// The parts that a guest has read. The path is the pipeline's own, so every key covers it.
+/// The parts that a guest has read. The path is that of the pipeline, so every key covers it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartsRead {
     /// `request.method`.
@@ -80,14 +80,14 @@ pub struct PartsRead {
     pub headers: BTreeSet<String>,
     /// `request.query`, by name.
     pub query: BTreeSet<String>,
-    /// Something that no key can hold: a clock or a source of random numbers.
+    /// Something that no key can contain: a clock or a source of random numbers.
     pub untracked: bool,
 }
 
-/// The parts that a key was made of.
+/// The parts that a key contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
-    /// The body that the guest receives is made of the key's parts and nothing else.
+    /// Whether the body that the guest receives consists of parts of the key and nothing else.
     pub body: bool,
     /// Headers, by lower-case name.
     pub headers: BTreeSet<String>,

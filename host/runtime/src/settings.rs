@@ -10,14 +10,15 @@ use serde::Deserialize;
 pub struct Settings(pub BTreeMap<String, Setting>);
 
 impl Settings {
-    /// As the plugin reads them: names and texts, by name.
+    /// The settings as the plugin reads them: pairs of name and text, sorted by name.
     #[must_use]
     pub fn pairs(&self) -> Vec<(String, String)> {
         self.0.iter().map(|(name, setting)| (name.clone(), setting.0.clone())).collect()
     }
 }
 
-/// A setting, as text: a string as it is, a number or a boolean as TOML would write it.
+/// A setting, as text: a string unchanged, a boolean as `true` or `false`, a number in its
+/// shortest decimal form (`1.0` becomes `1`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting(pub String);
 

@@ -9,18 +9,18 @@ const MIB_U64: u64 = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cache {
-    /// The memory tier, entries and their keys.
+    /// Size of the memory tier: entries and their keys.
     pub memory_bytes: u64,
-    /// One entry; larger answers are not stored.
+    /// The largest entry; larger answers are not stored.
     pub max_entry_bytes: usize,
-    /// Tags whose last position is kept.
+    /// How many tags have the position of their last change recorded.
     pub max_tags: usize,
-    /// Keys computed at once.
+    /// How many keys may be computed at once, and how many keys are remembered as uncacheable.
     pub max_flights: usize,
-    /// Requests that wait for one key.
+    /// How many requests may wait for one key.
     pub max_followers: usize,
-    /// For how long a key whose answer could not be stored does not make its callers wait
-    /// for each other.
+    /// How long a key whose answer could not be stored is remembered: its requests do not wait
+    /// for each other during that time.
     pub uncacheable_ttl_ms: u64,
 }
 

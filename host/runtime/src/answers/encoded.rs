@@ -1,9 +1,9 @@
-//! A stored answer as bytes, for tiers outside this process.
+//! The encoding of a stored answer, for tiers outside this process.
 //!
 //! Format `ans1`, with numbers in little-endian order: the status (2 bytes), the content type, the
-//! number of further headers (2 bytes), their names and values, the validator ([`ETAG_BYTES`]),
-//! the length of the body (4 bytes) and the body. A content type, name or value is a length of 2
-//! bytes and its bytes.
+//! number of other headers (2 bytes), their names and values, the validator ([`ETAG_BYTES`]),
+//! the length of the body (4 bytes) and the body. A content type, name or value is prefixed with
+//! its length (2 bytes).
 //!
 //! Out of scope: what an entry adds to its value (`weir_cache::encoding`).
 
@@ -15,7 +15,7 @@ use weir_cache::encoding::{
 
 use super::served::{ETAG_BYTES, StoredAnswer};
 
-/// Headers of one answer. Pipelines may set fewer.
+/// The most headers of one answer. Pipelines may set fewer.
 const MAX_HEADERS: usize = 256;
 
 /// What a header takes in memory in addition to its name and value.
@@ -124,7 +124,7 @@ mod tests {
         out
     }
 
-    /// Everything that an answer consists of.
+    /// Every field of an answer.
     fn shown(answer: &StoredAnswer) -> String {
         format!("{answer:?}")
     }
@@ -202,7 +202,7 @@ mod tests {
             }
         }
 
-        /// An error, or another answer that is itself sound: it can be encoded, and comes back.
+        /// Decoding fails, or returns another valid answer that survives encoding.
         #[test]
         fn every_flipped_byte_is_an_error_or_another_answer(
             answer in answers(),

@@ -1,7 +1,6 @@
-//! What becomes of a new answer: the policy admits it, and it is stored with everything that it
-//! was made from.
+//! Stores a new answer, if its policy admits it, together with everything that it was made from.
 //!
-//! Out of scope: whether the answer may be shared, which is known before it gets here.
+//! Out of scope: whether the answer may be shared, which the caller has already decided.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use crate::policy::plan::{Lifetime, Storage};
 use crate::policy::{Admission, Policy};
 use crate::tenant::Tenant;
 
-/// An answer on its way into the tiers.
+/// An answer that is about to be stored.
 pub(super) struct Fill<'a> {
     pub(super) key: CacheKey,
     pub(super) answer: &'a Arc<StoredAnswer>,
@@ -30,7 +29,7 @@ pub(super) struct Fill<'a> {
 }
 
 impl Answers {
-    /// Asks the policy whether to keep the answer, and keeps it.
+    /// Asks the policy whether to store the answer, and stores it if so.
     pub(super) async fn fill(
         &self,
         fill: Fill<'_>,
@@ -55,7 +54,7 @@ impl Answers {
             return Via::NotStored(NotStored::Tiers);
         };
         if fill.cells.changed_after(fill.as_of) {
-            // Written to while it was made: the entry would never be a hit.
+            // What was read changed during the run: the entry would never be a hit.
             return Via::NotStored(NotStored::Changed);
         }
         let depends_on = Dependencies::new(fill.reads.clone(), storage.tags.clone());
@@ -75,8 +74,8 @@ impl Answers {
     }
 }
 
-/// The ttl, shortened by a share that depends on the key: entries that are made together do not
-/// expire together, and a key has the same ttl on every node.
+/// The ttl, shortened by a share that depends on the key: entries that are stored together do
+/// not expire together, and a key has the same ttl on every node.
 fn jittered(lifetime: &Lifetime, key: &CacheKey) -> Duration {
     let share = f64::from(key.as_bytes()[31]) / 255.0 * f64::from(lifetime.jitter_percent) / 100.0;
     lifetime.ttl.mul_f64(1.0 - share).max(Duration::from_millis(1))

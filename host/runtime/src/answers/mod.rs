@@ -1,18 +1,18 @@
-//! How one request of a pipeline gets its answer: from the memory tier, from a leader that
-//! is already making it, or by running the pipeline.
+//! How a request to a pipeline gets its answer: from the memory tier, from another request's
+//! run that is already in progress (the leader), or by running the pipeline.
 //!
 //! ```text
 //! key ─► memory tier ── valid and fresh ─────────────────────► hit
 //!  │          │ miss
 //!  │          ▼
 //!  │     single-flight ── follow ── valid for this follower ─► collapsed
-//!  │          │ lead (detached)        │ not: by itself
+//!  │          │ lead (detached)        │ not valid: run alone
 //!  │          ▼                        ▼
 //!  └─ bypass ─► run ─► admit ─► store ─► answer
 //! ```
 //!
-//! [`served`] is what comes out, [`fill`] is what is kept, and [`encoded`] is how it leaves the
-//! process. Out of scope: HTTP on either side (`weir-server`).
+//! [`served`] defines the result, [`fill`] stores it, and [`encoded`] is its encoding outside
+//! the process. Out of scope: HTTP (`weir-server`).
 
 pub mod config;
 mod encoded;
@@ -43,19 +43,19 @@ use crate::tenant::Tenant;
 use self::fill::Fill;
 pub use self::served::{Bypass, NotStored, Served, StoredAnswer, Via};
 
-/// How often a request that followed a leader in vain follows or leads again, before it runs
-/// the pipeline for itself.
+/// How many flights a request joins without getting an answer before it runs the pipeline
+/// alone.
 const MAX_FLIGHTS_JOINED: usize = 3;
 
-/// What a leader leaves to its followers.
+/// What a leader hands to its followers.
 #[derive(Clone, Debug)]
 enum Landed {
-    /// An answer, and what it read, so that each follower can tell whether it still holds.
+    /// An answer and what it read, so that each follower can check whether it is still valid.
     Answer { answer: Arc<StoredAnswer>, as_of: Position, reads: Reads },
-    /// An error that every one of them would get, as long as what was read has not changed.
+    /// An error that every follower would also get, as long as what was read has not changed.
     Error { error: RunError, as_of: Position, reads: Reads },
-    /// Made from something outside the key, or from more than can be recorded: each runs for
-    /// itself.
+    /// The result depends on something outside the key, or on more than can be recorded: each
+    /// follower tries again or runs alone.
     NotShared,
 }
 
@@ -65,13 +65,13 @@ pub struct Answers {
     flights: SingleFlight<CacheKey, Landed>,
     uncacheable: Uncacheable,
     threads: GuestThreads,
-    /// Fills: a drain waits for them.
+    /// Leaders and their fills. A drain waits for them.
     detached: TaskTracker,
 }
 
 impl Answers {
-    /// An empty cache in front of pipelines that run on `threads`; `detached` is what a drain
-    /// waits for.
+    /// Creates an empty cache in front of pipelines that run on `threads`. Leaders run in
+    /// `detached`, which a drain waits for.
     #[must_use]
     pub fn new(limits: &config::Cache, threads: GuestThreads, detached: TaskTracker) -> Self {
         let max_entry_bytes = u32::try_from(limits.max_entry_bytes).unwrap_or(u32::MAX);
@@ -87,10 +87,10 @@ impl Answers {
         }
     }
 
-    /// Answers one request of `deployment`.
+    /// Answers one request to `deployment`.
     ///
     /// # Errors
-    /// The pipeline had no answer.
+    /// The pipeline returned no answer.
     pub async fn serve(
         self: &Arc<Self>,
         deployment: &Arc<Deployment>,
@@ -115,11 +115,11 @@ impl Answers {
                 .run_alone(deployment, source, Via::NotStored(NotStored::Uncacheable))
                 .await;
         }
-        // One for all of the flights: a follower waits no longer than a leader may run.
+        // Shared by all flights: a follower waits no longer than a leader may run.
         let give_up_at = tokio::time::Instant::now() + pipeline.deadline;
         for _ in 0..MAX_FLIGHTS_JOINED {
             let flight = self.flights.join(key);
-            // A leader may have landed between the last look and the join.
+            // A leader may have finished between the last lookup and the join.
             if let Some(hit) = self.look_up(&key, tenant) {
                 return Ok(hit);
             }
@@ -132,7 +132,7 @@ impl Answers {
                     match timeout_at(give_up_at, follower.wait()).await {
                         Ok(Ok(landed)) => match self.take(landed, arrived_at) {
                             Some(outcome) => return outcome,
-                            // Somebody wrote meanwhile, or the answer is another's own.
+                            // The data changed meanwhile, or the result may not be shared.
                             None if self.uncacheable.contains(&key) => break,
                             None => {}
                         },
@@ -145,7 +145,7 @@ impl Answers {
         self.run_alone(deployment, source, Via::NotStored(NotStored::Alone)).await
     }
 
-    /// `None` when the policy bypasses the cache, or fails.
+    /// `None` if the policy bypasses the cache or could not be asked.
     async fn key(
         &self,
         deployment: &Arc<Deployment>,
@@ -168,7 +168,8 @@ impl Answers {
         Some(key.finish())
     }
 
-    /// Asks the sandbox on the guests' threads. `None` when it fails: the log says how.
+    /// Asks the policy's component on the guest threads. `None` if it fails, which is logged, or
+    /// if no guest slot becomes free.
     async fn ask<T: Send + 'static>(
         &self,
         policy: &Arc<Policy>,
@@ -201,8 +202,8 @@ impl Answers {
         Some(Served { answer: Arc::clone(&entry.value), exact_at, via })
     }
 
-    /// What a follower that arrived at `arrived_at` may take of a leader's outcome: an answer
-    /// or an error that was exact then, or is still.
+    /// What a follower that arrived at `arrived_at` may use of a leader's result: an answer or an
+    /// error that was exact at that position, or still is.
     fn take(&self, landed: Landed, arrived_at: Position) -> Option<Result<Served, RunError>> {
         let holds = |as_of, reads: &Reads| as_of >= arrived_at || !reads.changed_after(as_of);
         match landed {
@@ -216,7 +217,8 @@ impl Answers {
         }
     }
 
-    /// Leads, detached: the client's going away cuts neither the followers nor the fill.
+    /// Leads a flight in a detached task: if the client disconnects, the followers still get
+    /// their answer and the fill still happens.
     async fn lead(
         self: &Arc<Self>,
         leader: Leader<CacheKey, Landed>,
@@ -260,7 +262,7 @@ impl Answers {
                 }
                 Err(error) => Err(error),
             };
-            // Noted before the followers wake, so that they do not lead one after another.
+            // Before the followers wake, so that they do not lead one after another.
             let lasts = match &served {
                 Ok(Served { via: Via::NotStored(reason), .. }) => reason.lasts(),
                 _ => !shared,
@@ -280,7 +282,7 @@ impl Answers {
         fill.await.unwrap_or(Err(RunError::Panicked))
     }
 
-    /// Runs the pipeline for this request only; `via` says why.
+    /// Runs the pipeline for this request only, for the reason in `via`.
     async fn run_alone(
         &self,
         deployment: &Arc<Deployment>,

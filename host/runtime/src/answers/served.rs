@@ -1,4 +1,4 @@
-//! What comes out of serving: an answer, how it was come by, and the position that it is
+//! The result of serving a request: an answer, where it came from, and the position that it is
 //! exact at.
 
 use std::sync::Arc;
@@ -11,70 +11,70 @@ use weir_core::Position;
 use crate::pipeline::{Answer, Run, RunError};
 use crate::policy::component::Outcome;
 
-/// 128 bits as hex, between quotes.
+/// 128 bits in hexadecimal, in quotes.
 pub(super) const ETAG_BYTES: usize = 34;
 
-/// What the tiers keep and what clients get: a pipeline's answer, ready to be sent.
+/// A pipeline's answer, ready to send: what the tiers store and what clients get.
 #[derive(Debug)]
 pub struct StoredAnswer {
     /// The status.
     pub status: StatusCode,
     /// The content type.
     pub content_type: HeaderValue,
-    /// The pipeline's further headers.
+    /// The other headers that the pipeline set.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// A strong validator: hex between quotes. In place, because a header's value of its own
-    /// would be one more place in memory that a hit has to visit.
+    /// A strong validator: hexadecimal in quotes. Stored inline, because a `HeaderValue` would
+    /// be one more heap allocation that a hit has to read.
     pub(super) etag: [u8; ETAG_BYTES],
     /// The body.
     pub body: Bytes,
 }
 
-/// How an answer was come by.
+/// Where an answer came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Via {
-    /// The memory tier had it.
+    /// From the memory tier.
     Hit {
-        /// Since it was stored.
+        /// Time since it was stored.
         age: Duration,
-        /// Freshness left.
+        /// Time until it expires.
         ttl_left: Duration,
     },
-    /// Another request's run was waited for.
+    /// From another request's run that was already in progress.
     Collapsed,
     /// The pipeline ran, and its answer was stored.
     Stored,
-    /// The pipeline ran; its answer was not stored.
+    /// The pipeline ran, and its answer was not stored.
     NotStored(NotStored),
-    /// The cache was not asked.
+    /// The cache was not used.
     Bypass(Bypass),
 }
 
 /// Why an answer was not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotStored {
-    /// It was made from a part of the request outside of its key.
+    /// It depends on a part of the request outside its key, on a clock or on random numbers.
     ReadOutsideKey,
-    /// The policy said so.
+    /// The policy decided so.
     Policy,
-    /// The policy failed.
+    /// The policy failed, or no guest slot was free to ask it.
     PolicyFailed,
-    /// The policy names no tier that there is.
+    /// The policy names no tier that exists.
     Tiers,
     /// It is larger than an entry may be.
     TooLarge,
-    /// It was made from more than a read set can hold.
+    /// It depends on more than a read set can hold.
     TooManyReads,
-    /// What it was made from was written to meanwhile.
+    /// What it depends on changed while the pipeline ran.
     Changed,
-    /// An answer under this key was not stored a moment ago.
+    /// Another answer under this key could not be stored a short time ago.
     Uncacheable,
-    /// The flight that it would have followed had no place, or no answer for it.
+    /// The flights were full, or none that the request joined had an answer for it.
     Alone,
 }
 
 impl NotStored {
-    /// For `Cache-Status`.
+    /// The reason as `Cache-Status` shows it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -96,14 +96,14 @@ impl NotStored {
     }
 }
 
-/// Why the cache was not asked.
+/// Why the cache was not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bypass {
     /// The pipeline writes.
     Writes,
     /// The pipeline has no policy.
     NoPolicy,
-    /// The policy said so, or failed.
+    /// The policy decided so, failed, or found no guest slot.
     Policy,
 }
 
@@ -114,13 +114,13 @@ pub struct Served {
     pub answer: Arc<StoredAnswer>,
     /// The position that it is exact at.
     pub exact_at: Position,
-    /// How it was come by.
+    /// Where it came from.
     pub via: Via,
 }
 
 impl StoredAnswer {
     fn of(answer: Answer) -> Self {
-        // The status and the content type too: a validator stands for the whole representation.
+        // Also the status and the content type: the same body can be another representation.
         let mut hasher = blake3::Hasher::new();
         hasher.update(&answer.status.as_u16().to_le_bytes());
         hasher.update(answer.content_type.as_bytes());
@@ -141,13 +141,13 @@ impl StoredAnswer {
     /// The strong validator.
     #[must_use]
     pub fn etag(&self) -> HeaderValue {
-        // Hex between quotes: never refused.
+        // Hexadecimal in quotes is always a valid header value.
         HeaderValue::from_bytes(&self.etag).unwrap_or(HeaderValue::from_static("\"\""))
     }
 }
 
 impl Run {
-    /// The answer, ready to be sent and kept, and how a policy sees it.
+    /// The answer, ready to be sent and stored, and the policy's view of it.
     pub(super) fn made(&self) -> Result<(Arc<StoredAnswer>, Outcome), RunError> {
         let answer = self.outcome.as_ref().map_err(Clone::clone)?;
         let header = |(name, value): &(HeaderName, HeaderValue)| {

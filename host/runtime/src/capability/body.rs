@@ -1,4 +1,4 @@
-//! Response bodies, kept by the host behind a guest's handle until the guest answers with one.
+//! Response bodies. The host keeps each behind a guest's handle until the guest answers with it.
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -11,24 +11,24 @@ use super::resources;
 /// A body, behind a guest's handle.
 struct Body(Bytes);
 
-/// A body above the operator's limit. It ends its request.
+/// A body exceeds the operator's limit, which ends the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the body has over {max_bytes} bytes")]
+#[error("the body is larger than {max_bytes} bytes")]
 pub struct BodyTooLarge {
     /// The limit.
     pub max_bytes: usize,
 }
 
-/// The request has used up the bytes that the host keeps for it.
+/// The request has used up its byte budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the request has no bytes left for what the host keeps for it")]
+#[error("the request has used up the bytes that the host may keep for it")]
 pub struct Spent;
 
-/// Keeps `bytes` for the guest, out of the call's budget.
+/// Keeps `bytes` for the guest, and takes them from the call's budget.
 ///
 /// # Errors
 /// The outer error ends the request: the body is too large, or the guest has too many handles.
-/// The inner one is for the guest.
+/// The inner error is for the guest.
 pub(super) fn keep(
     call: &Call,
     table: &mut ResourceTable,

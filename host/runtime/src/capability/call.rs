@@ -1,7 +1,6 @@
-//! One call into a guest, as its host calls share it: what it may still use, and until when.
+//! One call into a guest: the budget and the deadline that its host calls share.
 //!
-//! Out of scope: what each capability knows of the call, which is the capability's own
-//! context.
+//! Out of scope: what each capability knows about the call, which is in its own context.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,22 +12,22 @@ use wasmtime::component::ResourceTable;
 
 /// A call's budget and deadline.
 pub struct Call {
-    /// When all of it must have ended: CPU, wall and host calls.
+    /// When the call must have ended, with all of its host calls.
     pub deadline: Instant,
-    /// Where host calls run: never on the guests' threads.
+    /// The runtime of host calls that wait, which is not that of the guests.
     pub io: Handle,
-    /// Host calls at once.
+    /// Limits how many host calls run at once.
     pub host_calls: Arc<Semaphore>,
-    /// Bytes that the guest may still hand to the host.
+    /// Bytes that the guest may still pass to the host or have it keep.
     pub bytes_left: AtomicUsize,
-    /// Bytes of the answer's body.
+    /// The largest body of an answer.
     pub max_answer_bytes: usize,
-    /// Set when a clock or random numbers were read.
+    /// Set when the guest has read a clock or random numbers.
     pub untracked: Arc<AtomicBool>,
 }
 
 impl Call {
-    /// Takes `bytes` from the call's budget; `false` when it is spent.
+    /// Takes `bytes` from the call's budget. `false` if it has fewer left; nothing is taken then.
     #[must_use]
     pub fn spend(&self, bytes: usize) -> bool {
         self.bytes_left
@@ -37,10 +36,10 @@ impl Call {
     }
 }
 
-/// What a capability's host functions see of a store: the capability's own context `C`, the
-/// call, and the values behind the guest's handles.
+/// The part of a store that a capability's host functions see: the capability's own context `C`,
+/// the call, and the values behind the guest's handles.
 pub struct View<'a, C> {
-    /// What the capability knows of this call.
+    /// What the capability knows about this call.
     pub context: &'a Arc<C>,
     /// The call.
     pub call: &'a Arc<Call>,

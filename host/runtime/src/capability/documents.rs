@@ -1,4 +1,4 @@
-//! `weir:documents/writer`: a guest's writes, through the same service as the clients' own.
+//! `weir:documents/writer`: a guest's writes, through the same service as writes by clients.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,28 +19,28 @@ use super::host_call::{self, HostCallError};
 use crate::tenant::Tenant;
 use crate::tenant::documents::{DocumentError as WriteError, IncomingDocument};
 
-/// The interface that needs the grant, and its plain twin.
+/// The interface that needs the grant, and its plain variant.
 pub(super) const INTERFACES: [&str; 2] = ["weir:documents/writer", "weir:documents/plain-writer"];
 
-/// Documents of one call.
+/// The most documents of one call.
 const MAX_DOCUMENTS: usize = 1_000;
 
-/// What writing knows of a call.
+/// What the writer knows about a call.
 pub struct Context {
     tenant: Arc<Tenant>,
     scope: Scope,
-    /// The position of its last write; 0 while it has not written.
+    /// The position of the call's last write; 0 if it has not written.
     wrote_at: AtomicU64,
 }
 
 impl Context {
-    /// A call that has written nothing and may write to the collections of `scope`.
+    /// The context of a call that may write to the collections of `scope`.
     #[must_use]
     pub fn new(tenant: Arc<Tenant>, scope: Scope) -> Self {
         Self { tenant, scope, wrote_at: AtomicU64::new(0) }
     }
 
-    /// The position of the call's last write; zero where it has not written.
+    /// The position of the call's last write; zero if it has not written.
     #[must_use]
     pub fn wrote_at(&self) -> Position {
         Position(self.wrote_at.load(Ordering::Relaxed))
@@ -51,7 +51,7 @@ impl Context {
         position.0
     }
 
-    /// The collection of this name, if the grant covers it.
+    /// The name as a collection's name, if it is valid and the grant covers it.
     fn collection(&self, name: &str) -> Result<Name, DocumentError> {
         let Ok(name) = Name::new(name) else {
             return Err(DocumentError::UnknownCollection(name.to_owned()));
@@ -68,7 +68,7 @@ impl Context {
     }
 }
 
-/// Links the type of documents, which every pipeline has.
+/// Links the types of documents, which every pipeline may use.
 ///
 /// # Errors
 /// wasmtime refuses a definition, which is a mistake in the host.
@@ -79,7 +79,7 @@ pub fn link_types<T: 'static>(
     types::add_to_linker::<_, Linked>(linker, view)
 }
 
-/// Links what the grant opens.
+/// Links the interfaces that the grant opens.
 ///
 /// # Errors
 /// wasmtime refuses a definition, which is a mistake in the host.
@@ -173,8 +173,8 @@ async fn put(
     }
 }
 
-/// Deletes all of them or none. The position is the write's own, or the one that none of them
-/// existed at.
+/// Deletes all of the documents or none. Returns the position of the deletion or, if none of them
+/// existed, a position at which that was so.
 async fn delete(
     context: &Context,
     call: &Arc<Call>,
@@ -213,13 +213,13 @@ fn check_count(count: usize) -> Result<(), DocumentError> {
 fn incoming(document: Document) -> Result<IncomingDocument, DocumentError> {
     let id = DocumentId::new(&document.id).map_err(|error| invalid(&document.id, &error))?;
     if document.text.contains('\0') {
-        return Err(invalid(&document.id, &"a text has no NUL"));
+        return Err(invalid(&document.id, &"the text must not contain NUL"));
     }
     let metadata = document.metadata.as_deref().unwrap_or("{}");
     let metadata = canonicalize(metadata, JsonLimits::default())
         .map_err(|error| invalid(&document.id, &error))?;
     if metadata.text().first() != Some(&b'{') {
-        return Err(invalid(&document.id, &"metadata is a JSON object"));
+        return Err(invalid(&document.id, &"metadata must be a JSON object"));
     }
     let metadata =
         std::str::from_utf8(metadata.text()).map_err(|error| invalid(&document.id, &error))?;
@@ -243,7 +243,7 @@ fn write_error(error: WriteError) -> DocumentError {
             error @ (TruthError::DuplicateDocument(_) | TruthError::InvalidDocument { .. }),
         ) => DocumentError::Invalid(error.to_string()),
         error => {
-            // It may name files; the guest learns only that it failed.
+            // The error may name files, so the guest learns only that the write failed.
             error!(%error, "documents could not be written");
             DocumentError::Failed("the document store failed".to_owned())
         }

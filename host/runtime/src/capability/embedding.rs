@@ -1,4 +1,5 @@
-//! `weir:embedding`: texts to vectors that stay on the host's side.
+//! `weir:embedding`: turns texts into vectors, which stay on the host's side until a guest asks
+//! for their values.
 
 use std::sync::Arc;
 
@@ -16,19 +17,19 @@ use super::call::{Call, View};
 use super::host_call::{self, HostCallError};
 use super::resources;
 
-/// Texts in one call.
+/// The most texts in one call.
 const MAX_TEXTS: usize = 256;
 
-/// The interface that needs the grant, and its plain twin.
+/// The interface that needs the grant, and its plain variant.
 pub(super) const INTERFACES: [&str; 2] =
     ["weir:embedding/embedder", "weir:embedding/plain-embedder"];
 
-/// `grants.embedding`: no narrower scope than all models.
+/// `grants.embedding`: access to all models.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {}
 
-/// What embedding knows of a call.
+/// What embedding knows about a call.
 pub struct Context {
     /// The models of the server.
     pub models: Arc<Models>,
@@ -37,13 +38,13 @@ pub struct Context {
 /// A vector behind a guest's handle.
 #[derive(Clone, Debug)]
 pub struct Vector {
-    /// Its components.
+    /// The vector.
     pub embedding: backend::Embedding,
-    /// The digest of the model that made it: vectors of two models are not comparable.
+    /// The digest of the model that made it. Vectors of different models are not comparable.
     pub model_digest: Arc<str>,
 }
 
-/// Links the type of vectors, which every pipeline has.
+/// Links the type of vectors, which every pipeline may use.
 ///
 /// # Errors
 /// wasmtime refuses a definition, which is a mistake in the host.
@@ -54,7 +55,7 @@ pub fn link_types<T: 'static>(
     types::add_to_linker::<_, Linked>(linker, view)
 }
 
-/// Links what the grant opens.
+/// Links the interfaces that the grant opens.
 ///
 /// # Errors
 /// wasmtime refuses a definition, which is a mistake in the host.

@@ -1,37 +1,37 @@
-//! Grants: what a plugin may reach, and which interfaces that opens to it.
+//! Grants: what a plugin may access, and which interfaces it may therefore import.
 //!
-//! What `[pipelines.NAME.grants]` says is the operator's limit, also for whatever is deployed
-//! under that name later. A capability that works on named things has a scope of
-//! [patterns](weir_core::pattern); it is enforced by the capability, each time that a guest
-//! names one.
+//! `[pipelines.NAME.grants]` is the operator's limit, also for whatever is deployed under that
+//! name later. A capability whose resources have names has a scope of
+//! [patterns](weir_core::pattern). The capability enforces the scope each time a guest names a
+//! resource.
 
 use serde::de::{self, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{collections, documents, embedding, logging, settings};
 
-/// What a plugin may reach. The default is nothing.
+/// What a plugin may access. The default is nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Grants {
-    /// Texts to vectors.
+    /// Access to embedding models.
     pub embedding: Option<embedding::Grant>,
     /// Which collections it may search and change.
     pub collections: Option<collections::Grant>,
-    /// Lines in the host's log.
+    /// Whether it may write to the host's log.
     pub logging: bool,
-    /// The deployment's settings.
+    /// Whether it may read the deployment's settings.
     pub settings: bool,
 }
 
-/// An interface that needs a grant, with its plain twin.
+/// An interface that needs a grant, and its plain variant if it has one.
 struct Granted {
-    /// Its name without the version; also that of its plain twin, if it waits.
+    /// The names without the version. Only interfaces whose functions wait have a plain variant.
     interfaces: &'static [&'static str],
     /// The line of the configuration that grants it.
     line: &'static str,
-    /// Whether these grants open it.
+    /// Whether the given grants allow it.
     opens: fn(&Grants) -> bool,
-    /// Whether a plugin that imports it changes something.
+    /// Whether it can change something.
     writes: bool,
 }
 
@@ -74,9 +74,9 @@ const GRANTED: [Granted; 5] = [
 pub enum Access {
     /// It may.
     Granted,
-    /// The configuration does not grant it; this line would.
+    /// The configuration does not grant it.
     Denied {
-        /// A line of the configuration, in the pipeline's table.
+        /// The line to add to the pipeline's table to grant it.
         line: &'static str,
     },
     /// No capability has an interface of that name.
@@ -94,15 +94,15 @@ impl Grants {
         }
     }
 
-    /// What decides an answer's bytes: two deployments with other grants have other keys.
+    /// A text that differs for different grants, for keys: grants can change an answer.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// Whether a plugin that imports `interface` changes something: it is then never looked up,
-/// shared or stored.
+/// Whether `interface` can change something. Answers of a plugin that imports it are never looked
+/// up, shared or stored.
 #[must_use]
 pub fn writes(interface: &str) -> bool {
     find(interface).is_some_and(|granted| granted.writes)
@@ -112,7 +112,8 @@ fn find(interface: &str) -> Option<&'static Granted> {
     GRANTED.iter().find(|granted| granted.interfaces.contains(&interface))
 }
 
-/// A table of grants. The list of interfaces of 0.1 is refused with the lines to write instead.
+/// Accepts a table of grants. A list of interfaces, the form of 0.1, is refused with an error that
+/// shows the lines to write instead.
 impl<'de> Deserialize<'de> for Grants {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TableOrOldList)
@@ -153,7 +154,7 @@ impl<'de> Visitor<'de> for TableOrOldList {
     }
 }
 
-/// The lines that replace a list of interfaces.
+/// The error for a list of interfaces, with the lines that replace it.
 fn new_form(interfaces: &[String]) -> String {
     let has = |names: &[&str]| interfaces.iter().any(|name| names.contains(&name.as_str()));
     let (reads, changes) = (has(&collections::INTERFACES), has(&documents::INTERFACES));
@@ -175,7 +176,7 @@ fn new_form(interfaces: &[String]) -> String {
         message.push_str(line);
     }
     if !unknown.is_empty() {
-        message.push_str("\nand leave out what no capability offers: ");
+        message.push_str("\nand remove what no capability offers: ");
         message.push_str(&unknown.join(", "));
     }
     message
@@ -244,7 +245,7 @@ mod tests {
         let error = grants(old).unwrap_err();
         let both = "\n  grants.collections = { read = [\"*\"], write = [\"*\"] }\n";
         assert!(error.contains(both) && error.ends_with("offers: x:y/z"), "{error}");
-        // What it says to write is taken.
+        // The lines that the error shows are accepted.
         for granted in GRANTED {
             assert!((granted.opens)(&grants(granted.line).unwrap()), "{}", granted.line);
         }

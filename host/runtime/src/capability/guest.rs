@@ -1,5 +1,5 @@
-//! The data of one guest's store: every capability's context of the call, and the linker that
-//! offers a plugin exactly its grants.
+//! The data of one guest's store, which has every capability's context of the call, and the linker
+//! that offers a plugin exactly what it is granted.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use super::{collections, documents, embedding, logging, request, settings, wasi}
 use crate::engine::limits::MemoryBudget;
 use crate::request::PartsRead;
 
-/// What each capability knows of a call. Cheap to clone: the run keeps one to read from when
-/// the store is gone.
+/// What each capability knows about a call. Cheap to clone: the run keeps a clone to read from
+/// when the store is gone.
 #[derive(Clone)]
 pub struct Contexts {
     /// The budget and the deadline.
     pub call: Arc<Call>,
     /// The request.
     pub request: Arc<request::Context>,
-    /// Texts to vectors.
+    /// Embedding.
     pub embedding: Arc<embedding::Context>,
     /// Searches.
     pub collections: Arc<collections::Context>,
@@ -35,20 +35,20 @@ pub struct Contexts {
 }
 
 impl Contexts {
-    /// What was read so far, found or not.
+    /// What has been read so far, whether it existed or not.
     #[must_use]
     pub fn reads(&self) -> ReadSet {
         self.collections.reads()
     }
 
-    /// The parts of the request that were read, and whether anything untracked was.
+    /// The parts of the request that have been read, and whether a clock or random numbers have.
     #[must_use]
     pub fn parts_read(&self) -> PartsRead {
         let untracked = self.call.untracked.load(std::sync::atomic::Ordering::Relaxed);
         PartsRead { untracked, ..self.request.parts_read() }
     }
 
-    /// The position of the call's last write; zero where it has not written.
+    /// The position of the call's last write; zero if it has not written.
     #[must_use]
     pub fn wrote_at(&self) -> Position {
         self.documents.wrote_at()
@@ -57,17 +57,17 @@ impl Contexts {
 
 /// The data of a store.
 pub struct GuestState {
-    /// The memory that it may use.
+    /// The memory that the store may use.
     pub budget: MemoryBudget,
-    /// What each capability knows of the call.
+    /// What each capability knows about the call.
     pub contexts: Contexts,
     table: ResourceTable,
-    /// WASI without anything granted; made only for a component that uses it.
+    /// WASI with nothing granted, created when the guest first calls it.
     wasi: Option<Box<WasiCtx>>,
 }
 
 impl GuestState {
-    /// The data of a fresh store.
+    /// Creates the data of a fresh store.
     #[must_use]
     pub fn new(budget: MemoryBudget, contexts: Contexts, max_handles: usize) -> Self {
         let mut table = ResourceTable::new();
@@ -75,7 +75,7 @@ impl GuestState {
         Self { budget, contexts, table, wasi: None }
     }
 
-    /// The request and the answer's body.
+    /// The view for the request and for bodies of answers.
     pub fn request(&mut self) -> View<'_, request::Context> {
         view(&self.contexts.request, &self.contexts.call, &mut self.table)
     }
@@ -117,7 +117,7 @@ impl WasiView for GuestState {
     }
 }
 
-/// The types that every plugin has: they reach nothing by themselves.
+/// The interfaces of types, which every plugin may import: they give access to nothing.
 const TYPES: [&str; 4] =
     ["weir:pipeline/types", "weir:embedding/types", "weir:vector/types", "weir:documents/types"];
 
@@ -127,7 +127,7 @@ pub fn is_types(interface: &str) -> bool {
     TYPES.contains(&interface)
 }
 
-/// Makes a linker with the types, and what is granted.
+/// Creates a linker with the types, what is granted and, if `with_wasi`, WASI with nothing granted.
 ///
 /// # Errors
 /// wasmtime refuses a definition, which is a mistake in the host.

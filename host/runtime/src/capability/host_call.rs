@@ -1,10 +1,10 @@
-//! How a host call leaves its guest: in a task of its own on the host's threads, with its
-//! own permit and the request's deadline. The guest awaits the task's handle and nothing
-//! else, because host futures are not polled while a guest's fiber runs (wasmtime #11869):
-//! no lock, permit or pooled connection may depend on the guest's progress.
+//! Runs a host call in a separate task on the host's threads, with its own permit and the
+//! request's deadline. The guest awaits only the task's handle, because host futures are not
+//! polled while a guest's fiber runs (wasmtime #11869): no lock, permit or pooled connection may
+//! depend on the guest's progress.
 //!
-//! Work that needs no waiting, such as a vector that is cached, is done where the guest is:
-//! two changes of threads would cost more than it does.
+//! Work that does not have to wait, such as reading a cached vector, completes on the guest's
+//! thread: two switches of threads would cost more than the work.
 
 use std::future::{self, Future};
 use std::sync::Arc;
@@ -17,22 +17,25 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::call::Call;
 
-/// Why a host call has no outcome of its own.
+/// Why a host call did not complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum HostCallError {
     /// The request's deadline has passed.
     #[error("the deadline has passed")]
     TimedOut,
-    /// The host panicked; one request ends, not the process.
+    /// The host panicked. Only this call fails, not the process.
     #[error("the host failed")]
     Panicked,
 }
 
-/// Runs `work` beside the guest. When the guest is gone, so is the work: what must not be cut
-/// detaches itself.
+/// Runs `work`, on the guest's thread until it first waits and then on the host's threads. Dropping
+/// the future cancels the work, so work that must not be interrupted spawns a task.
 ///
 /// # Errors
-/// The deadline has passed, or `work` panicked.
+/// The deadline passed while `work` waited, or `work` panicked after it had first waited.
+///
+/// # Panics
+/// `work` panicked before it first waited.
 pub async fn run<T: Send + 'static>(
     call: &Arc<Call>,
     name: &'static str,
@@ -41,12 +44,12 @@ pub async fn run<T: Send + 'static>(
     counter!("weir_host_calls_total", "call" => name).increment(1);
     let permits = Arc::clone(&call.host_calls);
     let mut permitted = Box::pin(async move {
-        // The semaphore is never closed; without a permit the work would be unbounded.
+        // The semaphore is never closed. If it were, work without a permit would be unbounded.
         let _permit = permits.acquire_owned().await.ok()?;
         Some(work.await)
     });
     let io = &call.io;
-    // In the host's runtime: what the work spawns detached stays off the guests' threads.
+    // Within the host's runtime, so that tasks that the work spawns do not run on guest threads.
     let at_once = future::poll_fn(|context| {
         let _entered = io.enter();
         Poll::Ready(permitted.as_mut().poll(context))

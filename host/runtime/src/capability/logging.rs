@@ -1,4 +1,4 @@
-//! `weir:observe/logging`: a guest's lines in the host's log.
+//! `weir:observe/logging`: writes a guest's messages to the host's log.
 
 use tracing::{debug, error, info, trace, warn};
 use wasmtime::component::{HasData, Linker};
@@ -7,25 +7,25 @@ use weir_core::name::Name;
 
 use super::call::View;
 
-/// Longer messages and values are cut: a log is not a store.
+/// Longer messages, names and values are truncated: a log is not a store.
 const MAX_MESSAGE_BYTES: usize = 4 << 10;
-/// What a line costs beside its text: a request has bytes for a thousand lines.
+/// What a line costs in addition to its text. It limits a request to about a thousand lines.
 const LINE_BYTES: usize = 64 << 10;
-/// Further fields are left out.
+/// The most fields of one line; any others are dropped.
 const MAX_FIELDS: usize = 32;
 
 /// The interface that needs the grant.
 pub(super) const INTERFACES: [&str; 1] = ["weir:observe/logging"];
 
-/// What logging knows of a call.
+/// What logging knows about a call.
 pub struct Context {
-    /// Whose pipeline it is.
+    /// The tenant that the pipeline runs for.
     pub tenant: Name,
     /// The pipeline's name.
     pub pipeline: Name,
 }
 
-/// Links what the grant opens.
+/// Links the interface that the grant opens.
 ///
 /// # Errors
 /// wasmtime refuses a definition, which is a mistake in the host.
@@ -78,7 +78,7 @@ impl logging::Host for View<'_, Context> {
     }
 }
 
-/// At most [`MAX_MESSAGE_BYTES`] of `text`, on one line: a guest writes no lines of the
+/// At most [`MAX_MESSAGE_BYTES`] of `text`, on one line, so that a guest cannot forge lines of the
 /// host's log.
 fn cut(text: &str) -> String {
     let mut end = text.len().min(MAX_MESSAGE_BYTES);

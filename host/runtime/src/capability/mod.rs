@@ -1,12 +1,12 @@
-//! What a guest may reach: WIT on one side, the host's own types on the other, nothing else.
+//! What a guest may access. Capabilities only translate between the WIT and the host's own types.
 //!
-//! One module a capability. Each has its grant where it has a scope, a `Context` of what it
-//! knows of one call, its host functions on a [`View`](call::View) of a store, and `link`. None
-//! of them knows the others or the store's data: [`guest`] puts the contexts together and
-//! links what [`grants`] open. [`call`] is the budget that all of them spend from,
-//! [`host_call`] how a call that waits leaves the guest's thread.
+//! There is one module for each capability. It has its grant, if that is more than a switch, a
+//! `Context` of what it knows about one call, its host functions on a [`View`](call::View) of a
+//! store, and `link`. Capabilities do not know the store's data: [`guest`] combines the contexts
+//! and links what [`grants`] allow. [`call`] is the budget that they share, and [`host_call`] moves
+//! calls that wait off the guest's thread.
 //!
-//! Out of scope: the services themselves (`tenant` and the crates below), and loading.
+//! Out of scope: the services themselves (`tenant` and the lower crates), and loading.
 
 pub mod body;
 pub mod call;

@@ -1,5 +1,5 @@
-//! `weir:pipeline/types`: the request as a guest reads it, with a record of the parts that it
-//! reads, and bodies made of bytes.
+//! `weir:pipeline/types`: the request, with a record of the parts that the guest reads, and bodies
+//! that the guest makes from bytes.
 
 use std::sync::Arc;
 
@@ -16,30 +16,30 @@ use crate::request::{KeyedRequest, PartsRead};
 
 /// The longest name of a header or a query parameter that a guest may ask for.
 const MAX_NAME_BYTES: usize = 1 << 10;
-/// What a kept name costs beside its text.
+/// What a recorded name costs in addition to its text.
 const NAME_BYTES: usize = 64;
 
-/// The one request of a call, and which of its parts were read.
+/// The request of a call, and which of its parts have been read.
 pub struct Context {
     request: Arc<KeyedRequest>,
     parts: Mutex<PartsRead>,
 }
 
 impl Context {
-    /// A request of which nothing was read.
+    /// The context of a request of which nothing has been read.
     #[must_use]
     pub fn new(request: Arc<KeyedRequest>) -> Self {
         Self { request, parts: Mutex::default() }
     }
 
-    /// The parts read so far.
+    /// The parts that have been read so far.
     #[must_use]
     pub fn parts_read(&self) -> PartsRead {
         self.parts.lock().clone()
     }
 }
 
-/// Links the request's type, which every pipeline has.
+/// Links the types of requests and bodies, which every pipeline may use.
 ///
 /// # Errors
 /// wasmtime refuses a definition, which is a mistake in the host.
@@ -56,7 +56,7 @@ impl HasData for Linked {
     type Data<'a> = View<'a, Context>;
 }
 
-/// What the guest's handle stands for; the context knows the request itself.
+/// The value behind the guest's handle. The request itself is in the context.
 struct TheRequest;
 
 impl Host for View<'_, Context> {}
@@ -114,10 +114,12 @@ impl HostBody for View<'_, Context> {
 }
 
 impl View<'_, Context> {
-    /// Takes a name that will be kept in the record of reads from the call's budget.
+    /// Charges the call's budget for a name that the record of reads will keep.
     fn charge(&self, name: &str) -> wasmtime::Result<()> {
         if name.len() > MAX_NAME_BYTES || !self.call.spend(NAME_BYTES + name.len()) {
-            wasmtime::bail!("the names of the request's parts are too long or too many");
+            wasmtime::bail!(
+                "the names of the requested headers and query parameters are too long or too many"
+            );
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
-//! The host's values behind a guest's handles. The generated resource types are only names,
-//! so a value is kept under its own type and its handle is given the name; the table checks
-//! the type whenever a handle comes back.
+//! The host's values behind a guest's handles. The generated resource types are only names, so a
+//! value is stored under its own type and its handle gets the generated one. The table checks the
+//! value's type whenever the guest passes a handle.
 
 use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 
-/// Keeps `value` and names it `W` for the guest.
+/// Stores `value` and returns a handle of the generated type `W`.
 pub(super) fn push<T: Send + 'static, W: 'static>(
     table: &mut ResourceTable,
     value: T,
@@ -12,7 +12,7 @@ pub(super) fn push<T: Send + 'static, W: 'static>(
     Ok(Resource::new_own(table.push(value)?.rep()))
 }
 
-/// The value behind a handle named `W`.
+/// The value behind a handle of type `W`.
 pub(super) fn get<'a, T: Send + 'static, W: 'static>(
     table: &'a ResourceTable,
     handle: &Resource<W>,
@@ -20,7 +20,7 @@ pub(super) fn get<'a, T: Send + 'static, W: 'static>(
     table.get(&Resource::new_borrow(handle.rep()))
 }
 
-/// Takes the value behind an owned handle.
+/// Removes the value behind an owned handle.
 pub(super) fn take<T: Send + 'static, W: 'static>(
     table: &mut ResourceTable,
     handle: &Resource<W>,

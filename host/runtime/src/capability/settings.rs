@@ -1,4 +1,4 @@
-//! `weir:observe/settings`: what the operator set for a deployment.
+//! `weir:observe/settings`: the settings that the operator configured for a pipeline.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use super::call::View;
 /// The interface that needs the grant.
 pub(super) const INTERFACES: [&str; 1] = ["weir:observe/settings"];
 
-/// What settings know of a call.
+/// The settings of a call's pipeline.
 pub struct Context {
-    /// Texts by name.
+    /// The settings as texts, by name.
     pub settings: BTreeMap<String, String>,
 }
 
-/// Links what the grant opens.
+/// Links the interface that the grant opens.
 ///
 /// # Errors
 /// wasmtime refuses a definition, which is a mistake in the host.

@@ -1,7 +1,7 @@
-//! WASI for components whose toolchain brings it along: linked, with nothing granted. No
-//! files, no sockets, no arguments, no environment; output goes nowhere. The clocks stand
-//! still at the beginning of the request. Reading a clock or random numbers makes the answer
-//! unstorable; importing them does not, since toolchains import more than the code uses.
+//! WASI for components whose toolchain imports it. It is linked with nothing granted: no files,
+//! sockets, arguments or environment, and output is discarded. The clocks stand still at the
+//! guest's first call of WASI. An answer is not stored if the guest reads a clock or random
+//! numbers. Importing them does not matter, because toolchains import more than the code uses.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use tracing::debug;
 use wasmtime_wasi::random::thread_rng;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx};
 
-/// Random numbers asked for at once.
+/// The most bytes of random numbers in one call.
 const MAX_RANDOM_BYTES: u64 = 64 << 10;
 
-/// The context of one store. `untracked` is set when a clock or random numbers are read.
+/// Creates the context of one store. Reading a clock or random numbers sets `untracked`.
 #[must_use]
 pub fn nothing(untracked: &Arc<AtomicBool>) -> Box<WasiCtx> {
     let clock = FrozenClock {
@@ -31,13 +31,13 @@ pub fn nothing(untracked: &Arc<AtomicBool>) -> Box<WasiCtx> {
         .allow_ip_name_lookup(false)
         .secure_random(NotingRng::new(untracked))
         .insecure_random(NotingRng::new(untracked))
-        // The same for every request: a seed may order a hash table, and must not decide an answer.
+        // The same for every request: it seeds hash tables, and must not influence an answer.
         .insecure_random_seed(0)
         .max_random_size(MAX_RANDOM_BYTES);
     Box::new(wasi.build())
 }
 
-/// Random numbers that are noted when they are read.
+/// A source of random numbers that records when it is read.
 struct NotingRng {
     numbers: Box<dyn Rng + Send>,
     untracked: Arc<AtomicBool>,
@@ -71,15 +71,15 @@ impl TryRng for NotingRng {
     }
 }
 
-/// One moment for a whole request.
+/// A clock that stands still for a whole request.
 #[derive(Clone)]
 struct FrozenClock {
     now: Duration,
     untracked: Arc<AtomicBool>,
 }
 
-/// Notes that the guest has read `what`, which no key has, and says so once a request: the client
-/// only sees that the answer is not stored.
+/// Records that the guest has read `what`, which no key contains. Logs it once per request,
+/// because the client sees only that the answer is not stored.
 fn note(untracked: &AtomicBool, what: &str) {
     if !untracked.swap(true, Ordering::Relaxed) {
         debug!(target: "weir::guest", "the answer will not be stored: the guest read {what}");

@@ -1,4 +1,4 @@
-//! A deployment: which component and which policy answer one tenant's requests under a name.
+//! A deployment: the component and the policy that answer one tenant's requests under a name.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::tenant::Tenant;
 
 /// A pipeline in service for one tenant.
 pub struct Deployment {
-    /// The path that it is called at, in its one spelling.
+    /// The path that it is called at, in its canonical form.
     pub path: String,
-    /// Its cache policy; without one, it is never cached.
+    /// Its cache policy. Without one, its answers are never cached.
     pub policy: Option<Arc<Policy>>,
-    /// What stands in front of its keys: everything that decides an answer's bytes, apart from
-    /// the request and what is read. Nothing is ever found under another prefix.
+    /// The prefix of its keys: everything that determines an answer, apart from the request and
+    /// what is read. A lookup never finds an entry of another prefix.
     pub key_prefix: KeyPrefix,
-    /// What runs it.
+    /// Runs the pipeline.
     pub runner: Runner,
 }
 
@@ -55,7 +55,7 @@ impl Deployment {
         &self.runner.pipeline
     }
 
-    /// Whose requests it answers.
+    /// The tenant whose requests it answers.
     #[must_use]
     pub fn tenant(&self) -> &Arc<Tenant> {
         &self.runner.tenant

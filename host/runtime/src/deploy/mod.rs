@@ -1,8 +1,8 @@
-//! What is hosted: a snapshot of all deployments, replaced in one step.
+//! All deployments of the server, as a snapshot that is replaced atomically.
 //!
-//! A request takes its [`Deployment`] once and keeps it until it is answered, so whatever
-//! replaces the snapshot meanwhile does not concern it. Out of scope: where components come
-//! from (`weir`), and which deployment of several a request is routed to.
+//! A request takes its [`Deployment`] once and keeps it until it is answered, so a new snapshot
+//! does not affect it. Out of scope: where components come from (`weir`), and routing a request
+//! to one of several deployments.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub use deployment::Deployment;
 /// All deployments of a server at one revision.
 #[derive(Default)]
 pub struct Snapshot {
-    /// Grows with each change of what is deployed.
+    /// Increases with each change of what is deployed.
     pub revision: u64,
     by_tenant: BTreeMap<Name, BTreeMap<Name, Arc<Deployment>>>,
 }
@@ -29,7 +29,7 @@ pub struct Deployments {
 }
 
 impl Snapshot {
-    /// A snapshot of `deployments`.
+    /// Creates a snapshot of `deployments`.
     #[must_use]
     pub fn new(revision: u64, deployments: impl IntoIterator<Item = Deployment>) -> Self {
         let mut by_tenant: BTreeMap<Name, BTreeMap<_, _>> = BTreeMap::new();
@@ -46,7 +46,7 @@ impl Snapshot {
         self.by_tenant.get(tenant)?.get(pipeline)
     }
 
-    /// The names of what is hosted for `tenant`.
+    /// The names of the pipelines that are deployed for `tenant`.
     #[must_use]
     pub fn names(&self, tenant: &Name) -> Vec<&str> {
         let deployments = self.by_tenant.get(tenant);
@@ -55,12 +55,12 @@ impl Snapshot {
 }
 
 impl Deployments {
-    /// Puts `snapshot` in service: every request that comes from now on sees it, and all of it.
+    /// Puts `snapshot` in service: every request that arrives from now on sees all of it.
     pub fn publish(&self, snapshot: Snapshot) {
         *self.current.write() = Arc::new(snapshot);
     }
 
-    /// What is in service now.
+    /// The snapshot in service now.
     #[must_use]
     pub fn current(&self) -> Arc<Snapshot> {
         Arc::clone(&self.current.read())

@@ -1,5 +1,5 @@
-//! Components from files: read, compiled, and asked what they import and export. Everything
-//! that can be wrong with one is found here or in the loader of its role, and said at once.
+//! Reads components from files, compiles them, lists their imports and checks their exports. The
+//! problems of a component are found when it is loaded, here or in the loader of its role.
 
 use std::path::{Path, PathBuf};
 
@@ -40,22 +40,22 @@ pub enum LoadError {
         /// The limit.
         max_bytes: u64,
     },
-    /// Not a component: a core module, a text, or damaged.
-    #[error("{path} is no WebAssembly component that this host runs: {reason}")]
+    /// The file is not a component: it is a core module or text, or it is damaged.
+    #[error("{path} is not a WebAssembly component that this host can run: {reason}")]
     NotAComponent {
         /// The file.
         path: PathBuf,
         /// wasmtime's reason.
         reason: String,
     },
-    /// It does not export what a plugin of this role does.
+    /// It does not export what a plugin of its role must export.
     #[error("{path} does not have the right world: it exports {exports}, not {needed}")]
     WrongWorld {
         /// The file.
         path: PathBuf,
         /// What it exports.
         exports: String,
-        /// What it would have to export.
+        /// What it must export.
         needed: &'static str,
     },
     /// It is built for another version of the WIT.
@@ -66,27 +66,27 @@ pub enum LoadError {
     OtherVersion {
         /// The file.
         path: PathBuf,
-        /// A package that it imports from or exports to.
+        /// The package that it imports from or exports.
         package: String,
         /// The version that it was built for.
         version: String,
     },
-    /// It exports the handler twice, asynchronous and plain.
-    #[error("{path} exports both {one} and {other}; a pipeline exports one of them")]
+    /// It exports both handlers, the asynchronous and the plain one.
+    #[error("{path} exports both {one} and {other}; a pipeline must export only one of them")]
     TwoHandlers {
         /// The file.
         path: PathBuf,
-        /// A handler.
+        /// One handler.
         one: &'static str,
-        /// Its twin.
+        /// The other handler.
         other: &'static str,
     },
-    /// It imports what it was not granted, or what nobody offers; all of it at once.
+    /// It imports interfaces that it is not granted or that the host does not offer.
     #[error("{path} cannot be loaded:\n  {}", problems.join("\n  "))]
     Imports {
         /// The file.
         path: PathBuf,
-        /// A line for each import.
+        /// One line for each such import.
         problems: Vec<String>,
     },
 }
@@ -104,10 +104,10 @@ pub fn read_component(path: &Path, max_bytes: u64) -> Result<Vec<u8>, LoadError>
     std::fs::read(path).map_err(unreadable)
 }
 
-/// Compiles a component from its binary form; text is not taken.
+/// Compiles a component from its binary form. The text format is not accepted.
 ///
 /// # Errors
-/// It is not one.
+/// `bytes` is not a component, or not one that this host can run.
 pub fn compile(
     engine: &wasmtime::Engine,
     path: &Path,
@@ -116,14 +116,14 @@ pub fn compile(
     let not_a_component =
         |reason: String| LoadError::NotAComponent { path: path.to_owned(), reason };
     if !wasmtime_is_component(bytes) {
-        let reason = "the file does not begin as one (a core module is made one with \
-                      `wit-component`; `cargo xtask` does that for the plugins here)";
+        let reason = "the file does not start with the header of a component (`wit-component` \
+                      converts core modules; `cargo xtask` does so for Weir's own plugins)";
         return Err(not_a_component(reason.to_owned()));
     }
     Component::from_binary(engine, bytes).map_err(|error| not_a_component(format!("{error:#}")))
 }
 
-/// The eight bytes that every component begins with: magic, version 13, layer 1.
+/// Whether `bytes` starts with the header of a component: magic, version 13, layer 1.
 fn wasmtime_is_component(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\0asm\x0d\0\x01\0")
 }
@@ -134,11 +134,11 @@ pub fn import_names(engine: &wasmtime::Engine, component: &Component) -> Vec<Str
     component.component_type().imports(engine).map(|(name, _)| name.to_owned()).collect()
 }
 
-/// Checks that `component` exports exactly one of `needed`, whatever else it exports, and answers
-/// which; also that it is built for the host's version of the WIT.
+/// Checks that `component` is built for the host's version of the WIT and exports exactly one of
+/// `needed`, and returns which one. Other exports are ignored.
 ///
 /// # Errors
-/// It is not, or does not; the error names what it does export.
+/// It is built for another version, or it exports none or several of `needed`.
 pub fn check_export(
     engine: &wasmtime::Engine,
     path: &Path,
@@ -164,8 +164,8 @@ pub fn check_export(
     }
 }
 
-/// Checks that every name of a package of the WIT has the host's version. Names of other packages
-/// are for whoever looks at imports and exports.
+/// Checks that every name from a package of the WIT has the host's version. Callers check the
+/// names from other packages.
 fn check_version<'a>(path: &Path, names: impl Iterator<Item = &'a str>) -> Result<(), LoadError> {
     for name in names {
         let package = name.split_once('/').map_or(name, |(package, _)| package);

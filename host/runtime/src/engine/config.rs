@@ -9,23 +9,23 @@ const MIB_U64: u64 = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Engine {
-    /// Threads that run guests; 0 is one a core.
+    /// Threads that run guests; 0 means one for each core.
     pub guest_threads: usize,
-    /// Memories and tables of one request, added up.
+    /// The memory of one request: the sum of its memories and tables.
     pub max_memory_bytes: usize,
-    /// Guests at once.
+    /// How many guests and policy decisions run at once: the guest slots.
     pub max_concurrent_guests: usize,
-    /// What a request waits for a guest's place before it is refused.
+    /// How long a request waits for a guest slot before it is refused.
     pub queue_timeout_ms: u64,
-    /// For a pipeline's whole run, where the pipeline sets none.
+    /// The deadline of a pipeline's whole run, unless the pipeline sets its own.
     pub deadline_ms: u64,
-    /// A pipeline's answer.
+    /// The largest body of a pipeline's answer.
     pub max_answer_bytes: usize,
-    /// A component's file.
+    /// The largest file of a component.
     pub max_component_bytes: u64,
-    /// Host calls of one request at once.
+    /// How many host calls of one request run at once.
     pub max_concurrent_host_calls: usize,
-    /// Fuel of one policy decision, wasmtime's unit: about one an instruction.
+    /// Fuel of one policy decision, in wasmtime's unit: about one per instruction.
     pub policy_fuel: u64,
 }
 

@@ -1,7 +1,6 @@
 //! The clock of running guests: an OS thread that advances an engine's epoch every
-//! millisecond while a guest is at work, and sleeps while none is. A thread of its own,
-//! because an async runtime whose threads are all held by guests would never get round to
-//! it.
+//! millisecond while a guest is running, and sleeps otherwise. It is a dedicated thread, because
+//! guests can occupy all threads of an async runtime.
 
 use std::io;
 use std::sync::Arc;
@@ -9,10 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-/// Time between two epochs: how long a guest runs at most before it yields its thread.
+/// Time between two epochs: about how long a guest runs before it yields its thread.
 pub const TICK: Duration = Duration::from_millis(1);
 
-/// Ticks until it is dropped.
+/// Owns the thread that advances the epoch. Dropping it stops the thread.
 pub struct Ticker {
     clock: Clock,
     /// Taken only by `drop`.
@@ -25,10 +24,10 @@ struct State {
     guests: AtomicUsize,
 }
 
-/// A guest at work: the epoch advances until it is dropped.
+/// A running guest: the epoch advances until this is dropped.
 pub struct AtWork(Arc<State>);
 
-/// Lets guests begin their work, wherever the ticker is kept.
+/// Registers running guests with the [`Ticker`].
 #[derive(Clone)]
 pub struct Clock {
     state: Arc<State>,
@@ -39,14 +38,15 @@ impl Ticker {
     /// Starts the thread that advances `engine`'s epoch.
     ///
     /// # Errors
-    /// No thread can be started.
+    /// The thread cannot be started.
     pub fn start(engine: &wasmtime::Engine) -> io::Result<Self> {
         let state = Arc::new(State::default());
         let (ticking, engine) = (Arc::clone(&state), engine.clone());
         let tick = move || {
             while !ticking.stop.load(Ordering::SeqCst) {
                 if ticking.guests.load(Ordering::SeqCst) == 0 {
-                    // Whoever begins or stops meanwhile has left a token: this returns at once.
+                    // If a guest or a stop came after the check, it has unparked this thread, and
+                    // the call returns at once.
                     thread::park();
                 } else {
                     thread::sleep(TICK);
@@ -59,7 +59,7 @@ impl Ticker {
         Ok(Self { clock, thread: Some(thread) })
     }
 
-    /// What guests begin their work by.
+    /// The clock that guests register with.
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.clock.clone()
@@ -67,7 +67,7 @@ impl Ticker {
 }
 
 impl Clock {
-    /// A guest begins.
+    /// Registers a guest as running.
     #[must_use]
     pub fn begin(&self) -> AtWork {
         if self.state.guests.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -88,7 +88,7 @@ impl Drop for Ticker {
         self.clock.state.stop.store(true, Ordering::SeqCst);
         self.clock.ticker.unpark();
         if let Some(thread) = self.thread.take() {
-            // It does nothing but tick, so there is nothing to learn from how it ended.
+            // The thread only ticks, so its result does not matter.
             let _ = thread.join();
         }
     }
@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    /// A module that counts nothing and never ends by itself.
+    /// Runs an endless loop. Returns whether an epoch interrupted it.
     fn loops_until_interrupted(engine: &wasmtime::Engine) -> bool {
         // `(module (func (export "f") (loop br 0)))`
         let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x05\x01\x01f\0\0\x0a\x09\x01\x07\0\x03\x40\x0c\0\x0b\x0b";

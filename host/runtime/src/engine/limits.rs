@@ -1,12 +1,12 @@
-//! What one store may hold: the bytes of all of its memories and tables, added up.
-//! wasmtime's own `StoreLimits` caps each of them, not their sum.
+//! Limits the memory of one store: the sum of all of its memories and tables. wasmtime's own
+//! `StoreLimits` limits each of them separately.
 
 use wasmtime::{Error, ResourceLimiter};
 
-/// A table's element on a 64-bit machine.
+/// The size of a table element on a 64-bit machine.
 const TABLE_ELEMENT_BYTES: usize = 8;
 
-/// The memory of one store.
+/// The memory budget of one store.
 #[derive(Debug)]
 pub struct MemoryBudget {
     max_bytes: usize,
@@ -15,13 +15,13 @@ pub struct MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// A budget of `max_bytes`, nothing of it used.
+    /// Creates an unused budget of `max_bytes`.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         Self { max_bytes, used_bytes: 0, refused: false }
     }
 
-    /// Whether anything was refused: what a guest that traps then most likely died of.
+    /// Whether any growth was refused, which is the likely cause if the guest then traps.
     #[must_use]
     pub fn refused(&self) -> bool {
         self.refused

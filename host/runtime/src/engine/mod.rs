@@ -1,9 +1,9 @@
-//! wasmtime, set up once: an engine for pipelines, an engine for policies, the threads that
-//! guests run on, and the clock that interrupts them.
+//! wasmtime's setup: an engine for pipelines, an engine for policies, the threads that guests
+//! run on, and the clock that interrupts them.
 //!
-//! [`component`] reads and compiles, [`limits`] adds up what one store holds, [`epoch`] ticks, [`threads`] are the guests'
-//! own. Left out: what guests may import (`capability`) and how they are called
-//! (`pipeline`, `policy`).
+//! [`component`] reads and compiles components, [`limits`] bounds the memory of a store, [`epoch`]
+//! is the clock, and [`threads`] runs guests. Out of scope: what guests may import (`capability`)
+//! and how they are called (`pipeline`, `policy`).
 
 pub mod component;
 pub mod config;
@@ -17,41 +17,42 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 
 use epoch::{Clock, Ticker};
 
-/// Core instances of one component; what `wit-component` makes has three or four.
+/// Core instances of one component. Those made by `wit-component` have three or four.
 const MAX_CORE_INSTANCES: u32 = 16;
-/// Memories of one component: its own, and one for an adapter.
+/// Memories of one component: its own and one of an adapter.
 const MAX_MEMORIES: u32 = 2;
 /// Tables of one component.
 const MAX_TABLES: u32 = 8;
 /// Elements of one table.
 const MAX_TABLE_ELEMENTS: usize = 16_384;
-/// Wasm frames of one guest; more is a trap of that guest.
+/// The wasm stack of one guest. A guest that needs more traps.
 const MAX_WASM_STACK_BYTES: usize = 512 << 10;
-/// A guest's fiber: its wasm frames, and the host functions that it calls.
+/// The stack of a guest's fiber, for its wasm frames and the host functions that it calls.
 const ASYNC_STACK_BYTES: usize = 1 << 20;
-/// A memory's first bytes stay mapped between requests: zeroing them costs less than the
-/// system calls that would give them back.
+/// This much of a memory or table stays mapped between requests: zeroing it costs less than the
+/// system calls that would return it to the operating system.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 
-/// The engines, and the thread that ticks for the pipelines' one.
+/// The engines, and the thread that advances the epoch of the pipelines' engine.
 pub struct Engines {
     /// Pipelines: asynchronous, interrupted by epochs, pooled.
     pub pipelines: wasmtime::Engine,
-    /// Policies: synchronous, bounded by fuel, the same answer on every node.
+    /// Policies: synchronous and bounded by fuel, so a decision is the same on every node.
     pub policies: wasmtime::Engine,
     ticker: Ticker,
 }
 
-/// Why there is no engine.
+/// Why the engines cannot be set up.
 #[derive(Debug, Error)]
 #[error("wasmtime cannot be set up on this machine: {0:#}")]
 pub struct EngineError(#[from] wasmtime::Error);
 
 impl Engines {
-    /// Sets both engines up.
+    /// Sets up both engines and starts the clock.
     ///
     /// # Errors
-    /// wasmtime refuses the configuration on this machine, or no thread can be started.
+    /// wasmtime refuses the configuration on this machine, or the clock's thread cannot be
+    /// started.
     pub fn new(limits: &config::Engine) -> Result<Self, EngineError> {
         let pipelines = pipeline_engine(limits)?;
         let policies = policy_engine(limits)?;
@@ -59,14 +60,14 @@ impl Engines {
         Ok(Self { pipelines, policies, ticker })
     }
 
-    /// What the pipelines' guests begin their work by.
+    /// The clock that running pipelines register with.
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.ticker.clock()
     }
 }
 
-/// What plugins of either role do not need is off.
+/// The settings of both engines. Features that no plugin needs are off.
 fn base_config() -> Config {
     let mut config = Config::new();
     config
@@ -92,8 +93,8 @@ fn pipeline_engine(limits: &config::Engine) -> Result<wasmtime::Engine, wasmtime
     match wasmtime::Engine::new(&config) {
         Ok(engine) => Ok(engine),
         Err(error) => {
-            // The pool reserves address space up front; a container may not have it.
-            warn!("no pool of instances, each is mapped on demand: {error:#}");
+            // The pool reserves address space up front, which a container may not allow.
+            warn!("instances are not pooled but allocated on demand: {error:#}");
             config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
             wasmtime::Engine::new(&config)
         }
@@ -120,14 +121,15 @@ fn pool(limits: &config::Engine) -> PoolingAllocationConfig {
     pool
 }
 
-/// What is being given back by another thread is in no queue that could be flushed, and cannot
-/// be taken: batches are small beside the places, so that a guest with a place finds a slot.
+/// While one thread decommits a batch, its parts of the pool are not available to any other.
+/// Batches are small compared to the number of guests, so that a guest with a guest slot also
+/// finds room in the pool.
 fn decommit_batch_size(places: usize) -> usize {
     (places / 8).clamp(1, 32)
 }
 
-/// No epochs and no clock: fuel is the same on every machine, and so is what a policy that
-/// runs out of it decides.
+/// Uses fuel and not epochs: fuel does not depend on the machine's speed, so a policy runs out of
+/// it at the same point on every node.
 fn policy_engine(_limits: &config::Engine) -> Result<wasmtime::Engine, wasmtime::Error> {
     let mut config = base_config();
     config.concurrency_support(false).consume_fuel(true).cranelift_nan_canonicalization(true);

@@ -1,8 +1,9 @@
-//! The threads that guests run on. A guest that computes holds its thread for up to one
-//! epoch; hits, host calls and connections are elsewhere, so that it delays none of them.
+//! The threads that guests run on. A guest that computes occupies its thread for up to one
+//! epoch. Connections, host calls that wait, and hits whose policy has no `keying` use other
+//! threads, so a guest does not delay them.
 //!
-//! A slot is the right of one guest to run. Slots are counted, and a request that finds none
-//! free waits for a bounded time.
+//! A slot allows one guest to run. The number of slots is limited, and a request waits a bounded
+//! time for one.
 
 use std::future::Future;
 use std::io;
@@ -18,12 +19,12 @@ use tokio::time::timeout;
 use super::config;
 use super::epoch::{AtWork, Clock};
 
-/// No slot became free in time.
+/// No guest slot became free in time.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("all guest slots are busy")]
 pub struct NoSlot;
 
-/// The guests' own runtime.
+/// The runtime that guests run on, and the guest slots.
 pub struct GuestThreads {
     /// Taken only by `drop`.
     runtime: Option<Runtime>,
@@ -33,7 +34,7 @@ pub struct GuestThreads {
     queue_timeout: Duration,
 }
 
-/// The right of one guest to run: counted, and ticked for.
+/// A guest slot. The epoch advances while it is held.
 pub struct Slot {
     _permit: OwnedSemaphorePermit,
     _at_work: AtWork,
@@ -43,7 +44,7 @@ impl GuestThreads {
     /// Starts the threads.
     ///
     /// # Errors
-    /// The operating system gives none.
+    /// The operating system refuses to start them.
     pub fn start(limits: &config::Engine, clock: Clock) -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
         if limits.guest_threads > 0 {
@@ -59,10 +60,10 @@ impl GuestThreads {
         })
     }
 
-    /// Waits for a slot; it is free again when the value is dropped.
+    /// Waits for a slot, which is free again when the returned value is dropped.
     ///
     /// # Errors
-    /// None became free within `engine.queue_timeout_ms`.
+    /// No slot became free within `engine.queue_timeout_ms`.
     pub async fn slot(&self) -> Result<Slot, NoSlot> {
         let permit = match Arc::clone(&self.slots).try_acquire_owned() {
             Ok(permit) => permit,
@@ -74,7 +75,7 @@ impl GuestThreads {
         Ok(Slot { _permit: permit, _at_work: self.clock.begin() })
     }
 
-    /// Runs `guest` on one of the threads, detached from the caller.
+    /// Runs `guest` on the guest threads, detached from the caller.
     pub fn spawn<F>(&self, guest: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -85,8 +86,7 @@ impl GuestThreads {
 
 impl Drop for GuestThreads {
     fn drop(&mut self) {
-        // Dropping a runtime waits for its threads, which an async context must not; guests
-        // are interrupted at their next epoch.
+        // Dropping a runtime waits for its threads, which must not happen in an async context.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

@@ -14,16 +14,16 @@ use crate::settings::Settings;
 pub struct Pipeline {
     /// The component's file.
     pub component: PathBuf,
-    /// Its cache policy; without one its answers are never cached.
+    /// Its cache policy. Without one, its answers are never cached.
     pub policy: Option<Name>,
-    /// What it may reach, and the most that whatever is deployed under its name later may.
+    /// What it may access. The grants also limit whatever is deployed under its name later.
     #[serde(default)]
     pub grants: Grants,
-    /// For its whole run; `engine.deadline_ms` where it is not set.
+    /// The deadline of its whole run. The default is `engine.deadline_ms`.
     pub deadline_ms: Option<u64>,
-    /// For one request; `engine.max_memory_bytes` where it is not set.
+    /// The memory of one request. The default is `engine.max_memory_bytes`.
     pub max_memory_bytes: Option<usize>,
-    /// What its `settings` import answers.
+    /// The values that its `settings` import returns.
     #[serde(default)]
     pub settings: Settings,
 }

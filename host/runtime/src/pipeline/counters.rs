@@ -1,16 +1,16 @@
-//! What a deployment has done, counted. The handles are made once: finding a counter by its
-//! labels costs more than a hit does.
+//! A deployment's metrics. The handles of the common ones are created once: finding a counter by
+//! its labels costs more than a hit.
 
 use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, histogram};
 use weir_core::name::Name;
 
-/// One deployment's counters.
+/// The metrics of one deployment.
 pub struct Counters {
     /// Answers from the memory tier.
     pub hits: Counter,
-    /// Lookups that found nothing that is still true.
+    /// Lookups that found no valid and fresh entry.
     pub misses: Counter,
     answered: Counter,
     seconds: Histogram,
@@ -18,7 +18,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Registers the counters of the pipeline `name`.
+    /// Registers the metrics of the pipeline `name`.
     pub(super) fn new(name: &Name) -> Self {
         let pipeline = name.to_string();
         let lookup = |outcome: &'static str| counter!("weir_cache_lookups_total", "pipeline" => pipeline.clone(), "outcome" => outcome);
@@ -31,7 +31,7 @@ impl Counters {
         }
     }
 
-    /// Counts a run that took `compute`, and the label of its error where it had no answer.
+    /// Counts a run that took `compute`, under the label of its error if it failed.
     pub(super) fn ran(&self, error: Option<&'static str>, compute: Duration) {
         self.seconds.record(compute.as_secs_f64());
         match error {

@@ -1,68 +1,68 @@
-//! Why a run has no answer.
+//! Why a run failed.
 
 use thiserror::Error;
 
 use super::answer::AnswerError;
 use crate::engine::threads::NoSlot;
 
-/// Why a run has no answer.
+/// Why a run failed.
 #[derive(Clone, Debug, Error)]
 pub enum RunError {
     /// No guest slot became free in time.
     #[error(transparent)]
     NoSlot(#[from] NoSlot),
-    /// The deadline passed: in the guest, in a host call, or while it waited.
+    /// The deadline passed in the guest, in a host call, or while the request waited.
     #[error("the pipeline took longer than its deadline of {deadline_ms} ms")]
     DeadlineExceeded {
         /// The deployment's deadline.
         deadline_ms: u64,
     },
-    /// It asked for more memory than it may have, and did not survive the refusal.
+    /// It asked for more memory than it may have, and then trapped.
     #[error("the pipeline asked for more than {max_bytes} bytes of memory")]
     MemoryExceeded {
         /// The deployment's limit.
         max_bytes: usize,
     },
-    /// Its calls are nested deeper than its stack.
+    /// Its calls are nested too deeply for its stack.
     #[error("the pipeline's stack overflowed")]
     StackOverflow,
     /// It trapped.
     #[error("the pipeline trapped: {0}")]
     Trapped(String),
-    /// It answered, but not with an answer.
+    /// It returned an invalid answer.
     #[error("the pipeline's answer is not valid: {0}")]
     InvalidAnswer(#[from] AnswerError),
-    /// Its answer, or what it handed to a host call, is over the limit.
-    #[error("the pipeline handed over more than {max_bytes} bytes at once")]
+    /// Its answer, or what it passed to a host call, is too large.
+    #[error("the pipeline passed more than {max_bytes} bytes at once")]
     TooLarge {
         /// The limit of one call.
         max_bytes: usize,
     },
-    /// It refused or failed by its own account.
-    #[error("the pipeline answered {kind:?} ({code}): {message}")]
+    /// It returned a failure.
+    #[error("the pipeline failed with {kind:?} ({code}): {message}")]
     Failure {
-        /// What kind of failure.
+        /// The kind of failure.
         kind: FailureKind,
-        /// Its own stable code.
+        /// The pipeline's own stable code.
         code: String,
-        /// For the client.
+        /// The message for the client.
         message: String,
     },
-    /// The host panicked.
-    #[error("the host failed while it ran the pipeline")]
+    /// The host panicked during the run.
+    #[error("the host failed while running the pipeline")]
     Panicked,
 }
 
-/// WIT's `failure`, one status each.
+/// The kinds of the WIT's `failure`. Each has its own HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
     /// The request is wrong.
     InvalidRequest,
-    /// What it asks for is not there.
+    /// What the request asks for does not exist.
     NotFound,
-    /// It may not be asked.
+    /// The request is not allowed.
     Denied,
-    /// Something that the pipeline needs is not there now.
+    /// Something that the pipeline needs is currently unavailable.
     Unavailable,
     /// Something that the pipeline needs took too long.
     TimedOut,

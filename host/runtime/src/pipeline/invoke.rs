@@ -1,5 +1,5 @@
-//! One run of a pipeline: a fresh store, one deadline, and an outcome that is told apart by
-//! what ended it. Runs on the guests' threads. Out of scope: the cache around it (`answers`).
+//! One run of a pipeline: a fresh store, one deadline, and an outcome that says what ended it.
+//! Guests run on the guest threads. Out of scope: the cache (`answers`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -26,35 +26,36 @@ use crate::engine::threads::{GuestThreads, NoSlot};
 use crate::request::{KeyedRequest, PartsRead};
 use crate::tenant::Tenant;
 
-/// Handles that a guest may hold at once.
+/// The most handles that a guest may hold at once.
 const MAX_RESOURCES: usize = 10_000;
-/// Bytes that one request may hand to the host in all of its host calls, in addition to the
-/// answer's own.
+/// The most bytes that one request may pass to the host, or have it keep, in all of its host
+/// calls together, in addition to the body of its answer.
 const MAX_HOST_CALL_BYTES: usize = 64 << 20;
-/// Strings and lists of one host call, in addition to the answer's own bytes.
+/// The most bytes of strings and lists that one host call may receive, in addition to those of an
+/// answer.
 const HOST_CALL_ALLOWANCE_BYTES: usize = 1 << 20;
 
-/// One run: how it ended, and what it had read by then. An error is as much a result of what
-/// was read as an answer.
+/// How one run ended, and what it had read by then. Like an answer, an error depends on what was
+/// read.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// The answer, or what came in its place.
+    /// The answer, or why there is none.
     pub outcome: Result<Answer, RunError>,
-    /// The position that it is exact at; that of its last write, where it wrote.
+    /// The position that the outcome is exact at: that of its last write, if it wrote.
     pub as_of: Position,
-    /// What was read, found or not.
+    /// What was read, whether it existed or not.
     pub reads: ReadSet,
     /// The parts of the request that were read.
     pub parts: PartsRead,
-    /// How long the guest took.
+    /// How long the run took, with the wait for a guest slot.
     pub compute: Duration,
 }
 
-/// A pipeline as one tenant's requests run it: what stays the same from call to call.
+/// Runs a pipeline for one tenant. Holds what all of its runs share.
 pub struct Runner {
     /// The pipeline.
     pub pipeline: Arc<Pipeline>,
-    /// Whose collections it reaches.
+    /// The tenant whose collections it accesses.
     pub tenant: Arc<Tenant>,
     embedding: Arc<embedding::Context>,
     logging: Arc<logging::Context>,
@@ -62,7 +63,7 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Runs `pipeline` for `tenant`, with host calls on the runtime `io`.
+    /// Creates a runner of `pipeline` for `tenant`, with host calls on the runtime `io`.
     #[must_use]
     pub fn new(
         pipeline: Arc<Pipeline>,
@@ -75,11 +76,11 @@ impl Runner {
         Self { pipeline, tenant, embedding, logging: Arc::new(logging), io }
     }
 
-    /// Runs the pipeline on the guests' threads and waits for it. Dropping the future ends
-    /// the run.
+    /// Runs the pipeline on the guest threads and waits for it. Dropping the future cancels the
+    /// run.
     pub async fn run(&self, threads: &GuestThreads, request: Arc<KeyedRequest>) -> Run {
         let began = Instant::now();
-        // Before the first read.
+        // Taken before the first read.
         let as_of = self.tenant.as_of();
         let contexts = self.contexts(request, began + self.pipeline.deadline);
         let outcome = self.run_there(threads, contexts.clone()).await;
@@ -134,7 +135,7 @@ impl Pipeline {
     async fn run_here(&self, contexts: Contexts) -> Result<Answer, RunError> {
         let deadline = contexts.call.deadline;
         let mut store = self.new_store(contexts);
-        // Outside of the guest's own event loop: inside, it might never be polled.
+        // Outside the guest's event loop, where it might never be polled.
         let ended = timeout_at(deadline.into(), self.call_handler(&mut store)).await;
         match ended {
             Err(_) => Err(self.deadline_exceeded()),
@@ -157,8 +158,8 @@ impl Pipeline {
         store.set_max_component_handles(MAX_RESOURCES);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|state| {
-            // A guest that computes gives way once an epoch, and ends at the deadline even
-            // if nothing polls the timer outside.
+            // A guest that computes yields once per epoch, and is interrupted at the deadline
+            // even if the timer outside is not polled.
             Ok(if Instant::now() >= state.data().contexts.call.deadline {
                 UpdateDeadline::Interrupt
             } else {
@@ -181,7 +182,7 @@ impl Pipeline {
                     .run_concurrent(async |accessor| handler.call_handle(accessor, request).await)
                     .await?
             }
-            // Over a fiber: a host call that waits suspends it.
+            // Runs on a fiber, which a host call that waits suspends.
             Handler::Plain(indices) => {
                 let handler = indices.load(&mut *store, &instance)?;
                 handler.call_handle(store, request).await
@@ -193,7 +194,7 @@ impl Pipeline {
         self.limits.max_answer_bytes + HOST_CALL_ALLOWANCE_BYTES
     }
 
-    /// The error of a run that did not end in time.
+    /// The error of a run that exceeded the deadline.
     #[must_use]
     pub fn deadline_exceeded(&self) -> RunError {
         let deadline_ms = u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX);
@@ -220,7 +221,7 @@ impl Pipeline {
     }
 }
 
-/// wasmtime gives this error no type of its own.
+/// wasmtime has no type for this error.
 fn is_hostcall_fuel(error: &wasmtime::Error) -> bool {
     error.chain().any(|cause| cause.to_string().contains("fuel allocated for hostcalls"))
 }
@@ -241,7 +242,7 @@ fn of_failure(failure: wit::Failure) -> RunError {
     RunError::Failure { kind, code, message }
 }
 
-/// Longer messages are cut.
+/// Longer messages are truncated.
 const MAX_FAILURE_MESSAGE_BYTES: usize = 4 << 10;
 
 fn is_code(code: &str) -> bool {

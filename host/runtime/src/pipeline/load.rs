@@ -1,5 +1,5 @@
-//! A component becomes a pipeline: everything that can be wrong with it is found here, at
-//! load, and said at once.
+//! Loads a component as a pipeline. Problems of the component are found here, not by the first
+//! request, and all imports that are refused are reported together.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,19 +21,19 @@ use crate::engine::component::{
 };
 use crate::engine::config::Engine;
 
-/// What a pipeline exports one of, without its version.
+/// The interfaces of which a pipeline exports one, without their version.
 const HANDLERS: [&str; 2] = ["weir:pipeline/handler", PLAIN_HANDLER];
 const PLAIN_HANDLER: &str = "weir:pipeline/plain-handler";
 
-/// What a pipeline is called by.
+/// The function through which a pipeline is called.
 pub(super) enum Handler {
     /// `async func`.
     Async(handler::GuestIndices),
-    /// Its plain twin, for guests without component-model async.
+    /// The plain variant, for guests without component-model async.
     Plain(plain_handler::GuestIndices),
 }
 
-/// A component that was checked, compiled and linked, ready to run.
+/// A component that is checked, compiled, linked and ready to run.
 pub struct Pipeline {
     /// The name that clients call it by.
     pub name: Name,
@@ -41,13 +41,13 @@ pub struct Pipeline {
     pub digest: String,
     /// Hex sha-256 of the settings.
     pub settings_digest: String,
-    /// What it may reach.
+    /// What it may access.
     pub grants: Grants,
-    /// Whether it imports a writer: never looked up, shared or stored.
+    /// Whether it imports a writer. If so, its answers are never looked up, shared or stored.
     pub writes: bool,
-    /// For its whole run.
+    /// The deadline of its whole run.
     pub deadline: Duration,
-    /// What it has done so far.
+    /// Its metrics.
     pub counters: Counters,
     pub(super) pre: InstancePre<GuestState>,
     pub(super) handler: Handler,
@@ -67,7 +67,7 @@ impl Pipeline {
     /// Loads, checks and links the component of `[pipelines.NAME]`.
     ///
     /// # Errors
-    /// Everything that is wrong with the file, its world, its imports or its grants.
+    /// The file or its world is invalid, or it imports something that is not granted or offered.
     pub fn load(
         engine: &wasmtime::Engine,
         name: Name,

@@ -1,9 +1,9 @@
-//! Pipelines: loaded once, run with a fresh store for each request.
+//! Pipelines: loaded once, and run with a fresh store for each request.
 //!
-//! [`load`] turns a component and its grants into a [`Pipeline`], [`invoke`] runs it for a
-//! tenant; [`answer`] is what it made, [`error`] why it made nothing. Out of scope: whether to
-//! run it at all, which the cache decides (`answers`), what its imports do (`capability`), and
-//! which pipeline serves a name (`deploy`).
+//! [`load`] turns a component and its grants into a [`Pipeline`]. [`invoke`] runs it for a
+//! tenant, which results in an [`answer`] or an [`error`]. Out of scope: whether to run it at all,
+//! which the cache decides (`answers`), what its imports do (`capability`), and which pipeline
+//! serves a name (`deploy`).
 
 pub mod answer;
 pub mod config;

@@ -1,5 +1,6 @@
-//! A policy's component: probed once for what it exports, and asked in a fresh instance
-//! without imports, by fuel, so that the same input gives the same answer on every node.
+//! A policy's component. Its exports are checked once, when it is loaded. Each decision runs in a
+//! fresh instance without imports and is bounded by fuel, so the same input gives the same
+//! decision on every node.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,51 +24,51 @@ use crate::engine::config::Engine;
 use crate::engine::limits::MemoryBudget;
 use crate::request::Source;
 
-/// What a policy exports at least, without its version.
+/// The interface that every policy exports, without its version.
 const PLANNING: &str = "weir:policy/planning";
-/// A decision's memory: a policy sees one request at a time.
+/// The memory of one decision. It is small because a policy sees one request at a time.
 const MAX_MEMORY_BYTES: usize = 16 << 20;
-/// Strings and lists that a decision may hand back.
+/// The most bytes of strings and lists that a decision may return.
 const MAX_DECISION_BYTES: usize = 1 << 20;
-/// Parts of a key made by `keying`.
+/// The most key parts that `keying` may return.
 const MAX_KEY_PARTS: usize = 64;
 
 /// A policy in service.
 pub struct Policy {
-    /// The name that pipelines call it by.
+    /// The name that pipelines refer to it by.
     pub name: Name,
     /// Hex sha-256 of the component.
     pub digest: String,
     /// Digest of the settings that its plan was made with.
     pub settings_digest: String,
-    /// What it needs no sandbox for.
+    /// The part that runs without the component.
     pub plan: Plan,
     sandbox: Sandbox,
     keying: Option<keying::GuestIndices>,
     admission: Option<admission::GuestIndices>,
 }
 
-/// Where decisions are made.
+/// Makes the instances that decisions run in.
 struct Sandbox {
     pre: InstancePre<MemoryBudget>,
     fuel: u64,
 }
 
-/// What a policy says of a request.
+/// A policy's decision about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keying {
-    /// Parts of the key beside the plan's.
+    /// Parts of the key in addition to those of the plan.
     Parts(Vec<String>),
-    /// Neither look up nor store, for this reason.
+    /// Neither look up nor store the answer, for this reason.
     Bypass(String),
 }
 
-/// What a policy says of an answer.
+/// A policy's decision about an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Keep it.
+    /// Store it.
     Store(Storage),
-    /// Do not, for this reason.
+    /// Do not store it, for this reason.
     DoNotStore(String),
 }
 
@@ -86,18 +87,18 @@ pub struct Outcome {
     pub reads: ReadSet,
 }
 
-/// Why there is no policy, or no decision.
+/// Why a policy cannot be used or failed to decide.
 #[derive(Debug, Error)]
 pub enum PolicyError {
     /// The component cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// Policies decide from what they are shown.
+    /// It imports functions. Policies decide only from their arguments.
     #[error("{path} imports {imports}; a policy imports nothing")]
     Imports {
         /// The file.
         path: PathBuf,
-        /// All of them.
+        /// All of the imports.
         imports: String,
     },
     /// Its `plan` refused its settings.
@@ -105,10 +106,10 @@ pub enum PolicyError {
     Refused {
         /// The policy.
         name: Name,
-        /// Its own words.
+        /// The reason that it gives.
         reason: String,
     },
-    /// Its plan cannot be.
+    /// Its plan is invalid.
     #[error("the plan of the policy '{name}' cannot be used: {error}")]
     Plan {
         /// The policy.
@@ -116,22 +117,22 @@ pub enum PolicyError {
         /// What is wrong.
         error: PlanError,
     },
-    /// A decision trapped, ran out of fuel or of memory, or answered nonsense.
+    /// It cannot be instantiated, or a call trapped, ran out of fuel or memory, or returned an
+    /// invalid result.
     #[error("the policy '{name}' failed: {reason}")]
     Failed {
         /// The policy.
         name: Name,
-        /// How.
+        /// What went wrong.
         reason: String,
     },
 }
 
 impl Policy {
-    /// Loads the component of `[policies.NAME]`, and asks it for its plan.
+    /// Loads the component of `[policies.NAME]` and asks it for its plan.
     ///
     /// # Errors
-    /// Everything that is wrong with the file, its world, its imports, its settings or its
-    /// plan.
+    /// The file, its world, its imports, its settings or its plan is invalid.
     pub fn load(
         engine: &wasmtime::Engine,
         name: Name,
@@ -170,19 +171,19 @@ impl Policy {
         })
     }
 
-    /// Whether a key needs the sandbox.
+    /// Whether computing a key runs the component.
     #[must_use]
     pub fn has_keying(&self) -> bool {
         self.keying.is_some()
     }
 
-    /// Whether an answer is shown to the sandbox before it is stored.
+    /// Whether the component decides if an answer is stored.
     #[must_use]
     pub fn has_admission(&self) -> bool {
         self.admission.is_some()
     }
 
-    /// What the policy's requests look like to its hooks.
+    /// A request as the policy's hooks see it.
     #[must_use]
     pub fn view(&self, tenant: &Name, pipeline: &Name, source: &Source<'_>) -> RequestView {
         let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
@@ -198,8 +199,8 @@ impl Policy {
         })
     }
 
-    /// Asks `keying`. Its parts come beside the plan's and never in their place, so a policy
-    /// can tell requests apart that the plan does not, and cannot merge what it does.
+    /// Asks `keying`. Its parts are added to those of the plan and never replace them: a policy
+    /// can separate requests that share a key under the plan, but cannot merge others.
     ///
     /// # Errors
     /// The policy failed: the request bypasses the cache.
@@ -210,7 +211,10 @@ impl Policy {
         })?;
         match decision {
             keying::Decision::Lookup(parts) if parts.len() > MAX_KEY_PARTS => {
-                let reason = format!("a key of {} parts; at most {MAX_KEY_PARTS}", parts.len());
+                let reason = format!(
+                    "`keying` returned {} parts; at most {MAX_KEY_PARTS} are allowed",
+                    parts.len()
+                );
                 Err(PolicyError::Failed { name: self.name.clone(), reason })
             }
             keying::Decision::Lookup(parts) => Ok(Keying::Parts(parts)),
@@ -218,7 +222,7 @@ impl Policy {
         }
     }
 
-    /// Asks `admission`; without it the plan's storage holds for every answer of status 200.
+    /// Asks `admission`. Without it, the plan's storage applies to every answer with status 200.
     ///
     /// # Errors
     /// The policy failed: the answer is not stored.
@@ -253,7 +257,7 @@ impl Policy {
     }
 }
 
-/// A request as a policy's hooks see it.
+/// A request as the hooks of a policy see it.
 #[derive(Clone, Debug)]
 pub struct RequestView(wit::RequestView);
 
@@ -294,14 +298,14 @@ fn read(read: &Read) -> wit::Read {
 impl Sandbox {
     fn new(engine: &wasmtime::Engine, component: &Component, fuel: u64) -> wasmtime::Result<Self> {
         let mut linker: Linker<MemoryBudget> = Linker::new(engine);
-        // Types only: the world of policies has no functions to import.
+        // Only types: the world of policies imports no functions.
         weir_bindings::policy::FullCachePolicy::add_to_linker::<_, Nothing>(&mut linker, |_| {
             NoHost
         })?;
         Ok(Self { pre: linker.instantiate_pre(component)?, fuel })
     }
 
-    /// Makes a fresh instance and asks it once.
+    /// Creates a fresh instance and calls `ask` with it.
     fn run<T>(
         &self,
         ask: impl FnOnce(&mut Store<MemoryBudget>, &Instance) -> wasmtime::Result<T>,
@@ -325,7 +329,7 @@ impl Sandbox {
     }
 }
 
-/// The host that policies do not have.
+/// The empty host of policies, which import no functions.
 struct NoHost;
 struct Nothing;
 
@@ -335,8 +339,8 @@ impl wasmtime::component::HasData for Nothing {
 
 impl wit::Host for NoHost {}
 
-/// A pipeline's functions are async, which the policies' engine does not even parse: what is
-/// wrong with it here is its world. wasmtime gives this error no type of its own.
+/// Reports a pipeline that is configured as a policy as having the wrong world. Its async
+/// functions are a parse error in the policies' engine, and wasmtime has no type for that error.
 fn wrong_world(error: LoadError) -> LoadError {
     match error {
         LoadError::NotAComponent { path, reason } if reason.contains("component model async") => {

@@ -12,7 +12,7 @@ use crate::settings::Settings;
 pub struct Policy {
     /// The component's file.
     pub component: PathBuf,
-    /// What its `plan` is given.
+    /// The settings that its `plan` receives.
     #[serde(default)]
     pub settings: Settings,
 }

@@ -1,10 +1,9 @@
-//! Cache policies: what a key is made of, how long an answer lives, and whether it is kept.
+//! Cache policies: what a key contains, how long an answer lives, and whether it is stored.
 //!
-//! [`plan`] is a policy's plan compiled to native extractors, which is all that a hit runs;
-//! [`component`] asks the sandbox, and only for the hooks that the policy exports;
-//! A policy that fails means *bypass the cache*: a stand-in
-//! could share what the policy kept apart. Out of scope: lookup and storage
-//! (`answers`).
+//! [`plan`] compiles a policy's plan to native extractors. [`component`] runs the policy's
+//! component, only for the hooks that it exports: with `keying`, also for a hit. If a policy
+//! fails, the request bypasses the cache or its answer is not stored; a fallback policy could
+//! share answers that the real one keeps apart. Out of scope: lookup and storage (`answers`).
 
 pub mod component;
 pub mod config;

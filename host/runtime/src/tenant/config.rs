@@ -1,28 +1,28 @@
-//! `[ingest]`: what one request may bring in.
+//! `[ingest]`: limits on writing documents.
 
 use serde::Deserialize;
 
 const MIB: usize = 1 << 20;
 
-/// `[ingest]`: what one request may bring, and how many are taken at once.
+/// `[ingest]`: the limits of one request, and how many are carried out at once.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ingest {
-    /// A body of documents.
+    /// The largest body of documents.
     pub max_body_bytes: usize,
-    /// For all of such a body.
+    /// How long a client may take to send such a body.
     pub body_timeout_ms: u64,
-    /// Documents in one request.
+    /// The most documents in one request.
     pub max_documents: usize,
-    /// A document's text.
+    /// The longest text of a document.
     pub max_text_bytes: usize,
-    /// A document's metadata, as canonical JSON.
+    /// The largest metadata of a document, as canonical JSON.
     pub max_metadata_bytes: usize,
-    /// Requests carried out at once.
+    /// How many requests are carried out at once.
     pub max_concurrent: usize,
-    /// What a further request waits for its turn before it is refused.
+    /// How long any other request waits for its turn before it is refused.
     pub queue_timeout_ms: u64,
-    /// What a write waits to be searchable before it is answered as only durable.
+    /// How long a write waits to become searchable before it is reported as durable only.
     pub searchable_timeout_ms: u64,
 }
 

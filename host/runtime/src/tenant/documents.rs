@@ -1,9 +1,10 @@
-//! The one way in for documents: validated, split, stored, announced, awaited.
+//! The only way to write documents: checks and splits them, stores them, and waits until they
+//! are searchable.
 //!
 //! HTTP and the `documents` capability both write through [`DocumentService`]. The truth's
-//! write is detached from its caller and tells [`follow_commits`] of every commit, so that
-//! answers which read what changed are invalid before the writer is told. Left out: how
-//! bodies are parsed (`http::documents`), and how documents become searchable
+//! write is detached from its caller and reports every commit to [`follow_commits`], so that
+//! answers that read what changed are invalid before the writer gets its result. Out of scope:
+//! how bodies are parsed (`weir-server`), and how documents become searchable
 //! (`weir_search::catch_up`).
 
 use std::sync::Arc;
@@ -24,21 +25,21 @@ use weir_store::{
 
 use super::config::Ingest;
 
-/// A document as it comes in, validated.
+/// A new document, already validated but not yet split.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncomingDocument {
     /// Its id within the collection.
     pub id: DocumentId,
     /// Its text.
     pub text: Arc<str>,
-    /// Canonical JSON text of an object.
+    /// A JSON object, as canonical text.
     pub metadata: Arc<str>,
 }
 
 /// Why documents were not stored or read.
 #[derive(Debug, Error)]
 pub enum DocumentError {
-    /// As many requests as may are writing, and none ended in time.
+    /// The limit of concurrent writes is reached, and none ended in time.
     #[error("too many documents are being written")]
     Overloaded,
     /// A document is too large.
@@ -47,19 +48,18 @@ pub enum DocumentError {
     /// The truth refused or failed.
     #[error(transparent)]
     Truth(#[from] TruthError),
-    /// Splitting failed: a defect of the splitter or the tokenizer.
+    /// Splitting failed, which is a bug in the splitter or the tokenizer.
     #[error("a document could not be split: {0}")]
     Split(String),
 }
 
-/// The right to bring documents in. Few are given at once: a turn bounds memory and the
-/// processors' work.
+/// The right to write documents. Few turns exist at once, which bounds memory and CPU use.
 #[derive(Debug)]
 pub struct Turn {
     _permit: OwnedSemaphorePermit,
 }
 
-/// The truth and what follows from it.
+/// Reads and writes one tenant's documents.
 pub struct DocumentService {
     truth: Arc<dyn Truth>,
     catch_up: Arc<CatchUp>,
@@ -69,8 +69,8 @@ pub struct DocumentService {
 }
 
 impl DocumentService {
-    /// Writes to `truth`, whose changes `catch_up` makes searchable. `turns` are the tenants'
-    /// together: `limits.max_concurrent` of them.
+    /// Creates a service that writes to `truth`, whose changes `catch_up` makes searchable. All
+    /// tenants share `turns`, which has `limits.max_concurrent` permits.
     #[must_use]
     pub fn new(
         truth: Arc<dyn Truth>,
@@ -82,16 +82,16 @@ impl DocumentService {
         Self { truth, catch_up, embedder, limits, turns }
     }
 
-    /// The bounds of what comes in.
+    /// The limits on writing.
     #[must_use]
     pub fn limits(&self) -> &Ingest {
         &self.limits
     }
 
-    /// Waits for the right to bring documents in.
+    /// Waits for the right to write documents.
     ///
     /// # Errors
-    /// Overloaded, when that takes longer than `ingest.queue_timeout_ms`.
+    /// Overloaded, if that takes longer than `ingest.queue_timeout_ms`.
     pub async fn turn(&self) -> Result<Turn, DocumentError> {
         let wait = Duration::from_millis(self.limits.queue_timeout_ms);
         match timeout(wait, self.turns.clone().acquire_owned()).await {
@@ -100,7 +100,7 @@ impl DocumentService {
         }
     }
 
-    /// What an earlier request under `key` did: look before the work of repeating it.
+    /// The result of an earlier request under `key`, if any. Check it before repeating the work.
     ///
     /// # Errors
     /// The key belongs to another request, or the truth failed.
@@ -108,11 +108,11 @@ impl DocumentService {
         Ok(self.truth.replay(key).await?)
     }
 
-    /// Stores the documents, all or none. They are durable afterwards, and can be searched
-    /// once [`Self::searchable`] says so.
+    /// Stores all of the documents or none. Afterwards they are durable, and they are searchable
+    /// once [`Self::searchable`] returns `true`.
     ///
     /// # Errors
-    /// There is no such collection, a document is too large or given twice, the key belongs
+    /// The collection does not exist, a document is too large or given twice, the key belongs
     /// to another request, or the truth failed.
     pub async fn put(
         &self,
@@ -123,7 +123,7 @@ impl DocumentService {
     ) -> Result<Committed, DocumentError> {
         self.check_sizes(&documents)?;
         let embedder = self.embedder.clone();
-        // The turn goes along: a caller that goes away does not stop a blocking thread.
+        // The turn moves along: the blocking thread continues when its caller is dropped.
         let split = tokio::task::spawn_blocking(move || (split(documents, &*embedder), turn));
         let (documents, _turn) =
             split.await.map_err(|error| DocumentError::Split(error.to_string()))?;
@@ -140,7 +140,7 @@ impl DocumentService {
                 if bytes > max {
                     let id = id.as_str().escape_debug();
                     return Err(DocumentError::TooLarge(format!(
-                        "The {part} of the document '{id}' has {bytes} bytes; {max} are allowed."
+                        "The {part} of the document '{id}' has {bytes} bytes; at most {max} are allowed."
                     )));
                 }
             }
@@ -148,17 +148,17 @@ impl DocumentService {
         Ok(())
     }
 
-    /// Whether everything up to `position` can be searched, waiting up to
-    /// `ingest.searchable_timeout_ms` for it.
+    /// Waits until everything up to `position` is searchable; `false` if that takes longer than
+    /// `ingest.searchable_timeout_ms`.
     pub async fn searchable(&self, position: Position) -> bool {
         let wait = Duration::from_millis(self.limits.searchable_timeout_ms);
         timeout(wait, self.catch_up.reached(position)).await.is_ok()
     }
 
-    /// The document as it is now, and the position that this is true at.
+    /// The current document, and a position that it is not older than.
     ///
     /// # Errors
-    /// There is no such collection, or the truth failed.
+    /// The collection does not exist, or the truth failed.
     pub async fn document(
         &self,
         collection: &Name,
@@ -168,10 +168,10 @@ impl DocumentService {
         Ok((self.truth.document(collection, id).await?, as_of))
     }
 
-    /// Deletes documents, all at one position; `None` when none of them existed.
+    /// Deletes documents, all at one position; `None` if none of them existed.
     ///
     /// # Errors
-    /// There is no such collection, or the truth failed.
+    /// The collection does not exist, or the truth failed.
     pub async fn delete(
         &self,
         collection: &Name,
@@ -180,10 +180,11 @@ impl DocumentService {
         Ok(self.truth.delete(collection, ids).await?)
     }
 
-    /// Makes a collection. The position is that of its making, unless it was there.
+    /// Creates a collection if it does not exist. The position is that of its creation, or `None`
+    /// if it already existed.
     ///
     /// # Errors
-    /// There are too many, or the truth failed.
+    /// The tenant has too many collections, or the truth failed.
     pub async fn create_collection(
         &self,
         name: &Name,
@@ -191,7 +192,7 @@ impl DocumentService {
         Ok(self.truth.create_collection(name).await?)
     }
 
-    /// Drops a collection with all in it; `None` when it was not there.
+    /// Deletes a collection and all of its documents; `None` if it did not exist.
     ///
     /// # Errors
     /// The truth failed.
@@ -199,7 +200,7 @@ impl DocumentService {
         Ok(self.truth.drop_collection(name).await?)
     }
 
-    /// A collection, if it is there.
+    /// The collection, if it exists.
     ///
     /// # Errors
     /// The truth failed.
@@ -207,7 +208,7 @@ impl DocumentService {
         Ok(self.truth.collection(name).await?)
     }
 
-    /// All collections, by name.
+    /// All collections, sorted by name.
     ///
     /// # Errors
     /// The truth failed.
@@ -221,13 +222,13 @@ impl DocumentService {
         *self.truth.committed().borrow()
     }
 
-    /// How far the derived stores are.
+    /// How far the search index is, and why it is stalled if it is.
     #[must_use]
     pub fn catch_up(&self) -> CatchUpStatus {
         self.catch_up.status()
     }
 
-    /// Lets what has begun end, then closes the data folder.
+    /// Stops the catch-up, then closes the truth once the writes that have started are done.
     pub async fn close(&self) {
         self.catch_up.stop().await;
         self.truth.close().await;
@@ -244,7 +245,8 @@ fn split(documents: Vec<IncomingDocument>, embedder: &dyn Embedder) -> Vec<NewDo
         .collect()
 }
 
-/// Every commit of `truth` from now on invalidates, in `tags`, what read what it changed.
+/// From now on, every commit of `truth` invalidates, through `tags`, the answers that read what
+/// it changed.
 pub fn follow_commits(truth: &dyn Truth, tags: Arc<TagTable>) {
     truth.observe_commits(Box::new(move |changes| {
         // All changes of a commit share its position.
@@ -253,7 +255,7 @@ pub fn follow_commits(truth: &dyn Truth, tags: Arc<TagTable>) {
     }));
 }
 
-/// What `changes` touched, each tag once.
+/// The tags of what `changes` touched.
 fn tags_of(changes: &[Change]) -> Vec<Tag> {
     let mut collections: Vec<&Name> = changes.iter().map(|change| &change.collection).collect();
     collections.dedup();

@@ -1,9 +1,9 @@
 //! A tenant: the owner of documents, of the order of their changes, and of everything that is
 //! derived from them.
 //!
-//! Tenants share the models, the guests' threads and the cache's memory; what they own they
-//! never share, and every key begins with the tenant's name. Out of scope: which request is
-//! whose (`weir-server`), and quotas.
+//! Tenants share the models, the guest threads and the cache's memory. They never share what
+//! they own, and every key begins with the tenant's name. Out of scope: which tenant a request
+//! belongs to (`weir-server`), and quotas.
 
 use std::sync::Arc;
 
@@ -18,24 +18,24 @@ use self::documents::{DocumentService, follow_commits};
 pub mod config;
 pub mod documents;
 
-/// One tenant's stores, open.
+/// One tenant and its open stores.
 pub struct Tenant {
     /// Its name.
     pub name: Name,
     /// Its documents, for reading.
     pub truth: Arc<dyn Truth>,
-    /// What searches are asked of.
+    /// The index that answers searches.
     pub vectors: Arc<dyn VectorStore>,
-    /// The digest of the model that `vectors` is an index of.
+    /// The digest of the model that made the vectors in `vectors`.
     pub model_digest: Arc<str>,
-    /// The last position of everything that an answer can read.
+    /// The position of the last change of everything that an answer can read.
     pub tags: Arc<TagTable>,
-    /// The one way in for documents.
+    /// The only way to write documents.
     pub documents: Arc<DocumentService>,
 }
 
 impl Tenant {
-    /// A tenant of these stores. Commits of `truth` move `tags` from now on.
+    /// Creates a tenant with these stores. From now on, commits of `truth` update `tags`.
     #[must_use]
     pub fn new(
         name: Name,
@@ -49,9 +49,9 @@ impl Tenant {
         Self { name, truth, vectors, model_digest: model_digest.into(), tags, documents }
     }
 
-    /// The position that a run which begins now can claim: everything that it reads is at least
-    /// as new. The tags' position first, so that what the engine has applied can only be newer
-    /// than what is claimed.
+    /// The position that a run that starts now can claim: everything that it reads is at least
+    /// as new. The position of the tags is read first, so that the index can only be newer than
+    /// what is claimed.
     #[must_use]
     pub fn as_of(&self) -> Position {
         self.tags.latest().min(self.vectors.applied())

@@ -1,4 +1,4 @@
-//! Hits that were found, with their texts, and their JSON: `{"results": […], members…}`.
+//! Hits with their texts, and their JSON form: `{"results": […], members…}`.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -7,32 +7,32 @@ use weir_core::json::{JsonLimits, canonicalize};
 use weir_search as backend;
 use weir_store::HitText;
 
-/// Members of one body, in addition to `results`.
+/// The most members of one body, in addition to `results`.
 const MAX_MEMBERS: usize = 64;
 
-/// A hit with the truth's text.
+/// A hit and its text from the truth.
 #[derive(Clone, Debug)]
 pub struct FoundHit {
-    /// Which chunk of which document, and how well it fits.
+    /// The chunk, its document and its score.
     pub hit: backend::Hit,
-    /// What the truth says of it.
+    /// The chunk's text and the document's metadata.
     pub text: HitText,
 }
 
-/// Ranked hits, behind a guest's handle.
+/// Ranked hits behind a guest's handle.
 #[derive(Clone, Debug, Default)]
 pub struct FoundHits(pub Vec<FoundHit>);
 
-/// Why hits cannot be written.
+/// Why hits cannot be written as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ResultsError {
-    /// A member that is not JSON, is called `results` or is given twice.
+    /// A member is not JSON, is named `results` or is given twice.
     #[error("the member '{0}' is not allowed: {1}")]
     Member(String, String),
     /// Too many members.
     #[error("there are {0} members; at most {MAX_MEMBERS} are allowed")]
     Members(usize),
-    /// A document's metadata is not JSON, which is a defect of the store.
+    /// A document's metadata is not JSON, which is a bug in the store.
     #[error("the metadata of '{0}' is not JSON: {1}")]
     Metadata(String, String),
 }
@@ -48,11 +48,11 @@ struct ResultEntry<'a> {
     metadata: &'a RawValue,
 }
 
-/// Writes the hits and the members, whose values are JSON texts. Stops early, with an incomplete
-/// text, once it has more than `max_bytes`: such a body is too large anyway.
+/// Writes the hits and the members, whose values are JSON texts. If the hits exceed `max_bytes`, it
+/// stops early and returns incomplete JSON: such a body is too large anyway.
 ///
 /// # Errors
-/// A member breaks a rule.
+/// A member is not allowed, there are too many, or a document's metadata is not JSON.
 pub fn write_results(
     hits: &FoundHits,
     members: &[(String, String)],
@@ -75,7 +75,7 @@ pub fn write_results(
     body.push(b']');
     for (index, (name, value)) in members.iter().enumerate() {
         if name == "results" || members[..index].iter().any(|(earlier, _)| earlier == name) {
-            let reason = "there is a member of this name already".to_owned();
+            let reason = "another member has this name".to_owned();
             return Err(ResultsError::Member(name.clone(), reason));
         }
         write_member(name, value, &mut body)?;

@@ -1,5 +1,5 @@
-//! Ranked hits as a guest sees them: their texts and metadata stay on the host's side until a field
-//! is asked for.
+//! Ranked hits as a guest sees them. Their texts and metadata stay on the host's side until the
+//! guest asks for them.
 
 use wasmtime::component::Resource;
 use weir_bindings::pipeline::weir::pipeline::types::Body;
@@ -57,7 +57,7 @@ impl types::HostHits for View<'_, Context> {
             Some(reordered) => Ok(Ok(resources::push(self.table, reordered)?)),
             None => {
                 let reason = format!(
-                    "the indices must differ, and be below {}, the number of hits",
+                    "the indices must be distinct and less than {}, the number of hits",
                     found.0.len()
                 );
                 Ok(Err(VectorError::Invalid(reason)))

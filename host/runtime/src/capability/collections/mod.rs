@@ -1,5 +1,5 @@
-//! `weir:vector`: searches of granted collections, and their hits, which stay on the host's
-//! side until a field is asked for.
+//! `weir:vector`: searches of granted collections. The hits stay on the host's side until the guest
+//! asks for a field.
 
 use std::sync::Arc;
 
@@ -32,30 +32,30 @@ mod query;
 pub use found::{FoundHit, FoundHits, ResultsError, write_results};
 use query::backend_query;
 
-/// The interface that needs the grant, and its plain twin.
+/// The interface that needs the grant, and its plain variant.
 pub(super) const INTERFACES: [&str; 2] =
     ["weir:vector/collections", "weir:vector/plain-collections"];
 
-/// Hits of one search.
+/// The most hits of one search.
 const MAX_LIMIT: u32 = 1_000;
-/// Ids of one `get`.
+/// The most ids of one `get`.
 const MAX_IDS: usize = 1_000;
-/// Keyword evidence of one query.
+/// The longest text of one query.
 const MAX_TEXT_BYTES: usize = 64 << 10;
-/// Collections that one request may ask: each is kept in the record of reads.
+/// The most collections that one request may search or read: the read set records each.
 const MAX_COLLECTIONS: usize = 64;
 
 /// `grants.collections`: which collections a pipeline may search and change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Grant {
-    /// What it may search and read; names or beginnings of names such as `notes-*`.
+    /// What it may search and read: names, or prefixes such as `notes-*`.
     pub read: Scope,
-    /// What it may change. A pipeline that imports the writer is never cached.
+    /// What it may change. Answers of a pipeline that imports the writer are never cached.
     pub write: Scope,
 }
 
-/// What searching knows of a call.
+/// What searching knows about a call.
 pub struct Context {
     tenant: Arc<Tenant>,
     scope: Scope,
@@ -63,24 +63,24 @@ pub struct Context {
 }
 
 impl Context {
-    /// A call that has read nothing and may read the collections of `scope`.
+    /// The context of a call that has read nothing and may read the collections of `scope`.
     #[must_use]
     pub fn new(tenant: Arc<Tenant>, scope: Scope) -> Self {
         Self { tenant, scope, reads: Mutex::default() }
     }
 
-    /// What was read so far, found or not.
+    /// What has been read so far, whether it existed or not.
     #[must_use]
     pub fn reads(&self) -> ReadSet {
         self.reads.lock().clone()
     }
 
-    /// Notes that the call has asked `collection`, found or not.
+    /// Records that the call reads `collection`, whether it exists or not.
     fn note_search(&self, collection: &Name) -> Result<(), VectorError> {
         let mut reads = self.reads.lock();
         let read = Read::Collection(collection.clone());
         if reads.len() >= MAX_COLLECTIONS && !reads.contains(&read) {
-            let reason = format!("a request asks at most {MAX_COLLECTIONS} collections");
+            let reason = format!("a request can read at most {MAX_COLLECTIONS} collections");
             return Err(VectorError::Invalid(reason));
         }
         reads.insert(read);
@@ -88,7 +88,7 @@ impl Context {
     }
 }
 
-/// Links the types of hits and collections, which every pipeline has.
+/// Links the types of hits and collections, which every pipeline may use.
 ///
 /// # Errors
 /// wasmtime refuses a definition, which is a mistake in the host.
@@ -99,7 +99,7 @@ pub fn link_types<T: 'static>(
     types::add_to_linker::<_, Linked>(linker, view)
 }
 
-/// Links what the grant opens.
+/// Links the interfaces that the grant opens.
 ///
 /// # Errors
 /// wasmtime refuses a definition, which is a mistake in the host.
@@ -129,7 +129,7 @@ impl HostCollection for View<'_, Context> {
     }
 }
 
-/// What `search` and `get` give a guest.
+/// The result of `search` and `get`.
 type Found = Result<Resource<types::Hits>, VectorError>;
 
 impl collections::Host for View<'_, Context> {
@@ -200,7 +200,7 @@ impl plain_collections::Host for View<'_, Context> {
     }
 }
 
-/// Whether the collection exists is a question to the engine, so each search asks it.
+/// Does not check that the collection exists. Searching and reading it does.
 fn open(
     view: &mut View<'_, Context>,
     name: String,
@@ -216,7 +216,7 @@ fn open(
     Ok(Ok(resources::push(view.table, name)?))
 }
 
-/// Gives the guest a handle to what was found.
+/// Gives the guest a handle to the hits.
 fn keep(
     table: &mut ResourceTable,
     outcome: Result<FoundHits, VectorError>,
@@ -227,7 +227,7 @@ fn keep(
     }
 }
 
-/// The query in the host's own types. The outer error is a handle that does not exist.
+/// The query in the host's own types. The outer error means that a handle does not exist.
 fn checked_query(
     context: &Context,
     table: &ResourceTable,
@@ -240,18 +240,19 @@ fn checked_query(
         Some(handle) => {
             let vector = resources::get::<Vector, Embedding>(table, handle)?;
             if *vector.model_digest != *context.tenant.model_digest {
-                let reason = "the vector is of another model than the collection's".to_owned();
+                let reason =
+                    "the vector was made by another model than the collection's".to_owned();
                 return Ok(Err(VectorError::Invalid(reason)));
             }
             Some(vector.embedding.clone())
         }
     };
     if query.limit > MAX_LIMIT {
-        let reason = format!("a limit is at most {MAX_LIMIT}");
+        let reason = format!("the limit is {}; at most {MAX_LIMIT} is allowed", query.limit);
         return Ok(Err(VectorError::Invalid(reason)));
     }
     if query.text.as_ref().is_some_and(|text| text.len() > MAX_TEXT_BYTES) {
-        let reason = format!("the text has over {MAX_TEXT_BYTES} bytes");
+        let reason = format!("the text is longer than {MAX_TEXT_BYTES} bytes");
         return Ok(Err(VectorError::Invalid(reason)));
     }
     Ok(Ok(backend_query(name.clone(), nearest, query)))
@@ -270,8 +271,8 @@ async fn search(
         let page = tenant.vectors.search(query).await.map_err(vector_error)?;
         let chunks: Vec<ChunkRef> = page.hits.iter().map(backend::Hit::chunk_ref).collect();
         let texts = tenant.truth.hit_texts(&collection, &chunks).await.map_err(truth_error)?;
-        // A hit whose chunk is no longer the truth's is dropped from the page: the change
-        // that it missed has moved the collection's tag, so the answer is not kept either.
+        // A hit whose chunk is no longer in the truth is dropped from the page. The change that
+        // removed it also changed the collection's tag, so the answer is not stored either.
         let found = page.hits.into_iter().zip(texts);
         let found = found.filter_map(|(hit, text)| Some(FoundHit { hit, text: text? }));
         found.map(|found| charged(&budget, found)).collect::<Result<_, _>>().map(FoundHits)
@@ -279,7 +280,7 @@ async fn search(
     host_call::run(call, "search", work).await.map_err(host_call_error)?
 }
 
-/// Documents by id, each whole; those that do not exist are left out.
+/// Whole documents by id. Those that do not exist are omitted.
 async fn get(
     context: &Context,
     call: &Arc<Call>,
@@ -287,7 +288,10 @@ async fn get(
     ids: Vec<String>,
 ) -> Result<FoundHits, VectorError> {
     if ids.len() > MAX_IDS {
-        return Err(VectorError::Invalid(format!("at most {MAX_IDS} ids in one call")));
+        return Err(VectorError::Invalid(format!(
+            "the call has {} ids; at most {MAX_IDS} are allowed",
+            ids.len()
+        )));
     }
     context.note_search(&name)?;
     let (tenant, budget) = (Arc::clone(&context.tenant), Arc::clone(call));
@@ -304,7 +308,7 @@ async fn get(
     host_call::run(call, "get", work).await.map_err(host_call_error)?
 }
 
-/// What a request keeps on the host's side is the request's: it comes out of its budget.
+/// Charges the request's budget for a hit that the host keeps for it.
 fn charged(call: &Call, found: FoundHit) -> Result<FoundHit, VectorError> {
     let bytes = size_of::<FoundHit>() + found.text.text.len() + found.text.metadata.len();
     if call.spend(bytes) { Ok(found) } else { Err(VectorError::QuotaExceeded) }
@@ -333,7 +337,7 @@ fn vector_error(error: backend::VectorError) -> VectorError {
         }
         backend::VectorError::InvalidQuery(reason) => VectorError::Invalid(reason),
         backend::VectorError::Failed(reason) => {
-            // The reason may name files; the guest learns only that it failed.
+            // The reason may name files, so the guest learns only that the search failed.
             error!(reason, "the vector store failed");
             VectorError::Failed("the vector store failed".to_owned())
         }
@@ -344,7 +348,7 @@ fn truth_error(error: TruthError) -> VectorError {
     if let TruthError::UnknownCollection(name) = error {
         return VectorError::UnknownCollection(name.into());
     }
-    error!(%error, "the truth did not answer");
+    error!(%error, "documents could not be read");
     VectorError::Unavailable("the document store did not answer".to_owned())
 }
 

@@ -1,4 +1,4 @@
-//! A guest's query in the host's own types.
+//! Converts a guest's query to the host's own types.
 
 use weir_bindings::pipeline::weir::vector::types::{
     Condition, Filter, Predicate, Query, Unit, Value,
@@ -8,7 +8,7 @@ use weir_embedding::Embedding;
 use weir_search as backend;
 use weir_search::filter;
 
-/// The query with its vector, whose handle the caller has looked up.
+/// The query in the host's types, with the vector that the caller has looked up.
 pub(super) fn backend_query(
     collection: Name,
     nearest: Option<Embedding>,

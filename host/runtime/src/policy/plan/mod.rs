@@ -1,5 +1,5 @@
-//! A policy's plan, compiled: the extractors that make a key, and the request that the guest
-//! sees because of it. No guest code runs here.
+//! A policy's plan, compiled to the extractors that compute a key, and the request that the guest
+//! sees as a result. No guest code runs here.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -19,7 +19,7 @@ mod projection;
 mod tests;
 mod transform;
 
-/// Parts of one key.
+/// The most parts of one key.
 const MAX_PARTS: usize = 32;
 /// The longest ttl: a year.
 const MAX_TTL_MS: u64 = 365 * 24 * 3_600_000;
@@ -29,29 +29,29 @@ const MAX_TTL_MS: u64 = 365 * 24 * 3_600_000;
 pub struct Plan {
     /// Starts a fresh key space when it changes.
     pub key_epoch: u32,
-    /// What becomes of an answer where the policy does not ask to decide itself.
+    /// How an answer is stored if the policy does not export `admission`.
     pub storage: Storage,
     /// What the key covers.
     pub coverage: Coverage,
     parts: Vec<Part>,
 }
 
-/// For how long, where and under which tags an answer is kept.
+/// Where, how long and under which tags an answer is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Storage {
-    /// How the memory tier keeps it, if it does.
+    /// How long the memory tier keeps it, if it is stored there.
     pub memory: Option<Lifetime>,
-    /// Tags of the policy's own.
+    /// Tags that the policy adds.
     pub tags: Vec<Tag>,
 }
 
-/// For how long a tier keeps an answer.
+/// How long a tier keeps an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
-    /// Freshness.
+    /// How long the answer is fresh.
     pub ttl: Duration,
-    /// The ttl of an entry varies by up to this share, so that entries made together do not
-    /// expire together.
+    /// The ttl of an entry is shortened by up to this share, so that entries that are stored
+    /// together do not expire together.
     pub jitter_percent: u8,
 }
 
@@ -66,40 +66,40 @@ enum Part {
 /// Why a plan cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PlanError {
-    /// Nothing would tell two requests apart.
+    /// The key has no parts, so all requests would share it.
     #[error("the key has no parts")]
     Empty,
-    /// More parts than a key may have.
+    /// The key has too many parts.
     #[error("the key has {0} parts; at most {MAX_PARTS} are allowed")]
     TooManyParts(usize),
-    /// A pointer that leads to no member of an object.
+    /// A pointer is malformed, or may lead to an element of an array.
     #[error("the JSON field '{0}' is not a pointer (RFC 6901) to a member of an object")]
     Pointer(String),
-    /// Two fields where one contains the other, or the body beside a field.
-    #[error("the JSON field '{0}' is part of another part of the key")]
+    /// A field contains another field, is given twice, or is given together with the body.
+    #[error("the JSON field '{0}' overlaps another part of the key")]
     Overlap(String),
-    /// Not a header's name.
-    #[error("'{0}' is no header's name")]
+    /// Not a header name.
+    #[error("'{0}' is not a header name")]
     Header(String),
-    /// The whole body cannot be normalised.
-    #[error("the body as a whole takes no transforms")]
+    /// Transforms do not apply to the whole body.
+    #[error("transforms cannot be applied to the body as a whole")]
     BodyTransform,
     /// A ttl of zero or over a year.
     #[error("ttl-ms is {0}; it must be 1 to {MAX_TTL_MS}")]
     Ttl(u64),
-    /// More than everything.
+    /// A jitter over 100 percent.
     #[error("jitter-percent is {0}; it must be 0 to 100")]
     Jitter(u8),
-    /// A tag that is none.
-    #[error("'{0}' is no tag")]
+    /// Not a valid tag.
+    #[error("'{0}' is not a valid tag")]
     Tag(String),
 }
 
 impl Plan {
-    /// Compiles what a policy's `plan` answered.
+    /// Compiles the plan that a policy's `plan` returned.
     ///
     /// # Errors
-    /// The plan says something that cannot be, or that would merge what must be kept apart.
+    /// The plan is invalid, or its parts overlap.
     pub fn compile(plan: wit::KeyPlan) -> Result<Self, PlanError> {
         if plan.key.is_empty() {
             return Err(PlanError::Empty);
@@ -127,7 +127,7 @@ impl Plan {
         }
     }
 
-    /// The request as the guest sees it: the key's parts in the form that was hashed.
+    /// The request as the guest sees it: the parts of the key have the form that was hashed.
     #[must_use]
     pub fn request(&self, source: &Source<'_>) -> KeyedRequest {
         let mut request = source.request();
@@ -166,7 +166,7 @@ impl Plan {
         request
     }
 
-    /// The pointers and texts of the fields that the plan names, for the policy's hooks.
+    /// The pointers and JSON texts of the fields that the plan names, for the policy's hooks.
     #[must_use]
     pub fn fields(&self, source: &Source<'_>) -> Vec<(String, String)> {
         let field = |part: &Part| match part {
@@ -189,15 +189,15 @@ impl Plan {
 }
 
 impl Storage {
-    /// Compiles what a policy said of an answer.
+    /// Compiles the storage that a policy chose for an answer.
     ///
     /// # Errors
-    /// A lifetime or a tag that cannot be.
+    /// A lifetime or a tag is invalid.
     pub fn compile(storage: wit::Storage) -> Result<Self, PlanError> {
         let memory = storage.memory.map(Lifetime::compile).transpose()?;
-        // Checked already, so that a policy does not become invalid when there is such a tier.
+        // Not used yet, but checked, so that policies stay valid once there is a shared tier.
         storage.shared.map(Lifetime::compile).transpose()?;
-        // A prefix of its own: a policy's tags are never those of collections.
+        // The prefix keeps a policy's tags distinct from those of collections.
         let tag = |tag: String| Tag::new(&format!("policy:{tag}")).map_err(|_| PlanError::Tag(tag));
         Ok(Self { memory, tags: storage.tags.into_iter().map(tag).collect::<Result<_, _>>()? })
     }
@@ -266,8 +266,8 @@ fn whole_body(transforms: &[wit::Transform]) -> Result<Part, PlanError> {
     if transforms.is_empty() { Ok(Part::Body) } else { Err(PlanError::BodyTransform) }
 }
 
-/// The member names that a pointer steps through. Steps into arrays are refused: the body
-/// that the guest receives is made of these names, and would not be an array there.
+/// The member names in a pointer. Names that could be array indices are refused: the body that
+/// the guest receives is built from these names, and would have an object in place of the array.
 fn names(pointer: &str) -> Option<Vec<String>> {
     let name = |token: &str| {
         let is_index = !token.is_empty() && token.bytes().all(|b| b.is_ascii_digit());

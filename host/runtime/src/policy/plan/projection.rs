@@ -1,10 +1,10 @@
-//! The body of a request whose key is made of fields: an object of those fields and nothing
-//! else. The guest receives it in place of the client's, so a key of fields cannot be too
-//! small: what is not in it, the guest does not see.
+//! The body of a request whose key consists of fields: an object with only those fields. The
+//! guest receives it instead of the client's body, so a key cannot omit a field that the guest
+//! reads: the guest does not see such a field.
 
 use std::collections::BTreeMap;
 
-/// An object under construction: canonical JSON texts by the names that lead to them.
+/// An object under construction: canonical JSON texts by member name, nested.
 #[derive(Default)]
 pub(super) struct Projection<'a>(BTreeMap<&'a str, Node<'a>>);
 
@@ -14,8 +14,8 @@ enum Node<'a> {
 }
 
 impl<'a> Projection<'a> {
-    /// Puts `value` where `names` lead. Plans whose fields lead through one another are
-    /// refused when they are compiled, so a place is never taken.
+    /// Inserts `value` at the path `names`. Plans with overlapping fields are refused when they
+    /// are compiled, so nothing is ever overwritten.
     pub(super) fn insert(&mut self, names: &'a [String], value: Vec<u8>) {
         match names {
             [] => {}
@@ -31,7 +31,7 @@ impl<'a> Projection<'a> {
         }
     }
 
-    /// The canonical text.
+    /// Appends the object's canonical text to `out`.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.push(b'{');
         for (index, (name, node)) in self.0.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Plans as a table: what compiles, what a key covers, and what the guest sees of it.
+//! Tests of plans: which ones compile, what a key covers, and what the guest sees.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,12 +1,12 @@
-//! Transforms of key parts. Whatever they merge, the guest sees merged: it receives the
-//! transformed part, so that one key never stands for two requests that it could tell apart.
+//! Transforms of key parts. The guest receives the transformed part, so it cannot tell apart two
+//! requests that have the same key.
 
 use std::borrow::Cow;
 
 use weir_bindings::policy::weir::policy::types::Transform;
 
-/// Applies `transforms` to a JSON value's canonical text, in order. What a transform does not
-/// apply to, it leaves alone.
+/// Applies `transforms` to a JSON value's canonical text, in order. A transform leaves values of
+/// other types unchanged.
 pub(super) fn json<'a>(value: &'a [u8], transforms: &[Transform]) -> Cow<'a, [u8]> {
     transforms.iter().fold(Cow::Borrowed(value), |value, transform| {
         match one_json(&value, *transform) {
@@ -61,8 +61,9 @@ fn words(text: &str, transform: Transform) -> String {
     }
 }
 
-/// `number` with at most `digits` decimals. Numbers that a double cannot hold to that many
-/// are left alone: rounding must not merge what it does not understand.
+/// `number` rounded to `digits` decimals, at most 15. `None` for anything that is not a number,
+/// and for numbers of 2⁵³ or more, whose integers a double cannot tell apart: rounding must not
+/// merge different numbers of that size.
 fn rounded(number: &str, digits: u8) -> Option<String> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let value: f64 = number.parse().ok()?;
@@ -70,7 +71,7 @@ fn rounded(number: &str, digits: u8) -> Option<String> {
         return None;
     }
     let rounded = format!("{value:.*}", usize::from(digits.min(15)));
-    // "-0" and "0" are one number.
+    // "-0" and "0" are the same number.
     Some(if rounded.trim_matches(['-', '0', '.']).is_empty() { "0".to_owned() } else { rounded })
 }
 
