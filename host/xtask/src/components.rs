@@ -1,4 +1,4 @@
-//! Guests from source to components: `plugins/` and `tests/guests/`.
+//! Guests from source to components: `plugins/`, `tests/guests/`, and crates that are elsewhere.
 //!
 //! Cargo decides what to compile. The encoding of modules into components takes
 //! milliseconds and is done each time, so nothing can be out of date; a file is written
@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use crate::set_up::{WASM_TARGET, WasmToolchain};
 use crate::workspace::Workspace;
 
 /// Components by name, ready to be written.
-type Components = BTreeMap<String, Vec<u8>>;
+pub(crate) type Components = BTreeMap<String, Vec<u8>>;
 
 /// Builds plugins and the tests' guests, those that exist, into `plugins/` and `guests/` of
 /// [`Workspace::components`].
@@ -40,11 +40,73 @@ fn build_folder(
 ) -> Result<()> {
     let source = workspace.root.join(source);
     if source.join("Cargo.toml").is_file() {
-        let mut components = compile(workspace, toolchain, &source)?;
+        let mut build = toolchain.cargo_build()?;
+        build.arg("--workspace");
+        // Guests are small; what is set for the host (a linker, a CPU) is not meant for them.
+        build.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+        let mut components = compile(workspace, build, &source)?;
         components.extend(ready_made(&source.join("raw"))?);
         write(&workspace.components().join(name), &components)?;
     }
     Ok(())
+}
+
+/// Builds the one plugin of a crate anywhere, as those of `plugins/` are built, and returns its
+/// component.
+pub(crate) fn build_crate(
+    workspace: &Workspace,
+    toolchain: &WasmToolchain,
+    folder: &Path,
+) -> Result<Vec<u8>> {
+    ensure!(
+        folder.join("Cargo.toml").is_file(),
+        "{} holds no Cargo.toml: give the folder of the plugin's crate",
+        folder.display(),
+    );
+    let mut build = toolchain.cargo_build()?;
+    build.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    if !folder.join(CARGO_CONFIGURATION).is_file() {
+        build.env("CARGO_ENCODED_RUSTFLAGS", flags_of_plugins(workspace)?.join("\x1f"));
+    }
+    let mut components = compile(workspace, build, folder)?;
+    let Some((_, component)) = components.pop_first() else {
+        bail!(
+            "{} has no library that becomes a component; its Cargo.toml needs\n    \
+             [lib]\n    crate-type = [\"cdylib\"]",
+            folder.display(),
+        );
+    };
+    ensure!(
+        components.is_empty(),
+        "{} is a workspace of several plugins: give the folder of one",
+        folder.display(),
+    );
+    Ok(component)
+}
+
+/// What cargo reads in the folder of a crate.
+const CARGO_CONFIGURATION: &str = ".cargo/config.toml";
+
+/// How modules of `plugins/` are linked, by their configuration of cargo.
+fn flags_of_plugins(workspace: &Workspace) -> Result<Vec<String>> {
+    let file = workspace.root.join("plugins").join(CARGO_CONFIGURATION);
+    let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+    let configuration: CargoConfiguration =
+        toml::from_str(&text).with_context(|| format!("reading {}", file.display()))?;
+    let target = configuration.target.into_iter().find(|(name, _)| name == WASM_TARGET);
+    let (_, target) =
+        target.with_context(|| format!("{} says nothing of {WASM_TARGET}", file.display()))?;
+    Ok(target.rustflags)
+}
+
+#[derive(Deserialize)]
+struct CargoConfiguration {
+    target: BTreeMap<String, TargetConfiguration>,
+}
+
+#[derive(Deserialize)]
+struct TargetConfiguration {
+    rustflags: Vec<String>,
 }
 
 /// A line of cargo's `--message-format=json`, the part that matters.
@@ -62,19 +124,15 @@ struct Target {
     kind: Vec<String>,
 }
 
-/// Compiles every `cdylib` of a workspace and encodes it; named by its package's folder.
-fn compile(workspace: &Workspace, toolchain: &WasmToolchain, source: &Path) -> Result<Components> {
-    let mut build = toolchain.cargo_build()?;
+/// Encodes every `cdylib` that `build` compiles in a folder; named by its package's folder.
+fn compile(workspace: &Workspace, mut build: Command, source: &Path) -> Result<Components> {
     build
-        .arg("--workspace")
         // Cargo reads the configuration of the folder that it runs in.
         .current_dir(source)
         .arg("--target-dir")
         .arg(workspace.guests_target())
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit());
-    // Guests are small; what is set for the host (a linker, a CPU) is not meant for them.
-    build.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     let output = build.output().with_context(|| format!("starting {}", process::line(&build)))?;
     ensure!(
         output.status.success(),
@@ -155,7 +213,7 @@ fn ready_made(folder: &Path) -> Result<Components> {
 }
 
 /// Makes the folder hold exactly these components.
-fn write(folder: &Path, components: &Components) -> Result<()> {
+pub(crate) fn write(folder: &Path, components: &Components) -> Result<()> {
     fs::create_dir_all(folder)?;
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -164,18 +222,21 @@ fn write(folder: &Path, components: &Components) -> Result<()> {
             fs::remove_file(&path)?;
         }
     }
-    for (name, bytes) in components {
-        let path = folder.join(name).with_extension("wasm");
-        if fs::read(&path).is_ok_and(|present| present == *bytes) {
-            continue;
-        }
-        // Renamed into place: a server may be reading the file.
-        let unfinished = folder.join(format!(".{name}.{}", std::process::id()));
-        fs::write(&unfinished, bytes)
-            .and_then(|()| fs::rename(&unfinished, &path))
-            .with_context(|| format!("writing {}", path.display()))?;
+    components
+        .iter()
+        .try_for_each(|(name, bytes)| write_one(&folder.join(name).with_extension("wasm"), bytes))
+}
+
+/// Writes a component where the file's bytes differ.
+pub(crate) fn write_one(path: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|present| present == bytes) {
+        return Ok(());
     }
-    Ok(())
+    // Renamed into place: a server may be reading the file.
+    let unfinished = path.with_extension(format!("unfinished.{}", std::process::id()));
+    fs::write(&unfinished, bytes)
+        .and_then(|()| fs::rename(&unfinished, path))
+        .with_context(|| format!("writing {}", path.display()))
 }
 
 #[cfg(test)]
@@ -195,6 +256,19 @@ mod tests {
         let expected =
             Module { name: "policy-default".into(), path: "/t/policy_default.wasm".into() };
         assert_eq!(modules(messages).unwrap(), [expected]);
+    }
+
+    #[test]
+    fn crates_elsewhere_are_linked_like_plugins() {
+        let root = tempfile::tempdir().unwrap();
+        let workspace = Workspace { root: root.path().to_owned(), target: PathBuf::new() };
+        assert!(flags_of_plugins(&workspace).is_err());
+        fs::create_dir_all(root.path().join("plugins/.cargo")).unwrap();
+        let file = root.path().join("plugins").join(CARGO_CONFIGURATION);
+        fs::write(&file, "[target.other]\nrustflags = []").unwrap();
+        assert!(flags_of_plugins(&workspace).unwrap_err().to_string().contains(WASM_TARGET));
+        fs::write(&file, format!("[target.{WASM_TARGET}]\nrustflags = [\"-a\", \"-b\"]")).unwrap();
+        assert_eq!(flags_of_plugins(&workspace).unwrap(), ["-a", "-b"]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, ci, compare, demo, dist, eval, setup, structure, test};
+use crate::commands::{bench, ci, compare, demo, dist, eval, plugin, setup, structure, test};
 
 /// Set-up, demo, tests, evaluation and benchmarks of Weir.
 #[derive(Parser)]
@@ -38,6 +38,7 @@ enum Command {
     Structure(structure::Structure),
     Ci(ci::Ci),
     Eval(eval::Eval),
+    Plugin(plugin::Plugin),
     Dist(dist::Dist),
     Bench(bench::Bench),
     Compare(compare::Compare),
@@ -68,6 +69,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Structure(structure) => structure.run(),
         Command::Ci(ci) => ci.run().await,
         Command::Dist(dist) => dist.run().await,
+        Command::Plugin(plugin) => plugin.run(),
         Command::Eval(eval) => eval.run().await,
         Command::Bench(bench) => bench.run().await,
         Command::Compare(compare) => compare.run().await,

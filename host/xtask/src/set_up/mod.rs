@@ -39,6 +39,11 @@ pub(crate) struct Embedding {
     pub(crate) tokenizer: PathBuf,
 }
 
+/// Ensures a way to build wasm.
+pub(crate) fn wasm() -> Result<WasmToolchain> {
+    WasmToolchain::find_or_install()
+}
+
 /// Ensures a way to build wasm, ONNX Runtime and the model.
 pub(crate) fn set_up() -> Result<Tools> {
     ensure!(
