@@ -4,6 +4,7 @@ mod asking;
 mod bad_input;
 mod cache;
 mod coalescing;
+mod documentation;
 mod documents;
 mod durability;
 mod embeddings;

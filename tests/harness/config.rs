@@ -16,7 +16,7 @@ pub(crate) struct Config(Table);
 
 impl Config {
     /// A free port, a folder for data, the model with one session, and nothing hosted.
-    pub(super) fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         let mut config = Self(Table::new());
         config
             .set("server.listen", "127.0.0.1:0")
@@ -85,8 +85,32 @@ impl Config {
             .set("pipelines.search.settings.collection", "docs")
     }
 
+    /// Adds what a file says, in place of what is here under the same keys. A pipeline, a policy
+    /// or a tenant of the same name is replaced as a whole.
+    pub(crate) fn merge(&mut self, toml: &str) -> &mut Self {
+        let other: Table = toml.parse().unwrap_or_else(|error| panic!("{error}\n{toml}"));
+        merge(&mut self.0, other, &["pipelines", "policies", "tenants"]);
+        self
+    }
+
+    /// Gives each component that is no absolute path the file that `find` has for its name.
+    pub(crate) fn complete(&mut self, find: impl Fn(&str) -> PathBuf) -> &mut Self {
+        for section in ["policies", "pipelines"] {
+            let entries = self.0.get_mut(section).and_then(Value::as_table_mut);
+            for (_, entry) in entries.into_iter().flatten() {
+                let component = entry.get_mut("component").expect("it has a component");
+                let path = Path::new(component.as_str().expect("it is a path"));
+                if path.is_relative() {
+                    let name = path.file_stem().and_then(|name| name.to_str());
+                    *component = text(&find(name.expect("it is a file"))).into();
+                }
+            }
+        }
+        self
+    }
+
     /// The file's text.
-    pub(super) fn toml(&self) -> String {
+    pub(crate) fn toml(&self) -> String {
         self.0.to_string()
     }
 }
@@ -101,6 +125,11 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     environment::components().join("guests").join(name).with_extension("wasm")
 }
 
+/// The component of a crate that a document builds, if there is one of this name.
+pub(crate) fn outside(name: &str) -> PathBuf {
+    environment::components().join("outside").join(name).with_extension("wasm")
+}
+
 /// A key of the one model that servers under test have.
 pub(crate) fn in_model(key: &str) -> String {
     format!("embedding.models.all-MiniLM-L6-v2.{key}")
@@ -108,4 +137,19 @@ pub(crate) fn in_model(key: &str) -> String {
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("paths of tests are UTF-8")
+}
+
+/// Tables are merged key by key, but for those in sections of `whole`.
+fn merge(into: &mut Table, from: Table, whole: &[&str]) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(into)), Value::Table(from)) if whole.contains(&key.as_str()) => {
+                into.extend(from);
+            }
+            (Some(Value::Table(into)), Value::Table(from)) => merge(into, from, &[]),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
 }

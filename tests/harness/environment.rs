@@ -4,11 +4,11 @@ use std::env;
 use std::path::PathBuf;
 
 /// The server's binary.
-pub(super) fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     file("WEIR_BINARY")
 }
 
-/// The folder of components: `plugins/` and `guests/`.
+/// The folder of components: `plugins/`, `guests/` and `outside/`.
 pub(super) fn components() -> PathBuf {
     file("WEIR_COMPONENTS")
 }

@@ -57,6 +57,13 @@ impl Server {
         Self::launch(self.folder).await
     }
 
+    /// Another server on the folder of this one, with another configuration.
+    pub(crate) async fn restart_with(mut self, configure: impl FnOnce(&mut Config)) -> Self {
+        self.kill9().await;
+        write_configuration(self.folder.path(), configure);
+        Self::launch(self.folder).await
+    }
+
     async fn launch(folder: TempDir) -> Self {
         let log = folder.path().join("weir.log");
         let log = File::options().create(true).append(true).open(log).unwrap();
@@ -135,10 +142,14 @@ impl Server {
 
 fn configured(configure: impl FnOnce(&mut Config)) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut config = Config::new(folder.path());
-    configure(&mut config);
-    fs::write(folder.path().join("weir.toml"), config.toml()).unwrap();
+    write_configuration(folder.path(), configure);
     folder
+}
+
+fn write_configuration(folder: &Path, configure: impl FnOnce(&mut Config)) {
+    let mut config = Config::new(folder);
+    configure(&mut config);
+    fs::write(folder.join("weir.toml"), config.toml()).unwrap();
 }
 
 /// How a command ended.

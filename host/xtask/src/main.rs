@@ -8,6 +8,7 @@ mod client;
 mod commands;
 mod components;
 mod interrupt;
+mod outside;
 mod packages;
 mod process;
 mod progress;

@@ -11,13 +11,13 @@ use clap::Args;
 
 use crate::set_up::{self, Tools};
 use crate::workspace::Workspace;
-use crate::{components, process};
+use crate::{components, outside, process};
 
 /// Set up, build plugins, guests and server, and run every test
 ///
 /// Tests run under cargo-nextest where it is installed, else under `cargo test`. They find
-/// what they need in the environment: WEIR_BINARY (the server), WEIR_COMPONENTS (plugins/ and
-/// guests/, built from source), WEIR_ONNXRUNTIME_LIBRARY, WEIR_MODEL, WEIR_TOKENIZER, and
+/// what they need in the environment: WEIR_BINARY (the server), WEIR_COMPONENTS (plugins/,
+/// guests/ and outside/, built from source), WEIR_ONNXRUNTIME_LIBRARY, WEIR_MODEL, WEIR_TOKENIZER, and
 /// WEIR_CRANFIELD (the Cranfield collection; tests that use it say when it is missing).
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -35,6 +35,7 @@ impl Test {
         let workspace = Workspace::find()?;
         let tools = set_up::set_up()?;
         components::build(&workspace, &tools.wasm)?;
+        outside::build(&workspace, &tools.wasm)?;
         build_server(&workspace)?;
         let cranfield = match self.cranfield {
             Some(folder) => {

@@ -12,6 +12,7 @@ use crate::packages::{Edge, Graph, Package, Packages};
 const ORDER: &[&str] = &[
     "xtask",
     "weir-tests",
+    "weir-documentation",
     "weir",
     "weir-server",
     "weir-runtime",

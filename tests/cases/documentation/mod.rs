@@ -1,0 +1,238 @@
+//! The documents' code blocks do what the documents say, one case a document.
+//!
+//! | block | what is done with it |
+//! |---|---|
+//! | `sh` | run in order by bash, against a server that stands for the demo; see `shell` |
+//! | `text`, next after a block of `sh` | what that must print; see `output` |
+//! | `toml` | a configuration: `weir check` accepts it, and the blocks after it are served by it |
+//! | `json` | parses, but for what `…` leaves out |
+//! | any with `same-as=` | is the code of that file |
+//! | any with `file=` | is part of a crate that `cargo xtask test` has built, outside of the repository |
+//! | all others | in [`NOT_RUN`], each with its reason; a block that is not there fails its case |
+
+mod configuration;
+mod output;
+mod shell;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use weir_documentation::{Block, blocks, packages};
+
+use self::configuration::Documented;
+use crate::harness::outside;
+
+/// Blocks that are not run here: the document, the first line, and the reason.
+const NOT_RUN: &[(&str, &str, &str)] = &[
+    ("README.md", "$ cargo xtask demo", "CI runs it as a stage of its own"),
+    (
+        "CONTRIBUTING.md",
+        "$ cargo xtask test    # set up, build the server, plugins and guests, run every test",
+        "it runs this",
+    ),
+    (
+        "docs/benchmarks.md",
+        "$ cargo xtask bench instructions --pin \"Hits carry a header more: Age\"",
+        "it changes what is pinned",
+    ),
+    (
+        "docs/benchmarks.md",
+        "$ TOKIO_WORKER_THREADS=1 valgrind --tool=callgrind target/release/weir serve --config \
+         weir.toml",
+        "it needs valgrind, and takes minutes",
+    ),
+    ("docs/comparison.md", "$ cargo xtask compare", "it installs Python packages"),
+    (
+        "docs/configuration.md",
+        "$ weir check --config weir.toml    # says everything that is wrong, and serves nothing",
+        "the cases here do both",
+    ),
+    (
+        "docs/configuration.md",
+        "Authorization: Bearer weir_…",
+        "it is a header; the cases of tenants send it",
+    ),
+    (
+        "examples/search/README.md",
+        "$ cargo xtask setup          # the model, ONNX Runtime, a way to build plugins",
+        "CI runs both commands, and the case serves this configuration",
+    ),
+    (
+        "examples/languages/javascript/README.md",
+        "$ npm install @bytecodealliance/componentize-js@0.23.0",
+        "it installs packages of npm",
+    ),
+    (
+        "examples/languages/python/README.md",
+        "$ python3 -m venv venv && venv/bin/pip install componentize-py==0.25.1",
+        "it installs Python packages",
+    ),
+    (
+        "plugins/README.md",
+        "$ cargo xtask plugin ../handbook --out handbook.wasm",
+        "`cargo xtask test` builds the crate by the same code",
+    ),
+    (
+        "plugins/README.md",
+        "$ cargo build --release --target wasm32-unknown-unknown",
+        "it needs wasm-tools installed",
+    ),
+];
+
+/// Documents with a case of their own; `all_others` is the case of the rest.
+const WITH_CASES: [&str; 5] = [
+    "README.md",
+    "plugins/README.md",
+    "examples/search/README.md",
+    "docs/http.md",
+    "docs/configuration.md",
+];
+
+#[tokio::test]
+async fn readme() {
+    assert_true("README.md").await;
+}
+
+#[tokio::test]
+async fn plugins() {
+    assert_true("plugins/README.md").await;
+}
+
+#[tokio::test]
+async fn example_of_search() {
+    assert_true("examples/search/README.md").await;
+}
+
+#[tokio::test]
+async fn http() {
+    assert_true("docs/http.md").await;
+}
+
+#[tokio::test]
+async fn configuration() {
+    assert_true("docs/configuration.md").await;
+}
+
+#[tokio::test]
+async fn all_others() {
+    let documents = documents();
+    for named in WITH_CASES {
+        assert!(documents.contains(named), "{named} has a case, and does not exist");
+    }
+    for document in documents.iter().filter(|document| !WITH_CASES.contains(&document.as_str())) {
+        assert_true(document).await;
+    }
+}
+
+/// What users read, by path in the repository.
+fn documents() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (folder, is_deep) in [("", false), ("docs", true), ("examples", true), ("plugins", true)] {
+        collect(&repository().join(folder), is_deep, &mut found);
+    }
+    found
+}
+
+fn collect(folder: &Path, is_deep: bool, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let (path, kind) = entry.map(|entry| (entry.path(), entry.file_type().unwrap())).unwrap();
+        // What was built or installed in a folder of an example is not ours.
+        let is_foreign = ["node_modules", "target", "venv"].iter().any(|name| path.ends_with(name));
+        if kind.is_dir() && is_deep && !is_foreign {
+            collect(&path, is_deep, found);
+        } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "md") {
+            let path = path.strip_prefix(repository()).unwrap();
+            found.insert(path.to_str().unwrap().to_owned());
+        }
+    }
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &str) -> String {
+    let file = repository().join(path);
+    fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// Every block of the document holds.
+async fn assert_true(document: &str) {
+    let all = blocks(&read(document)).unwrap_or_else(|error| panic!("{document}: {error}"));
+    let built = packages(&all).unwrap_or_else(|error| panic!("{document}: {error}"));
+    for package in built {
+        let component = outside(&package.name);
+        assert!(component.is_file(), "{document}: {} was not built", package.name);
+    }
+    let not_run: Vec<_> = NOT_RUN.iter().filter(|(of, ..)| *of == document).collect();
+    for (_, first_line, _) in &not_run {
+        let is_there = all.iter().any(|block| block.first_line() == *first_line);
+        assert!(is_there, "NOT_RUN lists a block that {document} does not have: {first_line}");
+    }
+    let is_run = |block: &&Block| !not_run.iter().any(|(_, line, _)| *line == block.first_line());
+    let mut documented = Documented::new(document);
+    let mut rest = all.iter().filter(is_run).filter(|block| block.file.is_none()).peekable();
+    while let Some(block) = rest.next() {
+        let place = format!("{document}:{}", block.line);
+        match (block.language.as_str(), &block.same_as) {
+            (_, Some(path)) => assert_is_code(&place, &block.text, path),
+            ("toml", None) => documented.configure(&place, &block.text).await,
+            ("json", None) => assert_is_json(&place, &block.text),
+            ("sh", None) => {
+                let printed = rest.next_if(|next| next.language == "text");
+                documented.run(block, printed);
+            }
+            (language, _) => panic!(
+                "{place}: nothing here can run this block of '{language}': {}\n\
+                 A block of `text` must be the next one after `sh`; what cannot be run here is \
+                 listed in NOT_RUN with its reason",
+                block.first_line(),
+            ),
+        }
+    }
+    documented.finish().await;
+}
+
+/// The file without its documentation and without blank lines around.
+fn assert_is_code(place: &str, text: &str, path: &str) {
+    let file = read(path);
+    let is_code = |line: &&str| !["//!", "///"].iter().any(|mark| line.trim().starts_with(mark));
+    let code: Vec<_> = file.lines().filter(is_code).collect();
+    assert_eq!(text.trim(), code.join("\n").trim(), "{place} is not the code of {path}");
+}
+
+fn assert_is_json(place: &str, text: &str) {
+    if let Err(error) = serde_json::from_str::<serde_json::Value>(&without_elisions(text)) {
+        panic!("{place} is not JSON: {error}");
+    }
+}
+
+/// JSON without `…` outside of strings, which stands for any members or elements; the comma in
+/// front of it goes with it.
+fn without_elisions(text: &str) -> String {
+    let mut kept = String::new();
+    let (mut is_string, mut is_escaped) = (false, false);
+    for character in text.chars() {
+        if character == '…' && !is_string {
+            kept.truncate(kept.trim_end().trim_end_matches(',').len());
+            continue;
+        }
+        is_string ^= character == '"' && !is_escaped;
+        is_escaped = character == '\\' && !is_escaped;
+        kept.push(character);
+    }
+    kept
+}
+
+#[test]
+fn elided_members_are_left_out_of_json() {
+    for (text, expected) in [
+        (r#"{"a": 1, …}"#, r#"{"a": 1}"#),
+        (r#"[…]"#, "[]"),
+        (r#"{"a": "x, …\"…"}"#, r#"{"a": "x, …\"…"}"#),
+        (r#"{"a": […, …], …}"#, r#"{"a": []}"#),
+    ] {
+        assert_eq!(without_elisions(text), expected);
+    }
+}

@@ -1,0 +1,15 @@
+//! The code blocks of Weir's documents: read from Markdown, and put together into the crates that
+//! a document builds step by step.
+//!
+//! `cargo xtask test` builds these crates, and the tests run everything else. What either does
+//! with a block is not known here.
+//!
+//! A block's info string is its language, followed by attributes:
+//! - `file=CRATE/PATH`: the block is this file of a crate that the document builds.
+//! - `same-as=PATH`: the block is the code of this file of the repository.
+
+mod block;
+mod package;
+
+pub use self::block::{Block, UnknownAttribute, blocks};
+pub use self::package::{IncompletePackage, Package, packages};
