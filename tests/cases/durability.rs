@@ -214,7 +214,7 @@ async fn a_drain_has_an_end() {
     let InFlight(mut raw) = InFlight::begin(&server).await;
     server.sigterm();
     assert_eq!(server.wait().await.code(), Some(0), "{}", server.log());
-    server.logged("the drain's time is over").await;
+    server.logged("the drain timed out").await;
     assert!(raw.closed().await.is_empty());
 }
 

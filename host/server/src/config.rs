@@ -1,6 +1,6 @@
 //! The sections of the configuration that the server reads, with their units and defaults.
 //!
-//! Out of scope: the file that they stand in, their ranges, and what is wrong with a file
+//! Out of scope: reading the file, the allowed ranges, and error messages about the file
 //! (`weir`).
 
 use serde::Deserialize;
@@ -11,25 +11,25 @@ const MIB: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// Address and port; port 0 takes a free one.
+    /// Address and port. Port 0 picks a free port.
     pub listen: String,
-    /// Connections at once; further ones wait in the system's backlog.
+    /// Concurrent connections. Further ones wait in the system's backlog.
     pub max_connections: usize,
     /// From a request's first byte to the end of its head.
     pub header_timeout_ms: u64,
-    /// For all of a body.
+    /// From a body's first byte to its last.
     pub body_timeout_ms: u64,
-    /// Without a request or any byte moved, a connection is closed.
+    /// A connection that has no request in flight and moves no bytes for this long is closed.
     pub idle_timeout_ms: u64,
-    /// A request's head; at least 8 KiB.
+    /// The size of a request's head; at least 8 KiB.
     pub max_header_bytes: usize,
-    /// A body, but for those of documents.
+    /// The size of a body, except for bodies of documents.
     pub max_body_bytes: usize,
-    /// Such bodies at once, added up; further requests wait for up to a second.
+    /// The total size of such bodies in memory. Further requests wait for up to a second.
     pub max_bodies_bytes: usize,
-    /// HTTP/2 streams at once on one connection.
+    /// Concurrent HTTP/2 streams on one connection.
     pub max_concurrent_streams: u32,
-    /// What requests in flight get to finish after SIGTERM; at most 10 s.
+    /// How long requests in flight have to finish after SIGTERM; at most 10 s.
     pub drain_timeout_ms: u64,
 }
 
@@ -50,11 +50,11 @@ impl Default for Server {
     }
 }
 
-/// `[log]`: what the log says, on standard error.
+/// `[log]`: what is logged, on standard error.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// A level, or directives as `tracing` takes them: `info,weir::http=debug`.
+    /// A level, or `tracing` directives: `info,weir::http=debug`.
     pub level: String,
     /// `text` or `json`.
     pub format: LogFormat,
@@ -66,12 +66,12 @@ impl Default for Log {
     }
 }
 
-/// How a line of the log is written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// For humans.
     Text,
-    /// One object a line.
+    /// One JSON object per line.
     Json,
 }

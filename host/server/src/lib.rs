@@ -1,10 +1,10 @@
 //! Weir's server: connections, the public HTTP interface, the log and the metrics.
 //!
-//! From the top: [`listener`] accepts connections and bounds them; [`http`] routes requests and
-//! completes responses; [`identity`] says whose a request is; [`telemetry`] is what the server
-//! says about itself. What happens between request and response is `weir-runtime`'s.
+//! [`listener`] accepts connections and limits them; [`http`] routes requests and completes
+//! responses; [`identity`] finds the tenant of a request; [`telemetry`] has the log and the
+//! metrics. What happens between request and response is the job of `weir-runtime`.
 //!
-//! Out of scope: the configuration's file, and wiring an [`App`](http::app::App) (`weir`).
+//! Out of scope: the configuration file, and wiring an [`App`](http::app::App) (`weir`).
 
 pub mod config;
 pub mod http;

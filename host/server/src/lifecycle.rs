@@ -1,26 +1,26 @@
-//! Whether the server takes on work, and what it must not leave unfinished.
+//! Whether the server accepts new work, and the work that it must finish before it ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::task::TaskTracker;
 
-/// Whether a server takes on work, and what it must not leave unfinished.
+/// Whether a server accepts new work, and the work that it must finish before it ends.
 #[derive(Debug, Default)]
 pub struct Lifecycle {
     draining: AtomicBool,
-    /// Work that no client's disconnect may cut: transactions, fills, invalidations. A drain
+    /// Work that must survive a client's disconnect: transactions, fills, invalidations. A drain
     /// waits for it.
     pub detached: TaskTracker,
 }
 
 impl Lifecycle {
-    /// Whether the server is ending.
+    /// Whether the server is shutting down.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// The server is ending: readiness says so from now on.
+    /// Marks the server as shutting down, which readiness reports from now on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
         self.detached.close();

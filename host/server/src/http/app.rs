@@ -1,4 +1,4 @@
-//! What every request of one server shares.
+//! The parts of a server that all of its requests share.
 
 use std::sync::Arc;
 
@@ -15,32 +15,32 @@ use crate::identity::Tenants;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::metrics::Metrics;
 
-/// One server's parts. Wired once at the start, shared by every request.
+/// The parts of one server, wired once at startup and shared by all requests.
 pub struct App {
-    /// The bounds of the public listener.
+    /// The limits of the public listener.
     pub server: config::Server,
-    /// The bounds of what one request may bring in.
+    /// The limits of what one request may ingest.
     pub ingest: Ingest,
-    /// For a request's whole work where no pipeline sets another, in milliseconds.
+    /// The deadline of a request whose pipeline does not set its own, in milliseconds.
     pub deadline_ms: u64,
-    /// The tenants, and which request is whose.
+    /// The tenants, and how requests are assigned to them.
     pub tenants: Tenants,
-    /// What belongs to the server and to no tenant.
+    /// State that belongs to the server rather than to a tenant.
     pub system: Arc<dyn SystemStore>,
-    /// Where the stores are; held for as long as the server lives.
+    /// The folder of the stores, locked as long as the server lives.
     pub data_folder: Arc<DataFolder>,
-    /// The models in service.
+    /// The models that are loaded.
     pub models: Arc<Models>,
-    /// wasmtime, ticking for as long as the server lives.
+    /// The wasmtime engine, whose epochs tick as long as the server lives.
     pub engines: Engines,
-    /// Which pipeline and which policy serve a name now.
+    /// The pipeline and the policy that currently serve each name.
     pub deployments: Deployments,
-    /// The cache of answers, and the way to new ones.
+    /// The cache of answers, and how new answers are computed.
     pub answers: Arc<Answers>,
-    /// Memory for the bodies of requests.
+    /// The memory budget for request bodies.
     pub bodies: Room,
-    /// Counters, and their rendering.
+    /// Metrics, and how they are rendered.
     pub metrics: Metrics,
-    /// Whether new work is still welcome.
+    /// Whether the server still accepts new work.
     pub lifecycle: Lifecycle,
 }

@@ -1,10 +1,10 @@
-//! A request's body: read whole, within a limit and a time.
+//! Request bodies, read as a whole within a size limit and a timeout.
 //!
-//! [`RequestBody`] makes sure that a refusal reaches its client: many clients send all of
-//! their body before they read, and a connection closed meanwhile loses the answer. So a body
-//! that is dropped unread is read on and thrown away, up to 64 MiB or 5 s, while the response
-//! is already on its way. A client that waits for `100 Continue` sends nothing without it,
-//! and is not read on. Left out: what the bytes mean.
+//! [`RequestBody`] makes sure that a refusal reaches its client. Many clients send their whole
+//! body before they read, and lose the response if the connection is closed before then. So
+//! when a body is dropped unread, the rest of it is read and discarded, up to 64 MiB or 5 s,
+//! while the response is already being sent. A client that waits for `100 Continue` sends no
+//! body without it, so there is nothing to discard. Out of scope: what the bytes mean.
 
 use std::fmt::Display;
 use std::pin::Pin;
@@ -24,26 +24,26 @@ use super::problem::{Problem, codes};
 /// Smaller bodies are not counted: the request's head alone may cost more.
 const UNCOUNTED_BYTES: usize = 4 << 10;
 const KIB: usize = 1 << 10;
-/// What a request waits for room for its body.
+/// How long a request waits until there is memory for its body.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 const MAX_DISCARDED_BYTES: usize = 64 << 20;
 const MAX_DISCARD_TIME: Duration = Duration::from_secs(5);
 
-/// What a body may be.
+/// The limits of a body.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimits {
-    /// Its bytes.
+    /// Its size in bytes.
     pub max_bytes: usize,
-    /// From its first to its last byte.
+    /// The time from its first byte to its last.
     pub timeout: Duration,
 }
 
-/// A request's body that is read on and thrown away when it is dropped before its end.
+/// A request body. When it is dropped before its end, the rest is read and discarded.
 #[derive(Debug)]
 pub struct RequestBody {
-    /// `None` once it has ended, failed or been handed to the discarding task.
+    /// `None` once it has ended or failed, or the discarding task has taken it.
     incoming: Option<Incoming>,
-    /// The client sends nothing until it is told to, and asking for a frame tells it.
+    /// The client waits for `100 Continue`, which asking for a frame sends.
     waits_to_be_asked: bool,
 }
 
@@ -58,25 +58,25 @@ impl RequestBody {
     }
 }
 
-/// Room for bodies in memory, shared by all connections: each could be slow, and hold what it
-/// has sent so far.
+/// The memory budget for bodies, shared by all connections. Every one of them could be slow
+/// and hold what it has sent so far.
 #[derive(Debug)]
 pub struct Room {
     kib: Semaphore,
 }
 
 impl Room {
-    /// Room for `bytes` in all.
+    /// A budget of `bytes` in total.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self { kib: Semaphore::new(bytes.div_ceil(KIB).min(Semaphore::MAX_PERMITS)) }
     }
 
-    /// Reads all of `body`, as [`read`] does, once there is room for what its headers announce,
-    /// or for the most it may have where they do not.
+    /// Reads all of `body` as [`read`] does, once there is memory for the length that its
+    /// headers announce, or for the limit if they announce none.
     ///
     /// # Errors
-    /// Those of [`read`], and 503 when there is no room in time.
+    /// Those of [`read`], and 503 if there is not enough memory in time.
     pub async fn read<B>(
         &self,
         body: B,
@@ -111,11 +111,12 @@ impl Room {
     }
 }
 
-/// Reads all of `body`. `headers` are the request's: a coded body is refused.
+/// Reads all of `body`. `headers` are those of the request; a body with a content encoding is
+/// refused.
 ///
 /// # Errors
-/// 413 beyond the limit, 408 beyond the time, 415 for a content encoding, 400 for a body
-/// that breaks off.
+/// 413 if the body is too large, 408 if it takes too long, 415 if it has a content encoding,
+/// and 400 if it ends early.
 pub async fn read<B>(body: B, headers: &HeaderMap, limits: BodyLimits) -> Result<Bytes, Problem>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -143,8 +144,8 @@ where
     }
 }
 
-/// All of `body`, or `None` when it has more than `max_bytes`. A body of one frame, as most
-/// are, is not copied.
+/// All of `body`, or `None` if it has more than `max_bytes`. A body of a single frame, the
+/// usual case, is not copied.
 async fn collect<B>(mut body: B, max_bytes: usize) -> Result<Option<Bytes>, B::Error>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -214,7 +215,7 @@ impl Drop for RequestBody {
         if self.waits_to_be_asked {
             return;
         }
-        // Outside a runtime (the last moments of a shutdown) there is nobody to answer.
+        // Outside a runtime, at the very end of a shutdown, there is no client left to answer.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(timeout(MAX_DISCARD_TIME, discard(incoming)));
         }

@@ -18,7 +18,7 @@ use super::body::BodyLimits;
 use super::json;
 use super::problem::{Problem, codes};
 
-/// Texts in one request.
+/// The most texts in one request.
 const MAX_TEXTS: usize = 256;
 const OVERLOADED_RETRY_SECONDS: u32 = 1;
 
@@ -30,7 +30,7 @@ struct Asked {
     #[serde(default)]
     encoding_format: Encoding,
     dimensions: Option<u64>,
-    /// Whom OpenAI would watch for abuse; nobody here reads it.
+    /// OpenAI's id of the end user. Accepted and ignored.
     #[serde(rename = "user")]
     _user: Option<String>,
 }
@@ -99,7 +99,7 @@ pub(super) async fn embed(
     let deadline = Duration::from_millis(app.deadline_ms);
     let embeddings = timeout(deadline, embedder.embed(&texts, Lane::Interactive))
         .await
-        .map_err(|_| Problem::new(codes::DEADLINE_EXCEEDED, "The texts took too long to embed."))?
+        .map_err(|_| Problem::new(codes::DEADLINE_EXCEEDED, "Embedding the texts took too long."))?
         .map_err(Problem::from)?;
     let tokens = count_tokens(embedder.clone(), texts).await?;
     let data = embeddings.iter().enumerate();
@@ -109,7 +109,7 @@ pub(super) async fn embed(
     Ok(Json(answer).into_response())
 }
 
-/// The model that is asked for.
+/// The model that the request names.
 fn model(asked: &Asked, models: &Models) -> Result<Arc<dyn Embedder>, Problem> {
     models.get(Some(&asked.model)).map(Arc::clone).map_err(|UnknownModel(given)| {
         let known: Vec<_> = models.names().map(|name| format!("'{name}'")).collect();
@@ -119,12 +119,12 @@ fn model(asked: &Asked, models: &Models) -> Result<Arc<dyn Embedder>, Problem> {
     })
 }
 
-/// What is to be embedded, if all of what is asked can be.
+/// The texts to embed, if everything that the request asks for is supported.
 fn texts(asked: &Asked, embedder: &dyn Embedder) -> Result<Vec<Arc<str>>, Problem> {
     let model = embedder.model();
     let dimensions = embedder.dimensions();
     if asked.dimensions.is_some_and(|given| given != dimensions as u64) {
-        let detail = format!("The vectors of '{model}' have {dimensions} dimensions, no fewer.");
+        let detail = format!("The vectors of '{model}' always have {dimensions} dimensions.");
         return Err(Problem::new(codes::INVALID_REQUEST, detail));
     }
     let texts = match &asked.input {
@@ -132,7 +132,7 @@ fn texts(asked: &Asked, embedder: &dyn Embedder) -> Result<Vec<Arc<str>>, Proble
         Input::Many(texts) => texts.clone(),
     };
     if texts.len() > MAX_TEXTS {
-        let detail = format!("input has {} texts; {MAX_TEXTS} are allowed.", texts.len());
+        let detail = format!("input has {} texts; at most {MAX_TEXTS} are allowed.", texts.len());
         return Err(Problem::new(codes::INVALID_REQUEST, detail));
     }
     if texts.is_empty() {
@@ -145,7 +145,7 @@ fn texts(asked: &Asked, embedder: &dyn Embedder) -> Result<Vec<Arc<str>>, Proble
     Ok(texts)
 }
 
-/// Off the async threads: tokenizing many texts takes milliseconds.
+/// Runs off the async threads, because tokenizing many texts takes milliseconds.
 async fn count_tokens(embedder: Arc<dyn Embedder>, texts: Vec<Arc<str>>) -> Result<usize, Problem> {
     let count = move || texts.iter().map(|text| embedder.count_tokens(text)).sum();
     tokio::task::spawn_blocking(count).await.map_err(Problem::internal)
@@ -169,11 +169,11 @@ impl From<EmbedError> for Problem {
                 Self::new(codes::TEXT_TOO_LONG, json::sentence(&error.to_string()))
             }
             EmbedError::Overloaded => {
-                Self::new(codes::OVERLOADED, "The model has too much to do; try again soon.")
+                Self::new(codes::OVERLOADED, "The model is overloaded; try again soon.")
                     .retry_after(OVERLOADED_RETRY_SECONDS)
             }
             EmbedError::Failed(_) => {
-                Self::new(codes::UNAVAILABLE, "The model does not answer.").logged(error)
+                Self::new(codes::UNAVAILABLE, "The model is not available.").logged(error)
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The request path of a pipeline: a request becomes a source of keys, an answer becomes a
-//! response. What happens between is [`weir_runtime::answers`]'s.
+//! The request path of pipelines: turns a request into a source of keys, and an answer into a
+//! response. Out of scope: what happens in between ([`weir_runtime::answers`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ use super::router;
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// The query parameter that carries the JSON of a GET.
 const JSON_PARAMETER: &str = "json";
-/// What a client that finds no guest slot free is told to wait.
+/// How long a client should wait before it tries again when all guest slots are busy.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// Answers a request of `tenant` to `pipeline`.
@@ -66,7 +66,7 @@ async fn answer(
     let text = read(app, head, &query, body).await?;
     let source = Source {
         method: &head.method,
-        // Not as the client spelt it: one key has one path.
+        // Not as the client wrote it, so that one key has one path.
         path: &deployment.path,
         query: &query,
         headers: &head.headers,
@@ -87,7 +87,7 @@ fn query_parameters(head: &Parts) -> Vec<(String, String)> {
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
-/// The request's JSON, canonical: the body of POST and QUERY, `?json=` of GET.
+/// The request's canonical JSON: the body of POST and QUERY, `?json=` of GET.
 async fn read(
     app: &App,
     head: &Parts,
@@ -132,7 +132,7 @@ fn respond(head: &Parts, deployment: &Deployment, served: Served) -> Response {
         headers.append(name, value.clone());
     }
     headers.insert(header::ETAG, etag);
-    // Whoever keeps it asks again before using it: only Weir knows when it is no longer true.
+    // Caches must revalidate before reuse: only Weir knows when an answer is no longer true.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(POSITION, HeaderValue::from(served.exact_at.0));
     headers.insert(CACHE_STATUS, cache_status(&served.via));
@@ -146,7 +146,7 @@ fn respond(head: &Parts, deployment: &Deployment, served: Served) -> Response {
     response
 }
 
-/// RFC 9211, with this cache's name first.
+/// The `Cache-Status` header (RFC 9211), with this cache's name first.
 fn cache_status(via: &Via) -> HeaderValue {
     match via {
         Via::Hit { ttl_left, .. } => {
@@ -169,7 +169,7 @@ fn cache_status(via: &Via) -> HeaderValue {
     }
 }
 
-/// `If-None-Match` against a strong validator, by weak comparison (RFC 9110, 13.1.2).
+/// Compares `If-None-Match` with a strong validator by weak comparison (RFC 9110, 13.1.2).
 fn matches_etag(condition: Option<&HeaderValue>, etag: &HeaderValue) -> bool {
     let Some(condition) = condition.and_then(|value| value.to_str().ok()) else { return false };
     let same = |candidate: &str| {
@@ -181,7 +181,7 @@ fn matches_etag(condition: Option<&HeaderValue>, etag: &HeaderValue) -> bool {
 
 fn writes_only_by_post(deployment: &Deployment) -> Response {
     let detail = format!(
-        "The pipeline '{}' writes, so it is run by POST only: GET and QUERY promise to change \
+        "The pipeline '{}' writes, so it accepts only POST: GET and QUERY promise to change \
          nothing.",
         deployment.name()
     );
@@ -200,7 +200,7 @@ impl From<RunError> for Problem {
             RunError::DeadlineExceeded { .. } => Self::new(codes::DEADLINE_EXCEEDED, detail),
             RunError::MemoryExceeded { .. } => Self::new(codes::MEMORY_EXCEEDED, detail),
             RunError::StackOverflow => Self::new(codes::STACK_OVERFLOW, detail),
-            // The trap's text tells the plugin's author more than its client.
+            // The trap's text is for the plugin's author, not for the client.
             RunError::Trapped(_) => {
                 Self::new(codes::PIPELINE_TRAPPED, "The pipeline trapped.").logged(detail)
             }

@@ -12,13 +12,13 @@ use weir_runtime::tenant::Tenant;
 use super::app::App;
 use super::tenant::TenantOf;
 
-/// The process answers: that is all that it says.
+/// Liveness: says only that the process answers.
 pub(super) async fn liveness() -> Json<Value> {
     Json(json!({ "status": "live" }))
 }
 
-/// Whether requests should be sent here; and, of the tenant whose request it is, how far the
-/// search index is. Of other tenants it tells nothing.
+/// Readiness: whether requests should be sent to this server, and how far the search index of
+/// the requesting tenant is. It reports nothing about other tenants.
 pub(super) async fn readiness(
     State(app): State<Arc<App>>,
     asked: Option<Extension<TenantOf>>,
@@ -43,9 +43,9 @@ async fn of_tenant(tenant: &Tenant) -> (bool, Map<String, Value>) {
     let truth = tenant.truth.position().await;
     let derived = tenant.documents.catch_up();
     if let Some(error) = &derived.last_error {
-        // The text may name files: it is the log's.
+        // The text may name files, so it only goes to the log.
         let tenant = tenant.name.as_str();
-        tracing::warn!(tenant, error, "not ready: the search index does not catch up");
+        tracing::warn!(tenant, error, "not ready: the search index is not catching up");
     }
     let healthy = derived.last_error.is_none();
     let mut details = Map::new();
@@ -56,7 +56,7 @@ async fn of_tenant(tenant: &Tenant) -> (bool, Map<String, Value>) {
     (truth.is_ok() && healthy, details)
 }
 
-/// Prometheus' text format.
+/// The metrics in Prometheus' text format.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let mut response = app.metrics.render().into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

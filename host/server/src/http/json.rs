@@ -1,4 +1,4 @@
-//! Bodies that are JSON: their content type, their canonical text, their typed values.
+//! JSON bodies: their content type, their canonical text and their typed values.
 
 use http::{HeaderMap, header};
 use serde::Deserialize;
@@ -9,16 +9,16 @@ use super::problem::{Code, Problem, codes};
 /// The deepest nesting of arrays and objects in a body.
 pub const MAX_DEPTH: usize = 64;
 
-/// What a body says it is.
+/// The media type of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Media {
     /// One JSON text.
     Json,
-    /// One JSON text a line.
+    /// One JSON text per line.
     Ndjson,
 }
 
-/// What the `Content-Type` says; `None` for anything else, and where there is none.
+/// The type that `Content-Type` declares; `None` if it is another type or missing.
 #[must_use]
 pub fn media(headers: &HeaderMap) -> Option<Media> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
@@ -39,7 +39,7 @@ pub fn media(headers: &HeaderMap) -> Option<Media> {
     }
 }
 
-/// Refuses what is not JSON.
+/// Refuses a request whose content type is not JSON.
 ///
 /// # Errors
 /// 415.
@@ -51,10 +51,10 @@ pub fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(codes::UNSUPPORTED_MEDIA_TYPE, detail))
 }
 
-/// The canonical text of `input`, one JSON text: no key twice, nothing too deep.
+/// The canonical text of `input`, a single JSON text without duplicate keys or deep nesting.
 ///
 /// # Errors
-/// 400 with the byte where it is wrong, 413.
+/// 400 with the byte offset of the mistake, and 413.
 pub fn canonical(input: &[u8], max_bytes: usize) -> Result<bytes::Bytes, Problem> {
     match canonicalize(input, JsonLimits { max_bytes, max_depth: MAX_DEPTH }) {
         Ok(canonical) => Ok(canonical.text().clone()),
@@ -62,17 +62,17 @@ pub fn canonical(input: &[u8], max_bytes: usize) -> Result<bytes::Bytes, Problem
     }
 }
 
-/// Reads canonical JSON into a `T`; `place` says what it is in a message.
+/// Reads canonical JSON into a `T`. `place` names the text in error messages.
 ///
 /// # Errors
-/// 400 with `code`: a member is missing, unknown or of a wrong type.
+/// 400 with `code` if a member is missing, unknown or of the wrong type.
 pub fn typed<'a, T: Deserialize<'a>>(
     canonical: &'a [u8],
     code: &Code,
     place: &str,
 ) -> Result<T, Problem> {
     serde_json::from_slice(canonical).map_err(|error| {
-        // Its offsets count in the canonical text, which the client has never seen.
+        // The offsets refer to the canonical text, which the client has never seen.
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or_default();
         Problem::new(code, format!("{place}: {message}."))
@@ -93,7 +93,7 @@ impl From<JsonError> for Problem {
     }
 }
 
-/// An error's text, which begins small and has no end, as a sentence.
+/// Turns an error's text into a sentence, with a capital letter and a full stop.
 pub(super) fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().map(|first| first.to_uppercase().to_string());

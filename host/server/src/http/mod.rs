@@ -1,10 +1,10 @@
-//! HTTP, as clients see it: one service for every connection.
+//! The public HTTP interface: one service for all connections.
 //!
 //! [`Service::answer`] is called for each request. It finds the tenant first ([`tenant`]). The
-//! route of pipelines, the hot one, is matched directly and goes to [`handler`]; everything
-//! else is the [`router`]'s. [`body`] reads what comes
-//! in, [`respond`] completes what goes out, [`problem`] says what went wrong. Out of scope:
-//! connections and their timeouts (`listener`).
+//! route of pipelines, which is the hot one, is matched directly and goes to [`handler`]; the
+//! [`router`] handles all other routes. [`body`] reads request bodies, [`respond`] completes
+//! responses, and [`problem`] describes errors. Out of scope: connections and their timeouts
+//! (`listener`).
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -38,27 +38,27 @@ pub mod respond;
 mod router;
 mod tenant;
 
-/// What answers requests: shared by all connections.
+/// Answers requests; shared by all connections.
 pub struct Service {
     app: Arc<App>,
     router: Router,
 }
 
 impl Service {
-    /// Answers for `app`.
+    /// Creates a service that answers for `app`.
     #[must_use]
     pub fn new(app: Arc<App>) -> Self {
         let router = router::router(app.clone());
         Self { app, router }
     }
 
-    /// What it answers for.
+    /// The server's parts.
     #[must_use]
     pub fn app(&self) -> &Arc<App> {
         &self.app
     }
 
-    /// Answers one request, whatever happens: a panic ends the request, not the connection.
+    /// Answers one request. A panic ends the request, not the connection.
     pub async fn answer(&self, request: Request<Incoming>) -> Response {
         let exchange = Exchange::begin(&request);
         let (head, body) = RequestBody::wrap(request).into_parts();
@@ -68,7 +68,7 @@ impl Service {
         exchange.finish(response, &self.app.metrics, route)
     }
 
-    /// Finds whose request it is and what it asks for.
+    /// Finds the tenant and the route of a request.
     async fn dispatch(&self, mut head: Parts, body: RequestBody) -> (Route, Response) {
         let Identified { tenant, prefix_bytes } = match self.app.tenants.identify(&mut head) {
             Ok(identified) => identified,
@@ -98,7 +98,7 @@ impl Service {
     }
 }
 
-/// Routes that are the server's and no tenant's.
+/// Whether the route belongs to the server rather than to a tenant.
 fn is_operational(path: &str) -> bool {
     path.starts_with("/health/") || path == "/metrics"
 }
@@ -110,7 +110,10 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Problem {
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a text");
-    Problem::new(codes::INTERNAL, "The server failed; its log says more under this request's id.")
-        .logged(format_args!("panicked: {message}"))
+        .unwrap_or("a panic without a message");
+    Problem::new(
+        codes::INTERNAL,
+        "The server failed. Its log has the details under this request's id.",
+    )
+    .logged(format_args!("panicked: {message}"))
 }

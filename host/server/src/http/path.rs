@@ -1,4 +1,4 @@
-//! Names and ids in a path: decoded once, strictly, and validated.
+//! Names and ids in paths: decoded exactly once, strictly, and validated.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -32,16 +32,17 @@ impl<S: Sync> FromRequestParts<S> for DocumentPath {
     }
 }
 
-/// The segment after the `n`th slash, still encoded. axum decodes leniently, so its own
-/// extractor is not used.
+/// The segment after the `n`th slash, still encoded. axum's extractor is not used because it
+/// decodes leniently.
 fn segment(parts: &Parts, n: usize) -> &str {
     parts.uri.path().split('/').nth(n).unwrap_or_default()
 }
 
-/// The pipeline's name in what follows `/v1/pipelines/`.
+/// The pipeline's name in the rest of a path after `/v1/pipelines/`.
 ///
 /// # Errors
-/// No problem where there is no such route: nothing, or more than one segment.
+/// `None` if no such route exists because the rest is empty or has more than one segment;
+/// otherwise those of [`name`].
 pub(super) fn pipeline(segment: &str) -> Result<Name, Option<Problem>> {
     if segment.is_empty() || segment.contains('/') {
         return Err(None);
@@ -49,20 +50,20 @@ pub(super) fn pipeline(segment: &str) -> Result<Name, Option<Problem>> {
     name("pipeline", segment).map_err(Some)
 }
 
-/// The name that `segment` encodes. `of` says what it would name.
+/// The name that `segment` encodes. `of` says what kind of thing it names.
 ///
 /// # Errors
-/// 400 for an invalid percent-encoding, and for what is no name: `/`, encoded or not, and
-/// `..` never are.
+/// 400 for an invalid percent-encoding or name. No name contains `/`, encoded or not, and
+/// `..` is not a name.
 pub fn name(of: &str, segment: &str) -> Result<Name, Problem> {
     let text = decode(segment)?;
     Name::new(&text).map_err(|error| {
         let text = text.escape_debug();
-        Problem::new(codes::INVALID_NAME, format!("'{text}' is no {of}'s name: {error}."))
+        Problem::new(codes::INVALID_NAME, format!("'{text}' is not a valid {of} name: {error}."))
     })
 }
 
-/// Percent-decodes `segment`; refuses what is not `%` and two hex digits, or not UTF-8.
+/// Percent-decodes `segment`. Refuses a `%` without two hex digits, and what is not UTF-8.
 fn decode(segment: &str) -> Result<String, Problem> {
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
@@ -77,7 +78,7 @@ fn decode(segment: &str) -> Result<String, Problem> {
             hex_byte(digits)
         });
         bytes.push(digits.ok_or_else(|| {
-            let detail = "In a path, '%' is followed by two hexadecimal digits.";
+            let detail = "In a path, '%' must be followed by two hexadecimal digits.";
             Problem::new(codes::INVALID_PATH, detail)
         })?);
     }

@@ -1,9 +1,9 @@
-//! What goes wrong, as a client reads it: RFC 9457's `application/problem+json`.
+//! Errors as clients see them: RFC 9457's `application/problem+json`.
 //!
-//! [`codes`] is the whole table of stable codes; [`Problem`] is one occurrence. What the
-//! client reads (`detail`) and what the log keeps (`log`) are two fields. Left out: the
-//! headers that every response carries (`respond`), and which error of a backend is which
-//! problem, which each service says beside its errors.
+//! [`codes`] lists all stable codes; [`Problem`] is one occurrence. The text for the client
+//! (`detail`) and the text for the log (`log`) are separate fields. Out of scope: the headers
+//! that every response carries (`respond`), and the conversions of other errors into problems,
+//! which are next to the handlers that need them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,21 +12,21 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
-/// A kind of problem: its status, its stable code and its title.
+/// A kind of problem, with its status, its stable code and its title.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Code {
-    /// The status it is answered with.
+    /// The status of the response.
     pub status: StatusCode,
-    /// Stable, kebab-case; what clients match on.
+    /// The stable name, in kebab case, that clients match on.
     pub name: &'static str,
-    /// The same for every occurrence.
+    /// A short description, the same for every occurrence.
     pub title: &'static str,
 }
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $constant:ident = $status:ident $name:literal $title:literal;)*) => {
-        /// Every code that the host itself answers with. Codes never change their meaning;
-        /// pipelines add codes of their own with the statuses of WIT's `failure`.
+        /// All codes that the host itself uses. A code never changes its meaning. Pipelines
+        /// add their own codes, with the statuses of WIT's `failure`.
         pub mod codes {
             use super::{Code, StatusCode};
             $(
@@ -35,7 +35,7 @@ macro_rules! codes {
                 pub const $constant: &Code =
                     &Code { status: StatusCode::$status, name: $name, title: $title };
             )*
-            /// All of them.
+            /// All codes.
             pub const ALL: &[&Code] = &[$($constant),*];
         }
     };
@@ -47,28 +47,28 @@ codes! {
     INVALID_PATH = BAD_REQUEST "invalid-path" "The path is not valid";
     INVALID_HEADER = BAD_REQUEST "invalid-header" "A header is not valid";
     INVALID_BODY = BAD_REQUEST "invalid-body" "The body could not be read";
-    INVALID_JSON = BAD_REQUEST "invalid-json" "The body is not valid JSON";
+    INVALID_JSON = BAD_REQUEST "invalid-json" "The request is not valid JSON";
     DUPLICATE_KEY = BAD_REQUEST "duplicate-key" "An object has the same key twice";
     TOO_DEEP = BAD_REQUEST "too-deep" "The JSON is nested too deeply";
-    INVALID_UTF8 = BAD_REQUEST "invalid-utf8" "The body is not UTF-8";
-    NUL_IN_TEXT = BAD_REQUEST "nul-in-text" "A text holds the character U+0000";
+    INVALID_UTF8 = BAD_REQUEST "invalid-utf8" "The request is not valid UTF-8";
+    NUL_IN_TEXT = BAD_REQUEST "nul-in-text" "A text contains the character U+0000";
     INVALID_DOCUMENT = BAD_REQUEST "invalid-document" "A document is not valid";
-    EMPTY_INPUT = BAD_REQUEST "empty-input" "There is nothing to embed";
+    EMPTY_INPUT = BAD_REQUEST "empty-input" "The request has no input";
     TEXT_TOO_LONG = BAD_REQUEST "text-too-long" "A text is longer than the model's window";
     NOT_FOUND = NOT_FOUND "not-found" "There is nothing at this path";
     UNKNOWN_PIPELINE = NOT_FOUND "unknown-pipeline" "There is no such pipeline";
     UNKNOWN_COLLECTION = NOT_FOUND "unknown-collection" "There is no such collection";
     UNKNOWN_DOCUMENT = NOT_FOUND "unknown-document" "There is no such document";
     UNKNOWN_MODEL = NOT_FOUND "unknown-model" "There is no such model";
-    MISSING_API_KEY = UNAUTHORIZED "missing-api-key" "An API key is needed";
+    MISSING_API_KEY = UNAUTHORIZED "missing-api-key" "An API key is required";
     INVALID_API_KEY = UNAUTHORIZED "invalid-api-key" "The API key is not valid here";
-    UNKNOWN_TENANT = NOT_FOUND "unknown-tenant" "The request names no tenant";
+    UNKNOWN_TENANT = NOT_FOUND "unknown-tenant" "The request does not identify a tenant";
     METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method-not-allowed" "The method is not allowed here";
     BODY_TIMEOUT = REQUEST_TIMEOUT "body-timeout" "The body took too long to arrive";
     TOO_LARGE = PAYLOAD_TOO_LARGE "too-large" "The body is too large";
     DOCUMENT_TOO_LARGE = PAYLOAD_TOO_LARGE "document-too-large" "A document is too large";
     TOO_MANY_DOCUMENTS = PAYLOAD_TOO_LARGE "too-many-documents" "The request has too many documents";
-    TOO_MANY_COLLECTIONS = CONFLICT "too-many-collections" "There are as many collections as may be";
+    TOO_MANY_COLLECTIONS = CONFLICT "too-many-collections" "The tenant has too many collections";
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The content type is not supported";
     UNSUPPORTED_ENCODING = UNSUPPORTED_MEDIA_TYPE "unsupported-encoding" "The content encoding is not supported";
     IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY "idempotency-key-reused" "The idempotency key belongs to another request";
@@ -76,11 +76,11 @@ codes! {
     PIPELINE_TRAPPED = INTERNAL_SERVER_ERROR "pipeline-trapped" "The pipeline trapped";
     STACK_OVERFLOW = INTERNAL_SERVER_ERROR "stack-overflow" "The pipeline's stack overflowed";
     INVALID_ANSWER = INTERNAL_SERVER_ERROR "invalid-answer" "The pipeline's answer is not valid";
-    OVERLOADED = SERVICE_UNAVAILABLE "overloaded" "The server has too much to do";
+    OVERLOADED = SERVICE_UNAVAILABLE "overloaded" "The server is overloaded";
     UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "A backend is not available";
     DEADLINE_EXCEEDED = GATEWAY_TIMEOUT "deadline-exceeded" "The request took longer than its deadline";
     ANSWER_TOO_LARGE = INSUFFICIENT_STORAGE "answer-too-large" "The pipeline's answer is too large";
-    MEMORY_EXCEEDED = INSUFFICIENT_STORAGE "memory-exceeded" "The pipeline asked for more memory than it may have";
+    MEMORY_EXCEEDED = INSUFFICIENT_STORAGE "memory-exceeded" "The pipeline exceeded its memory limit";
 }
 
 /// One occurrence of a problem. As a response it is rendered by `respond`, which knows the
@@ -96,7 +96,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of the host's own kinds; `detail` says what was wrong and what would be right.
+    /// A problem of one of the host's kinds. `detail` says what is wrong and how to correct it.
     pub fn new(code: &Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status: code.status,
@@ -108,8 +108,8 @@ impl Problem {
         }
     }
 
-    /// A problem that a pipeline answered with: the status is the host's, the code and the
-    /// message are the pipeline's.
+    /// A problem that a pipeline returned. The host chooses the status; the code and the message
+    /// come from the pipeline.
     #[must_use]
     pub fn of_pipeline(status: StatusCode, code: String, message: String) -> Self {
         Self {
@@ -122,34 +122,37 @@ impl Problem {
         }
     }
 
-    /// A failure of the server's own: the log reads `error`, the client does not.
+    /// A failure of the server itself. `error` goes to the log, not to the client.
     pub fn internal(error: impl fmt::Display) -> Self {
-        Self::new(codes::INTERNAL, "The server failed; its log says more under this request's id.")
-            .logged(error)
+        Self::new(
+            codes::INTERNAL,
+            "The server failed. Its log has the details under this request's id.",
+        )
+        .logged(error)
     }
 
-    /// Adds what only the log reads.
+    /// Adds a text that only goes to the log.
     #[must_use]
     pub fn logged(mut self, error: impl fmt::Display) -> Self {
         self.log = Some(error.to_string());
         self
     }
 
-    /// Says where in the body it is: `place: detail`.
+    /// Prefixes the detail with the place in the body: `place: detail`.
     #[must_use]
     pub fn at(mut self, place: &str) -> Self {
         self.detail = Cow::Owned(format!("{place}: {}", self.detail));
         self
     }
 
-    /// Tells the client when it may come again.
+    /// Tells the client when to try again.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_seconds = Some(seconds);
         self
     }
 
-    /// The status it is answered with.
+    /// The status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
@@ -161,19 +164,19 @@ impl Problem {
         &self.code
     }
 
-    /// What the client reads.
+    /// The explanation for the client.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// What the log keeps beside it.
+    /// The text for the log.
     #[must_use]
     pub fn log(&self) -> Option<&str> {
         self.log.as_deref()
     }
 
-    /// The document that the client reads.
+    /// The problem document for the client.
     #[must_use]
     pub(super) fn body(&self, request_id: &str) -> Vec<u8> {
         let document = json!({
@@ -194,7 +197,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A response that carries the problem as an extension: `respond` writes the body.
+/// Creates a response that carries the problem as an extension; `respond` writes the body.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::default();

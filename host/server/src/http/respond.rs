@@ -1,8 +1,8 @@
-//! The one way out: what every response carries, and the only place where a [`Problem`]
-//! becomes bytes.
+//! Completes responses: adds the headers that all of them carry, and renders [`Problem`]s,
+//! which happens nowhere else.
 //!
 //! An [`Exchange`] begins when a request's head has arrived and ends with its response's
-//! head. Left out: headers that are one route's own (`handler`, `documents`).
+//! head. Out of scope: headers of single routes (`handler`, `documents`).
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
@@ -17,7 +17,7 @@ use tracing::{debug, error};
 use super::problem::Problem;
 use crate::telemetry::metrics::{Metrics, Route};
 
-/// The position that an answer is exact at, or that a write has.
+/// The position that an answer is exact at, or the position of a write.
 pub const POSITION: HeaderName = HeaderName::from_static("weir-position");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
@@ -32,7 +32,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Begins with the request's head. The client's `X-Request-Id` is kept if it is one.
+    /// Begins with the request's head. Keeps the client's `X-Request-Id` if it is valid.
     pub fn begin<B>(request: &Request<B>) -> Self {
         let id = match request.headers().get(&REQUEST_ID) {
             Some(id) if is_request_id(id.as_bytes()) => id.clone(),
@@ -41,7 +41,7 @@ impl Exchange {
         Self { id, started: Instant::now() }
     }
 
-    /// The request's id: visible ASCII.
+    /// The request's id, in visible ASCII characters.
     #[must_use]
     pub fn id(&self) -> &str {
         self.id.to_str().unwrap_or_default()
@@ -53,8 +53,8 @@ impl Exchange {
         self.started
     }
 
-    /// Completes `response`: writes its problem, if it carries one, and the headers that
-    /// every response has.
+    /// Completes `response`: renders its problem, if it carries one, and adds the headers
+    /// that every response has.
     #[must_use]
     pub fn finish(self, mut response: Response, metrics: &Metrics, route: Route) -> Response {
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
@@ -89,7 +89,8 @@ fn is_request_id(id: &[u8]) -> bool {
     (1..=64).contains(&id.len()) && id.iter().all(allowed)
 }
 
-/// A prefix that differs by process, and a count: unique without a random number a request.
+/// A prefix that differs between processes and a counter, which is unique without a random
+/// number for each request.
 fn new_request_id() -> HeaderValue {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0_u8));
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -105,8 +106,8 @@ fn write_hex(number: u64, into: &mut [u8]) {
     }
 }
 
-/// `X-Response-Time` in seconds, and `Server-Timing`'s total in milliseconds. A handler that
-/// knows more has set `Server-Timing` itself.
+/// Adds `X-Response-Time` in seconds and `Server-Timing`'s total in milliseconds. A handler that
+/// knows more has already set `Server-Timing`.
 fn stamp_time(headers: &mut HeaderMap, elapsed: Duration) {
     let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     let millis = micros / 1_000;
@@ -125,7 +126,7 @@ fn header_of(bytes: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(bytes).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
-/// Builds a short number on the stack: both times are written for every response.
+/// Builds a short text on the stack, because both times are written for every response.
 #[derive(Default)]
 struct Decimal {
     bytes: smallvec::SmallVec<[u8; 40]>,
@@ -203,7 +204,7 @@ mod tests {
         let exchange = Exchange::begin(&Request::new(()));
         let problem = Problem::new(codes::OVERLOADED, "come again").retry_after(2);
         let mut response = problem.into_response();
-        // As axum's router does.
+        // Like axum's router.
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         let response = exchange.finish(response, &Metrics::default(), Route::Other);
         assert!(!response.headers().contains_key(header::CONTENT_LENGTH));

@@ -1,4 +1,4 @@
-//! Every route but the pipelines' own.
+//! All routes except those of pipelines.
 
 use std::sync::Arc;
 
@@ -42,14 +42,15 @@ async fn pipelines(State(app): State<Arc<App>>, TenantOf(tenant): TenantOf) -> J
     Json(json!({ "pipelines": app.deployments.current().names(&tenant.name) }))
 }
 
-/// Nothing is routed at `uri`.
+/// The answer when no route matches `uri`.
 pub(super) fn not_found(uri: &Uri) -> Problem {
     let path = uri.path().escape_debug();
     Problem::new(codes::NOT_FOUND, format!("There is nothing at {path}."))
 }
 
-/// The route is there, and does not take `method`.
+/// The answer when the route exists but does not support `method`.
 pub(super) fn method_not_allowed(method: &Method) -> Problem {
-    let detail = format!("{method} is not allowed here; the Allow header says what is.");
+    let detail =
+        format!("{method} is not allowed here; the Allow header lists the allowed methods.");
     Problem::new(codes::METHOD_NOT_ALLOWED, detail)
 }

@@ -1,4 +1,4 @@
-//! A request's tenant, on its way from the identity to the handlers.
+//! Passes a request's tenant from `identity` to the handlers.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl<S: Sync> FromRequestParts<S> for TenantOf {
     }
 }
 
-/// Gives the request to the router as `tenant`'s, without the tenant's prefix.
+/// Prepares a request of `tenant` for the router, and removes the tenant's prefix.
 pub(super) fn hand_over(head: &mut Parts, tenant: &Arc<Tenant>, prefix_bytes: usize) {
     head.extensions.insert(TenantOf(Arc::clone(tenant)));
     if prefix_bytes == 0 {
@@ -34,11 +34,11 @@ pub(super) fn hand_over(head: &mut Parts, tenant: &Arc<Tenant>, prefix_bytes: us
     uri.path_and_query = uri
         .path_and_query
         .and_then(|path| path.as_str().get(prefix_bytes..).and_then(|rest| rest.parse().ok()));
-    // What is left of a valid path after a prefix of whole segments is a valid path.
+    // A valid path stays valid when a prefix of whole segments is removed.
     head.uri = Uri::from_parts(uri).unwrap_or_default();
 }
 
-/// The response to a request that is nobody's.
+/// The response to a request without a valid tenant.
 pub(super) fn unidentified(error: Unidentified) -> Response {
     let (code, detail) = match error {
         Unidentified::UnknownTenant => (
@@ -50,7 +50,7 @@ pub(super) fn unidentified(error: Unidentified) -> Response {
             (codes::MISSING_API_KEY, "Send the tenant's API key as 'Authorization: Bearer weir_…'.")
         }
         Unidentified::InvalidKey => {
-            (codes::INVALID_API_KEY, "The API key is unknown, or is another tenant's.")
+            (codes::INVALID_API_KEY, "The API key is unknown or belongs to another tenant.")
         }
     };
     let mut response = Problem::new(code, detail).into_response();

@@ -1,8 +1,8 @@
-//! API keys: what a client sends, and what the configuration keeps of it.
+//! API keys: what a client sends, and what the configuration stores.
 //!
-//! A key is `weir_ID_SECRET`: a public id of 16 hexadecimal digits, by which it is found, and
-//! 256 random bits. The configuration keeps the id and a BLAKE3 hash, from which the secret
-//! cannot be recovered; a slow hash would add nothing for 256 random bits.
+//! A key is `weir_ID_SECRET`: a public id of 16 hexadecimal digits, used for the lookup,
+//! and 256 random bits. The configuration stores the id and a BLAKE3 hash, from which the
+//! secret cannot be recovered. A slow hash would add nothing to 256 random bits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,16 +13,16 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 const PREFIX: &str = "weir_";
-/// BLAKE3's context string for key derivation: no other hash of Weir's collides with it.
+/// BLAKE3's context string for key derivation, which separates this hash from Weir's others.
 const HASH_CONTEXT: &str = "weir 2026-11-25 tenant api key";
 const ID_BYTES: usize = 8;
 const SECRET_BYTES: usize = 32;
 
-/// A key as its owner holds it. It is shown once and never stored.
+/// A key as its owner has it. It is shown once and never stored.
 pub struct ApiKey(String);
 
 impl ApiKey {
-    /// The key of these random bytes.
+    /// Creates a key from random bytes.
     #[must_use]
     pub fn of(id: [u8; ID_BYTES], secret: [u8; SECRET_BYTES]) -> Self {
         Self(format!("{PREFIX}{}_{}", hex::encode(id), URL_SAFE_NO_PAD.encode(secret)))
@@ -34,10 +34,10 @@ impl ApiKey {
         &self.0
     }
 
-    /// What the configuration keeps of it.
+    /// The form that the configuration stores.
     ///
     /// # Panics
-    /// Never: a key has an id.
+    /// Never, because every key has an id.
     #[must_use]
     pub fn stored(&self) -> StoredKey {
         let id = public_id(&self.0).unwrap_or_default();
@@ -45,7 +45,7 @@ impl ApiKey {
     }
 }
 
-/// What the configuration keeps of a key: `ID:HASH`.
+/// The stored form of a key: `ID:HASH`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct StoredKey {
@@ -69,14 +69,14 @@ impl StoredKey {
         &self.id
     }
 
-    /// Whether this is `key`'s.
+    /// Whether this is the stored form of `key`.
     #[must_use]
     pub fn matches(&self, key: &str) -> bool {
         hash(key) == self.hash
     }
 }
 
-/// The public id of what looks like a key.
+/// The public id of `key` if it has the form of a key.
 #[must_use]
 pub fn public_id(key: &str) -> Option<&str> {
     let (id, secret) = key.strip_prefix(PREFIX)?.split_once('_')?;

@@ -1,29 +1,30 @@
-//! `[tenants.NAME]`: how a tenant's requests are told apart, and what is hosted for it.
+//! `[tenants.NAME]`: how a tenant's requests are recognized, and what is hosted for it.
 
 use serde::Deserialize;
 use weir_core::pattern::Scope;
 
 use super::api_key::StoredKey;
 
-/// A tenant. At least one of `hosts`, `path_prefix` and `api_keys` is given.
+/// A tenant. It needs at least one of `hosts`, `path_prefix` and `api_keys`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tenant {
-    /// Host names, without a port: requests to one of them are the tenant's.
+    /// Host names without a port. Requests to any of them belong to the tenant.
     #[serde(default)]
     pub hosts: Vec<String>,
-    /// What its paths begin with, such as `/acme`; the rest is a path of Weir's.
+    /// The prefix of its paths, such as `/acme`. The rest is one of Weir's paths.
     pub path_prefix: Option<String>,
-    /// What `weir api-key` prints for each key. With any, a request without one is refused.
+    /// The stored form of each key, as `weir api-key` prints it. If there are any, requests
+    /// without a key are refused.
     #[serde(default)]
     pub api_keys: Vec<StoredKey>,
-    /// The pipelines that are hosted for it.
+    /// The pipelines that are hosted for the tenant.
     #[serde(default = "Scope::all")]
     pub pipelines: Scope,
 }
 
 impl Tenant {
-    /// What cannot be about it, one line for each.
+    /// What is wrong with it, one line per problem.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();

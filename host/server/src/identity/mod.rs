@@ -1,8 +1,8 @@
-//! Whose a request is: its tenant, by host name, path prefix or API key.
+//! Finds the tenant of a request by host name, path prefix or API key.
 //!
 //! While no tenant is configured, every request belongs to the tenant `default`. Otherwise the
 //! host name decides first, then the path prefix; a request that neither identifies belongs to
-//! the tenant of its API key. A tenant that has keys takes no request without one of them.
+//! the tenant of its API key. A tenant that has keys accepts only requests with one of them.
 //!
 //! Out of scope: what a tenant may use (quotas), and users within a tenant.
 
@@ -20,7 +20,7 @@ pub mod config;
 
 use self::api_key::{StoredKey, public_id};
 
-/// The tenants of a server, and how requests are told apart.
+/// The tenants of a server, and how their requests are recognized.
 pub struct Tenants {
     by_name: BTreeMap<Name, Arc<Tenant>>,
     rule: Rule,
@@ -42,38 +42,38 @@ struct Configured {
     needs_key: Vec<Name>,
 }
 
-/// A request's tenant, and the path that is left when the tenant's prefix is taken off.
+/// A request's tenant, and how much of the path is the tenant's prefix.
 #[derive(Clone)]
 pub struct Identified<'a> {
-    /// Whose request it is.
+    /// The tenant.
     pub tenant: &'a Arc<Tenant>,
-    /// How much of the path the prefix is, in bytes.
+    /// The length of the prefix in the path, in bytes.
     pub prefix_bytes: usize,
 }
 
-/// Why a request is nobody's.
+/// Why a request has no valid tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Unidentified {
-    /// Neither host name nor path nor key names a tenant.
-    #[error("the request names no tenant")]
+    /// No tenant matches the host name, the path or the key.
+    #[error("the request does not identify a tenant")]
     UnknownTenant,
-    /// The tenant takes no request without a key.
-    #[error("the tenant needs an API key")]
+    /// The tenant requires an API key.
+    #[error("the tenant requires an API key")]
     MissingKey,
-    /// The key is not one of this tenant's.
+    /// The key does not belong to this tenant.
     #[error("the API key is not valid here")]
     InvalidKey,
 }
 
 impl Tenants {
-    /// One tenant, which every request belongs to.
+    /// A single tenant that every request belongs to.
     #[must_use]
     pub fn single(tenant: Arc<Tenant>) -> Self {
         let by_name = BTreeMap::from([(tenant.name.clone(), Arc::clone(&tenant))]);
         Self { by_name, rule: Rule::Always(tenant) }
     }
 
-    /// The configured tenants. What identifies them was checked with the configuration.
+    /// The configured tenants. The configuration has already checked that they are distinct.
     #[must_use]
     pub fn configured(tenants: impl IntoIterator<Item = (Arc<Tenant>, config::Tenant)>) -> Self {
         let mut by_name = BTreeMap::new();
@@ -96,16 +96,16 @@ impl Tenants {
         Self { by_name, rule: Rule::Configured(rule) }
     }
 
-    /// All of them, by name.
+    /// All tenants, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Tenant>> {
         self.by_name.values()
     }
 
-    /// Whose request `head` begins. An API key that identified it is taken out of its headers,
-    /// so that no pipeline can read it.
+    /// The tenant of the request with this `head`. If tenants are configured, the API key is
+    /// removed from the headers, so that no pipeline can read it.
     ///
     /// # Errors
-    /// It is nobody's, or the key is missing or wrong.
+    /// No tenant matches, or the key is missing or wrong.
     pub fn identify(&self, head: &mut Parts) -> Result<Identified<'_>, Unidentified> {
         match &self.rule {
             Rule::Always(tenant) => Ok(Identified { tenant, prefix_bytes: 0 }),
@@ -132,7 +132,7 @@ impl Configured {
         Ok(named)
     }
 
-    /// The tenant that the host name or the path names.
+    /// The tenant that the host name or the path identifies.
     fn named(&self, head: &Parts) -> Option<Identified<'_>> {
         if let Some(tenant) = host(head).and_then(|host| self.by_host.get(&host)) {
             return Some(Identified { tenant, prefix_bytes: 0 });
@@ -144,21 +144,20 @@ impl Configured {
         Some(Identified { tenant, prefix_bytes: prefix.len() })
     }
 
-    /// Whose key it is.
+    /// The tenant of a key.
     fn owner(&self, key: &str) -> Option<&Arc<Tenant>> {
         let (stored, tenant) = self.keys.get(public_id(key)?)?;
         stored.matches(key).then_some(tenant)
     }
 }
 
-/// The host that was asked, in lower case and without a port: HTTP/2's authority, or the
-/// header `Host`.
+/// The requested host in lower case, without a port: HTTP/2's authority or the `Host` header.
 fn host(head: &Parts) -> Option<String> {
     let authority = match head.uri.host() {
         Some(host) => host,
         None => head.headers.get(header::HOST)?.to_str().ok()?,
     };
-    // An IPv6 address holds colons, and stands in brackets.
+    // An IPv6 address contains colons and is enclosed in brackets.
     let end = match authority.rfind(']') {
         Some(bracket) => bracket + 1,
         None => authority.find(':').unwrap_or(authority.len()),
@@ -166,7 +165,7 @@ fn host(head: &Parts) -> Option<String> {
     Some(authority[..end].to_ascii_lowercase())
 }
 
-/// Takes `Authorization: Bearer weir_…` out of the headers.
+/// Removes `Authorization: Bearer weir_…` from the headers.
 fn take_key(headers: &mut HeaderMap) -> Option<String> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = value.split_once(' ')?;

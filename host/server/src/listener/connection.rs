@@ -15,15 +15,15 @@ use tracing::debug;
 use super::pace::{self, Pace, Paced, Verdict};
 use crate::http::Service;
 
-/// What all connections share.
+/// State that all connections share.
 pub(super) struct Shared {
     pub(super) service: Service,
     pub(super) protocol: Builder<TokioExecutor>,
     pub(super) pace: pace::Limits,
 }
 
-/// Serves `stream` until its peer closes it, it is too slow or idle for too long, or it has
-/// finished what was in flight when `draining` became true.
+/// Serves `stream` until its peer closes it, until it is too slow or idle for too long, or
+/// until the requests in flight are finished after `draining` becomes true.
 pub(super) async fn drive(
     shared: &Arc<Shared>,
     stream: TcpStream,
@@ -62,7 +62,7 @@ pub(super) async fn drive(
             }
             _ = ticks.tick() => match watcher.judge(Instant::now(), pace.snapshot()) {
                 Verdict::Keep => {}
-                // A request that arrives at this moment is still answered.
+                // A request that arrives right now is still answered.
                 Verdict::Idle if !closing => {
                     closing = true;
                     connection.as_mut().graceful_shutdown();

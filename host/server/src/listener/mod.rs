@@ -1,10 +1,10 @@
 //! The accept loop and the drain.
 //!
-//! `axum::serve` sets no timer and no limits, so the loop is ours: at most
-//! `server.max_connections` at once, further ones wait in the system's backlog; each is
-//! driven by [`connection`] with the timeouts of [`pace`]. A drain stops accepting, lets
-//! what is in flight finish, and ends after `server.drain_timeout_ms` at the latest. Left
-//! out: requests (`http`).
+//! `axum::serve` sets no timeouts and no limits, so Weir has its own loop. It accepts at most
+//! `server.max_connections` at once; further ones wait in the system's backlog. [`connection`]
+//! serves each of them with the timeouts of [`pace`]. A drain stops accepting, lets requests in
+//! flight finish, and ends after `server.drain_timeout_ms` at the latest. Out of scope: requests
+//! (`http`).
 
 use std::io;
 use std::sync::Arc;
@@ -28,16 +28,16 @@ mod signals;
 
 pub use signals::Signals;
 
-/// Why there is no listener.
+/// Why listening failed.
 #[derive(Debug, Error)]
 pub enum BindError {
-    /// Another program listens there.
+    /// Another program already listens there.
     #[error(
         "{0} is in use by another program: choose another address with --listen or \
          server.listen (port 0 takes a free one)"
     )]
     InUse(String),
-    /// Anything else.
+    /// Any other reason.
     #[error("cannot listen on {address}: {error}; choose another with --listen or server.listen")]
     Failed {
         /// The address.
@@ -50,7 +50,7 @@ pub enum BindError {
 /// Listens on `address`.
 ///
 /// # Errors
-/// The address is in use, not this machine's, or not permitted.
+/// The address is in use, does not belong to this machine, or is not permitted.
 pub async fn bind(address: &str) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|error| {
         let address = address.to_owned();
@@ -61,7 +61,8 @@ pub async fn bind(address: &str) -> Result<TcpListener, BindError> {
     })
 }
 
-/// Serves `listener` until the first signal, then drains; the second ends the drain at once.
+/// Serves `listener` until the first signal, then drains. A second signal ends the drain at
+/// once.
 pub async fn serve(listener: TcpListener, service: Service, mut signals: Signals) {
     let server = Server::new(service);
     tokio::select! {
@@ -70,13 +71,13 @@ pub async fn serve(listener: TcpListener, service: Service, mut signals: Signals
     }
     tokio::select! {
         () = server.drain() => {}
-        () = signals.next() => warn!("a second signal: ended without waiting"),
+        () = signals.next() => warn!("second signal: ending without waiting"),
     }
 }
 
 struct Server {
     shared: Arc<connection::Shared>,
-    /// Says `true` once: connections finish what is in flight.
+    /// Becomes `true` once, when connections should finish their requests in flight.
     draining: watch::Sender<bool>,
     connections: TaskTracker,
     places: Arc<Semaphore>,
@@ -108,10 +109,10 @@ impl Server {
                     failures = 0;
                     self.open(stream, place);
                 }
-                // The peer is gone before it was accepted: nothing is wrong here.
+                // The peer left before it was accepted, which is not an error.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // Out of descriptors, most likely: they come back as connections close.
+                    // Most likely out of file descriptors, which become free as connections close.
                     let pause = Duration::from_millis(10 << failures.min(6));
                     failures += 1;
                     warn!(%error, ?pause, "cannot accept connections");
@@ -130,9 +131,9 @@ impl Server {
     }
 
     fn open(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
-        // Answers are small and whole: waiting to fill a packet only delays them.
+        // Answers are small and complete, so waiting to fill a packet only delays them.
         if let Err(error) = stream.set_nodelay(true) {
-            warn!(%error, "TCP_NODELAY is not set");
+            warn!(%error, "cannot set TCP_NODELAY");
         }
         let shared = self.shared.clone();
         let draining = self.draining.subscribe();
@@ -159,15 +160,15 @@ impl Server {
         };
         match timeout(limit, finished).await {
             Ok(()) => info!("drained"),
-            Err(_) => warn!(connections = self.connections.len(), "the drain's time is over"),
+            Err(_) => warn!(connections = self.connections.len(), "the drain timed out"),
         }
     }
 }
 
 fn protocol(limits: &config::Server) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    // hyper's own header timeout also ends idle connections, and needs a timer a request:
-    // `pace` does both without one.
+    // hyper's own header timeout also closes idle connections, and needs a timer for each
+    // request. `pace` does both without one.
     builder.http1().header_read_timeout(None).max_buf_size(limits.max_header_bytes);
     builder
         .http2()

@@ -1,10 +1,8 @@
-//! Whether a connection moves: the timeouts of heads and of idleness, without a timer a
-//! request.
+//! The timeouts of slow heads and idle connections, without a timer for each request.
 //!
 //! [`Paced`] counts reads and writes, [`Pace::call`] marks requests in flight, and a
-//! [`Watcher`] looks at the counts a few times a timeout. While a request is in flight
-//! nothing is timed here: bodies have a timeout of their own (`http::body`), and pipelines a
-//! deadline.
+//! [`Watcher`] looks at the counts a few times per timeout. Out of scope: requests in flight.
+//! Their bodies have their own timeout (`http::body`), and pipelines have a deadline.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -22,7 +20,7 @@ use tokio::time::Instant;
 pub(super) struct Limits {
     /// From the first byte of a request to the end of its head.
     pub(super) head: Duration,
-    /// Without a byte moved or a request in flight.
+    /// The time without a byte moved or a request in flight.
     pub(super) idle: Duration,
 }
 
@@ -32,13 +30,14 @@ pub(super) struct Pace {
     reads: AtomicU32,
     writes: AtomicU32,
     in_flight: AtomicU32,
-    /// `reads` when the last call began or ended: later reads are of a head.
+    /// The value of `reads` when the last call began or ended. Later reads belong to a head.
     reads_at_call: AtomicU32,
-    /// Frames that are no request keep an HTTP/2 connection busy: its heads are not timed.
+    /// Heads of HTTP/2 connections are not timed, because frames other than requests also keep
+    /// them busy.
     http2: AtomicBool,
 }
 
-/// A look at a [`Pace`].
+/// A snapshot of a [`Pace`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Snapshot {
     reads: u32,
@@ -52,7 +51,7 @@ pub(super) struct Snapshot {
 pub(super) struct Call(Arc<Pace>);
 
 impl Pace {
-    /// A request's head has arrived.
+    /// Marks that a request's head has arrived.
     pub(super) fn call(this: &Arc<Self>, version: Version) -> Call {
         this.in_flight.fetch_add(1, Relaxed);
         this.reads_at_call.store(this.reads.load(Relaxed), Relaxed);
@@ -80,14 +79,14 @@ impl Drop for Call {
     }
 }
 
-/// What becomes of a connection.
+/// The verdict on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It goes on.
+    /// It continues.
     Keep,
     /// Nothing has moved for too long.
     Idle,
-    /// A head takes too long.
+    /// A head is taking too long.
     SlowHead,
 }
 
@@ -105,7 +104,7 @@ impl Watcher {
         Self { limits, seen: Snapshot::default(), quiet_since: now, head_since: None }
     }
 
-    /// How often to judge: a timeout is kept to a quarter, or a second.
+    /// How often to judge. Timeouts are accurate to a quarter of them, or to a second.
     pub(super) fn period(&self) -> Duration {
         let shortest = self.limits.head.min(self.limits.idle);
         (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
@@ -117,7 +116,7 @@ impl Watcher {
             self.quiet_since = now;
         }
         let in_head = pace.in_flight == 0 && !pace.http2 && pace.reads != pace.reads_at_call;
-        // While an answer is still being taken, what follows it may wait.
+        // While an answer is still being read, the requests after it may wait.
         let restarted = pace.writes != before.writes || pace.reads_at_call != before.reads_at_call;
         self.head_since = match self.head_since {
             Some(since) if in_head && !restarted => Some(since),
@@ -133,8 +132,8 @@ impl Watcher {
     }
 }
 
-/// A stream whose reads and writes are counted. Only the connection's own task touches it,
-/// so a count is loaded and stored, not added atomically.
+/// A stream whose reads and writes are counted. Only the connection's own task uses it, so
+/// counts are loaded and stored rather than added atomically.
 #[derive(Debug)]
 pub(super) struct Paced<T> {
     inner: T,
@@ -207,7 +206,7 @@ impl<T: Write + Unpin> Write for Paced<T> {
 mod tests {
     use super::*;
 
-    /// What happened since the last look, a second before.
+    /// What happened since the last snapshot, a second earlier.
     #[derive(Clone, Copy)]
     enum Step {
         Quiet,

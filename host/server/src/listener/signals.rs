@@ -1,10 +1,10 @@
-//! The signals that end a server: SIGTERM and SIGINT.
+//! The signals that shut a server down: SIGTERM and SIGINT.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Signals that arrive from the moment it is made.
+/// The signals that arrive after this is created.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -12,10 +12,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes the process's signals over.
+    /// Takes over the process's signal handling.
     ///
     /// # Errors
-    /// The operating system refuses.
+    /// The operating system does not allow it.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -23,7 +23,7 @@ impl Signals {
         })
     }
 
-    /// The next signal to end.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

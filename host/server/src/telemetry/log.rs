@@ -10,7 +10,7 @@ use crate::config::{Log, LogFormat};
 /// Starts the log for the whole process.
 ///
 /// # Errors
-/// `log.level` is neither a level nor directives.
+/// `log.level` is neither a level nor a list of directives.
 pub fn start(config: &Log) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(&config.level)?;
     let builder = tracing_subscriber::fmt()

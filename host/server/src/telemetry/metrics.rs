@@ -1,7 +1,7 @@
-//! Counters of the HTTP layer, and the text that `/metrics` answers.
+//! The metrics of the HTTP layer, and the text of `/metrics`.
 //!
-//! Handles are made once, so that a request pays for additions and not for looking names
-//! up. Other parts name their own metrics where they count.
+//! Handles are created once, so that requests only add and never look names up. Out of scope:
+//! the metrics of other parts, which are defined where they are counted.
 
 use std::time::Duration;
 
@@ -10,42 +10,42 @@ use ::metrics::{describe_histogram, gauge, histogram};
 use http::StatusCode;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
-/// Bounds of the histogram of durations, in seconds: a memory hit to a slow pipeline.
+/// Bucket bounds of the duration histogram in seconds, from a memory hit to a slow pipeline.
 const DURATION_BOUNDS: &[f64] = &[
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
     1.0, 2.5, 5.0, 10.0,
 ];
 
-/// How often the histograms' samples are folded into their buckets, scraped or not.
+/// How often samples are folded into the histograms' buckets, even if nobody scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Which kind of route answered.
+/// The kind of route that answered.
 #[derive(Clone, Copy, Debug)]
 pub enum Route {
-    /// A pipeline ran, or a cached answer of it was sent.
+    /// A pipeline, which ran or whose cached answer was sent.
     Pipeline = 0,
-    /// Anything else.
+    /// Any other route.
     Other = 1,
 }
 
 /// The HTTP layer's metrics.
 pub struct Metrics {
-    /// `None` where another recorder is the process's (in tests).
+    /// `None` if the process uses another recorder (in tests).
     rendering: Option<PrometheusHandle>,
     /// By route, then by the status's first digit.
     requests: [[Counter; 6]; 2],
     durations: [Histogram; 2],
-    /// Open connections.
+    /// The number of open connections.
     pub connections: Gauge,
-    /// Connections that waited for another to end before they were accepted.
+    /// How many connections waited for another to end before they were accepted.
     pub connections_waited: Counter,
 }
 
 impl Metrics {
-    /// Installs the process's recorder and makes the handles.
+    /// Installs the process's recorder and creates the handles.
     ///
     /// # Errors
-    /// Another recorder is installed.
+    /// Another recorder is already installed.
     pub fn install() -> Result<Self, BuildError> {
         let rendering =
             PrometheusBuilder::new().set_buckets(DURATION_BOUNDS)?.install_recorder()?;
@@ -60,7 +60,7 @@ impl Metrics {
         self.durations[route as usize].record(elapsed.as_secs_f64());
     }
 
-    /// Prometheus' text format.
+    /// The metrics in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
         self.rendering.as_ref().map(PrometheusHandle::render).unwrap_or_default()
@@ -79,7 +79,7 @@ impl Metrics {
     }
 }
 
-/// Counts with whatever recorder the process has, and renders nothing.
+/// Counts with the process's current recorder and renders nothing.
 impl Default for Metrics {
     fn default() -> Self {
         let requests = |route: &'static str| {
@@ -99,15 +99,15 @@ impl Default for Metrics {
 }
 
 fn describe() {
-    describe_counter!("weir_http_requests_total", "Answers by route and status class.");
+    describe_counter!("weir_http_requests_total", "Responses by route and status class.");
     describe_histogram!(
         "weir_http_request_duration_seconds",
         Unit::Seconds,
-        "From a request's head to its response's head."
+        "Time from a request's head to its response's head."
     );
     describe_gauge!("weir_http_connections", "Open connections.");
     describe_counter!(
         "weir_http_connections_waited_total",
-        "Connections that waited because server.max_connections were open."
+        "Connections that waited because server.max_connections others were open."
     );
 }

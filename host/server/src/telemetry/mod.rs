@@ -1,4 +1,4 @@
-//! What a running server says about itself: the log and the metrics.
+//! Observability of a running server: the log and the metrics.
 
 pub mod log;
 pub mod metrics;

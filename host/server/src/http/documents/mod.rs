@@ -1,6 +1,6 @@
-//! Collections and documents over HTTP: what comes in is parsed by [`parse`], carried out
-//! by the tenant's
-//! [service](weir_runtime::tenant::documents), and answered with the position that it is true at.
+//! Collections and documents over HTTP. [`parse`] parses requests, the tenant's
+//! [service](weir_runtime::tenant::documents) carries them out, and responses carry the
+//! position that they are exact at.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,15 +49,15 @@ impl<'a> CollectionBody<'a> {
     }
 }
 
-/// What a write did.
+/// The result of a write.
 #[derive(Serialize)]
 struct WriteBody {
     position: u64,
-    /// Whether it can be searched, or is only durable yet.
+    /// Whether it can be searched, or is only durable so far.
     searchable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     documents: Option<usize>,
-    /// Whether it had been done before, under its idempotency key.
+    /// Whether it had already been carried out under its idempotency key.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     replayed: bool,
 }
@@ -82,14 +82,14 @@ pub(super) async fn collection(
     }
 }
 
-/// `PUT /v1/collections/{collection}`: 201, and 200 when it is there.
+/// `PUT /v1/collections/{collection}`: 201 if it is created, 200 if it exists.
 pub(super) async fn create_collection(
     TenantOf(tenant): TenantOf,
     CollectionPath(name): CollectionPath,
 ) -> Result {
     let (collection, made) = tenant.documents.create_collection(&name).await?;
     let position = made.unwrap_or(collection.created);
-    // So that a search right after it knows the collection. It is made in any case.
+    // So that a search right after this knows the collection, which exists in any case.
     tenant.documents.searchable(position).await;
     let status = if made.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     Ok(at(position, status, &CollectionBody::of(&collection)))
@@ -106,7 +106,7 @@ pub(super) async fn drop_collection(
     }
 }
 
-/// `POST /v1/collections/{collection}/documents`: all of them or none.
+/// `POST /v1/collections/{collection}/documents`: stores all documents or none.
 pub(super) async fn put(
     State(app): State<Arc<App>>,
     TenantOf(tenant): TenantOf,
@@ -116,12 +116,12 @@ pub(super) async fn put(
     let (head, body) = request.into_parts();
     let media = json::media(&head.headers).ok_or_else(|| {
         let detail = "Send documents as 'Content-Type: application/json', \
-                      {\"documents\": […]}, or 'application/x-ndjson', one a line.";
+                      {\"documents\": […]}, or as 'application/x-ndjson', one per line.";
         Problem::new(codes::UNSUPPORTED_MEDIA_TYPE, detail)
     })?;
     let key = idempotency_key(&head.headers)?;
     let limits = &app.ingest;
-    // Before the body is read: a turn bounds how many of them are in memory.
+    // Before the body is read, because turns bound how many bodies are in memory.
     let turn = tenant.documents.turn().await?;
     let body_limits = BodyLimits {
         max_bytes: limits.max_body_bytes,
@@ -135,7 +135,7 @@ pub(super) async fn put(
         return Ok(written(&tenant, committed.position, None, true).await);
     }
     let max_documents = limits.max_documents;
-    // Megabytes of JSON keep a thread busy: not one that answers requests.
+    // Parsing megabytes of JSON would block a thread that answers requests.
     let parsed =
         tokio::task::spawn_blocking(move || (parse::documents(media, &body, max_documents), turn));
     let (documents, turn) = parsed.await.map_err(Problem::internal)?;
@@ -198,10 +198,11 @@ fn at(position: Position, status: StatusCode, body: &impl Serialize) -> Response
     response
 }
 
-/// What a request under an idempotency key asks: another one is another request.
+/// A digest of what a request with an idempotency key asks for. A request with another digest
+/// is a different request.
 fn fingerprint(collection: &Name, body: &[u8]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    // A name holds no zero byte.
+    // A name contains no zero byte.
     hasher.update(collection.as_str().as_bytes()).update(&[0]).update(body);
     *hasher.finalize().as_bytes()
 }
@@ -213,14 +214,14 @@ fn idempotency_key(headers: &HeaderMap) -> std::result::Result<Option<String>, P
             Ok(Some(key.to_owned()))
         }
         _ => {
-            let detail = "An Idempotency-Key is 1 to 255 visible ASCII characters.";
+            let detail = "An Idempotency-Key has 1 to 255 visible ASCII characters.";
             Err(Problem::new(codes::INVALID_HEADER, detail))
         }
     }
 }
 
 fn unknown_collection(name: &Name) -> Problem {
-    let detail = format!("There is no collection '{name}'; PUT /v1/collections/{name} makes it.");
+    let detail = format!("There is no collection '{name}'; PUT /v1/collections/{name} creates it.");
     Problem::new(codes::UNKNOWN_COLLECTION, detail)
 }
 
@@ -262,8 +263,7 @@ impl From<TruthError> for Problem {
             | TruthError::ReadOnly { .. }
             | TruthError::Failed(_)
             | TruthError::Migration(_) => {
-                Self::new(codes::UNAVAILABLE, "The store of documents does not answer.")
-                    .logged(error)
+                Self::new(codes::UNAVAILABLE, "The document store is not available.").logged(error)
             }
         }
     }

@@ -1,7 +1,7 @@
-//! Bodies of documents: `{"documents":[…]}` or NDJSON, strictly, all or nothing.
+//! Parses bodies of documents, `{"documents":[…]}` or NDJSON, strictly and all or nothing.
 //!
-//! A refusal names the document by its index, or by its line. Left out: sizes of texts and
-//! metadata (`weir_runtime::tenant::documents`), which hold for every way in.
+//! An error names the document by its index or by its line. Out of scope: the limits of texts
+//! and metadata (`weir_runtime::tenant::documents`), which apply to every source of documents.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ fn in_lines(body: &[u8], max_documents: usize) -> Result<Vec<IncomingDocument>, 
     Ok(documents)
 }
 
-/// One document, from its canonical JSON text.
+/// Parses one document from its canonical JSON text.
 fn one(canonical: &[u8], place: &str) -> Result<IncomingDocument, Problem> {
     let invalid = |what: String| Problem::new(codes::INVALID_DOCUMENT, format!("{place}: {what}"));
     let given: Given<'_> = json::typed(canonical, codes::INVALID_DOCUMENT, place)?;
