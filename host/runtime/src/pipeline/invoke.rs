@@ -13,6 +13,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use weir_bindings::pipeline::weir::pipeline::types as wit;
 use weir_cache::reads::ReadSet;
 use weir_core::Position;
+use weir_core::pattern::Scope;
 
 use super::answer::{self, Answer};
 use super::error::{FailureKind, RunError};
@@ -57,8 +58,13 @@ pub struct Runner {
     pub pipeline: Arc<Pipeline>,
     /// The tenant whose collections it accesses.
     pub tenant: Arc<Tenant>,
+    scopes: collections::Grant,
     embedding: Arc<embedding::Context>,
     logging: Arc<logging::Context>,
+    /// For pipelines that are not granted to read or to write: nothing is ever recorded in them,
+    /// so all runs share one.
+    no_reads: Arc<collections::Context>,
+    no_writes: Arc<documents::Context>,
     io: Handle,
 }
 
@@ -73,7 +79,19 @@ impl Runner {
     ) -> Self {
         let logging =
             logging::Context { tenant: tenant.name.clone(), pipeline: pipeline.name.clone() };
-        Self { pipeline, tenant, embedding, logging: Arc::new(logging), io }
+        let scopes = pipeline.grants.collections.clone().unwrap_or_default();
+        let no_reads = collections::Context::new(Arc::clone(&tenant), Scope::default());
+        let no_writes = documents::Context::new(Arc::clone(&tenant), Scope::default());
+        Self {
+            pipeline,
+            tenant,
+            scopes,
+            embedding,
+            logging: Arc::new(logging),
+            no_reads: Arc::new(no_reads),
+            no_writes: Arc::new(no_writes),
+            io,
+        }
     }
 
     /// Runs the pipeline on the guest threads and waits for it. Dropping the future cancels the
@@ -110,8 +128,7 @@ impl Runner {
     }
 
     fn contexts(&self, request: Arc<KeyedRequest>, deadline: Instant) -> Contexts {
-        let Pipeline { grants, limits, settings, .. } = &*self.pipeline;
-        let scopes = grants.collections.clone().unwrap_or_default();
+        let Pipeline { limits, settings, .. } = &*self.pipeline;
         Contexts {
             call: Arc::new(Call {
                 deadline,
@@ -123,11 +140,27 @@ impl Runner {
             }),
             request: Arc::new(request::Context::new(request)),
             embedding: Arc::clone(&self.embedding),
-            collections: Arc::new(collections::Context::new(Arc::clone(&self.tenant), scopes.read)),
-            documents: Arc::new(documents::Context::new(Arc::clone(&self.tenant), scopes.write)),
+            collections: self.reads(),
+            documents: self.writes(),
             logging: Arc::clone(&self.logging),
             settings: Arc::clone(settings),
         }
+    }
+
+    fn reads(&self) -> Arc<collections::Context> {
+        let scope = &self.scopes.read;
+        if scope.is_empty() {
+            return Arc::clone(&self.no_reads);
+        }
+        Arc::new(collections::Context::new(Arc::clone(&self.tenant), scope.clone()))
+    }
+
+    fn writes(&self) -> Arc<documents::Context> {
+        let scope = &self.scopes.write;
+        if scope.is_empty() {
+            return Arc::clone(&self.no_writes);
+        }
+        Arc::new(documents::Context::new(Arc::clone(&self.tenant), scope.clone()))
     }
 }
 
