@@ -1,8 +1,8 @@
-//! The sandbox's price: `search` as a component against the same code compiled natively,
-//! over the same services, in one process, interleaved.
+//! The cost of the sandbox: compares `search` as a component with the same code compiled
+//! natively. Both use the same services and run interleaved in one process.
 //!
-//! Run by `cargo xtask bench`, which sets the environment. Prints one line of JSON: medians
-//! over rounds, CPU time of the whole process. Left out: HTTP, which both would share.
+//! Run by `cargo xtask bench`, which sets the environment. Prints one line of JSON with medians
+//! over rounds of the whole process's CPU time. Out of scope: HTTP, which both would share.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark ends by panicking")]
 
@@ -56,7 +56,7 @@ fn main() {
     });
 }
 
-/// Runs both in turn and says what an answer of each costs.
+/// Runs both in turn and reports the cost of an answer of each.
 async fn compare(
     deployment: &Arc<Deployment>,
     threads: &Arc<GuestThreads>,
@@ -65,7 +65,7 @@ async fn compare(
 ) -> serde_json::Value {
     let of_wasm = wasm(deployment, threads, body.clone()).await;
     let of_native = native(threads, app, body.clone()).await;
-    assert_eq!(of_wasm, of_native, "the two give one answer");
+    assert_eq!(of_wasm, of_native, "both give the same answer");
     let (mut wasm_us, mut native_us) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let before = cpu_time();
@@ -84,8 +84,8 @@ async fn compare(
     })
 }
 
-/// Asks with [`IN_FLIGHT`] questions under way: a machine whose threads sleep between two
-/// answers measures how they wake.
+/// Asks with [`IN_FLIGHT`] questions in flight. If threads slept between two answers, this
+/// would measure how fast they wake up.
 async fn at_once<F: Future>(mut ask: impl FnMut() -> F) {
     let questions = stream::iter(0..ANSWERS_A_ROUND).map(|_| ask());
     questions.buffer_unordered(IN_FLIGHT).for_each(|_| async {}).await;

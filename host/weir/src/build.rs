@@ -1,8 +1,8 @@
 //! The one place where a server's parts are wired together.
 //!
-//! [`load_plugins`] loads every component that the configuration names, and opens nothing:
-//! `weir check` does that much. [`app`] opens the stores, loads the models and puts all of it
-//! together, the cheapest refusals first.
+//! [`load_plugins`] loads every component that the configuration names and opens nothing else,
+//! which is all that `weir check` needs. [`app`] then opens the stores, loads the models and
+//! puts everything together.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,15 +39,15 @@ use weir_store::{DataFolder, open_system, open_truth};
 
 use crate::config::{Config, Model};
 
-/// The tenant that every request belongs to while none is configured.
+/// The tenant that every request belongs to if no tenant is configured.
 const DEFAULT_TENANT: &str = "default";
 
-/// Components that were loaded and checked.
+/// The components, loaded and checked.
 pub struct Plugins {
     pipelines: Vec<(Arc<Pipeline>, Option<Arc<Policy>>)>,
 }
 
-/// Everything that is wrong with the components of a configuration.
+/// All problems with the components of a configuration.
 #[derive(Debug)]
 pub struct PluginErrors(Vec<PluginError>);
 
@@ -74,11 +74,11 @@ impl fmt::Display for PluginErrors {
 
 impl std::error::Error for PluginErrors {}
 
-/// Loads every policy and every pipeline of `config`: compiled, checked against its grants and
-/// linked. It blocks for as long as compiling takes.
+/// Loads every policy and every pipeline of `config`: compiles it, checks it against its grants
+/// and links it. Blocks while it compiles.
 ///
 /// # Errors
-/// Everything that is wrong with any of them.
+/// All problems with any of them.
 pub fn load_plugins(engines: &Engines, config: &Config) -> Result<Plugins, PluginErrors> {
     let mut errors = Vec::new();
     let mut policies = BTreeMap::new();
@@ -101,12 +101,12 @@ pub fn load_plugins(engines: &Engines, config: &Config) -> Result<Plugins, Plugi
     if errors.is_empty() { Ok(Plugins { pipelines }) } else { Err(PluginErrors(errors)) }
 }
 
-/// Opens and loads everything.
+/// Opens and loads everything that the configuration names.
 ///
 /// # Errors
-/// Anything that keeps the server from serving all of its configuration.
+/// The server cannot serve all of its configuration.
 pub async fn app(config: Config) -> anyhow::Result<App> {
-    let metrics = Metrics::install().context("the metrics' recorder")?;
+    let metrics = Metrics::install().context("cannot install the metrics recorder")?;
     let (engines, plugins, config) = tokio::task::spawn_blocking(move || {
         let engines = Engines::new(&config.engine)?;
         let plugins = load_plugins(&engines, &config)?;
@@ -123,7 +123,7 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
     let in_service = Deployments::default();
     in_service.publish(Snapshot::new(revision, deployments));
     let threads = GuestThreads::start(&config.engine, engines.clock());
-    let threads = threads.context("the guests' threads cannot start")?;
+    let threads = threads.context("cannot start the guest threads")?;
     let lifecycle = Lifecycle::default();
     Ok(App {
         answers: Arc::new(Answers::new(&config.cache, threads, lifecycle.detached.clone())),
@@ -186,7 +186,7 @@ async fn open_tenants(
     Ok(Tenants::configured(tenants))
 }
 
-/// Opens a tenant's stores. `turns` are all tenants' together.
+/// Opens a tenant's stores. `turns` is shared by all tenants.
 async fn open_tenant(
     config: &Config,
     name: Name,
@@ -212,7 +212,7 @@ async fn open_tenant(
     Ok(Arc::new(Tenant::new(name, truth, vectors, digest, tags, documents)))
 }
 
-/// Every pipeline for every tenant that it is hosted for.
+/// Deploys every pipeline for every tenant that it is hosted for.
 fn deploy(
     config: &Config,
     plugins: &Plugins,
@@ -238,7 +238,7 @@ fn deploy(
     deployments
 }
 
-/// What tells one set of deployments from another.
+/// A digest that identifies a set of deployments.
 fn fingerprint(deployments: &[Deployment]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key("weir 2026-11-25 deployments");
     for deployment in deployments {

@@ -1,4 +1,4 @@
-//! `weir check`: everything that is wrong with a configuration, without serving it.
+//! `weir check`: checks a configuration without serving it.
 
 use std::path::Path;
 
@@ -11,7 +11,9 @@ use crate::config::Config;
 /// Checks the configuration at `path`, the files that it names, and every component.
 ///
 /// # Errors
-/// Everything that is wrong, as far as it can be told without opening a store or a model.
+/// The problems that can be found without opening a store or loading a model. The file itself,
+/// the files that it names and the components are checked in this order; the first of these
+/// steps that finds problems is the last.
 pub(super) fn run(path: &Path) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     let missing: Vec<String> = config

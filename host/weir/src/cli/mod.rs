@@ -21,29 +21,29 @@ struct Arguments {
 enum Command {
     /// Serve the pipelines of a configuration until SIGTERM or Ctrl-C.
     ///
-    /// Standard output says `weir listening on ADDRESS` once requests are answered; the log
-    /// goes to standard error. A first signal drains: requests in flight finish, within
-    /// server.drain_timeout_ms. A second one ends at once.
+    /// Prints `weir listening on ADDRESS` to standard output once it answers requests; the log
+    /// goes to standard error. The first signal starts a drain: requests in flight finish within
+    /// server.drain_timeout_ms. A second signal ends the server at once.
     Serve(serve::Arguments),
-    /// Bring files into a collection of a running server.
+    /// Store files in a collection of a running server.
     ///
-    /// Folders are walked in sorted order; a document is called by its path below the
-    /// folder, or as its file was given, and replaces one of the same name. The exit status
-    /// is not 0 when something was not stored.
+    /// Folders are walked in sorted order. A document's id is its path within the folder, or
+    /// the path of the file as given; it replaces a document with the same id. The exit status
+    /// is not 0 if something was not stored.
     Ingest(weir_client::Arguments),
-    /// Say everything that is wrong with a configuration, and serve nothing.
+    /// Check a configuration without serving it.
     ///
-    /// Loads every component that it names: compiled, checked against its grants and linked,
-    /// and asks each policy for its plan. Opens no store and loads no model.
+    /// Loads every component that it names: compiles it, checks it against its grants, links
+    /// it, and asks each policy for its plan. Opens no store and loads no model.
     Check {
         /// The configuration; examples/search/weir.toml documents every key.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Make an API key for a tenant.
+    /// Create an API key for a tenant.
     ///
-    /// Prints the key, for the tenant, and the line for api_keys in [tenants.NAME]. The
-    /// configuration keeps a hash: the key is shown once and cannot be recovered.
+    /// Prints the key for the tenant, and the api_keys line for [tenants.NAME]. The
+    /// configuration stores only a hash: the key is shown once and cannot be recovered.
     ApiKey,
 }
 
@@ -65,7 +65,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// An error and its causes, each once: many say their cause in their own words.
+/// An error and its causes, each only once, because many errors already include their cause.
 fn with_causes(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
         "" => cause,

@@ -1,4 +1,4 @@
-//! `weir serve`: the configuration becomes an app, and the app is served.
+//! `weir serve`: builds an app from the configuration and serves it.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -12,21 +12,21 @@ use weir_server::telemetry::log;
 use crate::build;
 use crate::config::Config;
 
-/// What `weir serve` is given.
+/// The arguments of `weir serve`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The configuration; examples/search/weir.toml documents every key.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Listen here instead of at server.listen; port 0 takes a free one.
+    /// Listen here instead of on server.listen; port 0 picks a free port.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
 }
 
-/// Serves until a signal says otherwise.
+/// Serves until a signal arrives.
 ///
 /// # Errors
-/// Anything that keeps the server from starting.
+/// The server cannot start.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut config = Config::load(&arguments.config)?;
     if let Some(listen) = &arguments.listen {
@@ -36,21 +36,21 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("the runtime cannot start")?;
+        .context("cannot start the async runtime")?;
     let served = runtime.block_on(serve(config));
-    // The drain's time is over: a text that is still being split is not waited for.
+    // The drain is over, so this does not wait for a text that is still being split.
     runtime.shutdown_background();
     served
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let signals = Signals::new().context("signals cannot be handled")?;
-    // First, so that a port in use is said before a model is loaded.
+    let signals = Signals::new().context("cannot install signal handlers")?;
+    // First, so that a port in use is reported before a model is loaded.
     let listener = listener::bind(&config.server.listen).await?;
     let app = Arc::new(build::app(config).await?);
     app.metrics.spawn_upkeep();
     let address = listener.local_addr()?;
-    // For whoever started it and waits; nobody may be there to read it.
+    // For a parent process that waits for it. Nobody may be reading, so errors are ignored.
     let _ = writeln!(std::io::stdout(), "weir listening on {address}");
     tracing::info!("listening on http://{address}");
     listener::serve(listener, Service::new(app), signals).await;

@@ -1,4 +1,4 @@
-//! Where a configuration is wrong, and what was probably meant.
+//! Locates mistakes in a configuration, and suggests what was probably meant.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,9 +9,9 @@ use toml::de::{DeTable, DeValue, Error};
 /// The first mistake in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// Its line, from 1; `None` when something is missing as a whole.
+    /// Its line, starting at 1; `None` if it has no place in the file.
     pub line: Option<usize>,
-    /// The key's path with dots, where there is one.
+    /// The dotted path of the key, if there is one.
     pub key: Option<String>,
     /// What is wrong, and what was probably meant.
     pub message: String,
@@ -46,7 +46,7 @@ impl Mistake {
 }
 
 /// The unknown field and the known ones in serde's message: "unknown field `a`, expected one
-/// of `b`, `c`". It is the only form in which a derived `Deserialize` says this.
+/// of `b`, `c`". A derived `Deserialize` uses only this form.
 pub(super) fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
     let rest = message.strip_prefix("unknown field `")?;
     let (unknown, rest) = rest.split_once('`')?;
@@ -54,7 +54,7 @@ pub(super) fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
     Some((unknown, known))
 }
 
-/// `, did you mean 'x'?` for the nearest of `known`, or nothing when none is near.
+/// `, did you mean 'x'?` for the nearest of `known`, or nothing if no name is near.
 pub(super) fn did_you_mean<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> String {
     known
         .map(|name| (strsim::jaro_winkler(unknown, name), name))
@@ -64,7 +64,7 @@ pub(super) fn did_you_mean<'a>(unknown: &str, known: impl Iterator<Item = &'a st
         .unwrap_or_default()
 }
 
-/// The path of the deepest key whose name or value holds `span`.
+/// The path of the deepest key whose name or value contains `span`.
 fn key_at(text: &str, span: &Range<usize>) -> Option<String> {
     let table = DeTable::parse(text).ok()?;
     let mut path = Vec::new();
@@ -76,7 +76,7 @@ fn descend(table: &DeTable<'_>, span: &Range<usize>, path: &mut Vec<String>) -> 
     for (key, value) in table {
         path.push(key.get_ref().to_string());
         let below = match value.get_ref() {
-            // A table's own span is its header, so what is below is looked at in any case.
+            // A table's span is only its header, so its contents are always searched as well.
             DeValue::Table(table) => descend(table, span, path),
             _ => false,
         };

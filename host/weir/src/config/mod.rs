@@ -1,9 +1,9 @@
 //! The configuration: one TOML file, one typed tree.
 //!
-//! Each section is defined by the crate that reads it; [`sections`] holds those of the program
-//! itself. [`ranges`] says which numbers cannot be, [`diagnose`] where a file is wrong and what
-//! was probably meant. `examples/search/weir.toml` documents every key and is held to it by a
-//! test. Out of scope: what the keys do, and overriding them from the environment.
+//! Each section is defined by the crate that reads it; [`sections`] has those of the program
+//! itself. [`ranges`] checks the ranges of numbers, and [`diagnose`] locates mistakes in a file.
+//! `examples/search/weir.toml` documents every key, which a test checks. Out of scope: what the
+//! keys do, and overriding them from the environment.
 
 mod diagnose;
 mod ranges;
@@ -35,27 +35,27 @@ use weir_server::identity::config::Tenant;
 pub struct Config {
     /// The public listener and its limits.
     pub server: Server,
-    /// Where data is kept.
+    /// Where data is stored.
     pub data: Data,
-    /// The bounds of what one request may ingest.
+    /// The limits of what one request may ingest.
     pub ingest: Ingest,
-    /// The model, and how much work it takes on.
+    /// The models, and how much work each accepts.
     pub embedding: Embedding,
-    /// What guests may use.
+    /// The limits of guests.
     pub engine: Engine,
     /// The cache of answers.
     pub cache: Cache,
-    /// What the log says.
+    /// What is logged, and how.
     pub log: Log,
     /// Cache policies by name.
     pub policies: BTreeMap<Name, Policy>,
     /// Pipelines by name.
     pub pipelines: BTreeMap<Name, Pipeline>,
-    /// Tenants by name. Without any, every request belongs to the tenant `default`.
+    /// Tenants by name. If there are none, every request belongs to the tenant `default`.
     pub tenants: BTreeMap<Name, Tenant>,
 }
 
-/// Why there is no configuration.
+/// Why a configuration cannot be loaded.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -66,20 +66,20 @@ pub enum ConfigError {
         /// The operating system's reason.
         error: std::io::Error,
     },
-    /// The file is wrong at one place.
+    /// The file has a mistake.
     #[error("{path}:{mistake}")]
     Wrong {
         /// The file.
         path: PathBuf,
-        /// Where and what.
+        /// The mistake.
         mistake: Mistake,
     },
-    /// Values that parse but cannot be; all of them at once.
+    /// Values that parse but are not valid, all at once.
     #[error("{path}:\n  {}", problems.join("\n  "))]
     Impossible {
         /// The file.
         path: PathBuf,
-        /// One line a key.
+        /// One line per problem.
         problems: Vec<String>,
     },
 }
@@ -89,8 +89,8 @@ impl Config {
     /// and `~/` is the home folder.
     ///
     /// # Errors
-    /// The file cannot be read, is not TOML, has an unknown key, a value of a wrong type, or
-    /// one out of its range.
+    /// The file cannot be read or is not TOML, or it has an unknown key, a value of the wrong
+    /// type, or a value out of range.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path)
             .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
@@ -105,7 +105,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Parses `text`, without looking at ranges.
+    /// Parses `text` without checking ranges.
     ///
     /// # Errors
     /// The first mistake, with its line.
@@ -113,7 +113,7 @@ impl Config {
         toml::from_str(text).map_err(|error| Mistake::of(text, &error))
     }
 
-    /// The files that it names, with their keys.
+    /// The files that the configuration names, with their keys.
     pub fn files(&self) -> impl Iterator<Item = (String, &Path)> {
         let library = [("embedding.library".to_owned(), &self.embedding.library)];
         let models = self.embedding.models.iter().flat_map(|(name, model)| {
@@ -148,7 +148,7 @@ impl Config {
         self.pipelines.values_mut().for_each(|pipeline| resolve(&mut pipeline.component));
     }
 
-    /// Everything that parses but cannot work, one line a key.
+    /// All values that parse but are not valid, one line per problem.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -180,7 +180,7 @@ impl Config {
             let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/');
             if !(1..=128).contains(&name.len()) || !name.bytes().all(plain) {
                 problems.push(format!(
-                    "embedding.models: '{name}' is not a model's name: use 1 to 128 letters, \
+                    "embedding.models: '{name}' is not a valid model name: use 1 to 128 letters, \
                      digits, '.', '_', '-' and '/'"
                 ));
             }
@@ -196,7 +196,7 @@ impl Config {
             }
             None if models.len() == 1 => {}
             None => problems
-                .push("embedding.default_model: say which of several models it is".to_owned()),
+                .push("embedding.default_model: required when there are several models".to_owned()),
         }
     }
 

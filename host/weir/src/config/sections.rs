@@ -1,4 +1,4 @@
-//! The sections that belong to the program itself: where data is, and the models.
+//! The sections that belong to the program itself: the data folder and the models.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,11 +7,11 @@ use serde::Deserialize;
 
 const MIB_U64: u64 = 1 << 20;
 
-/// `[data]`: where data is kept.
+/// `[data]`: where data is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// One server's own folder; made when it is not there.
+    /// The folder, which no other server may use. Created if it does not exist.
     pub folder: PathBuf,
 }
 
@@ -27,10 +27,10 @@ impl Default for Data {
 pub struct Embedding {
     /// ONNX Runtime's shared library.
     pub library: PathBuf,
-    /// The model that is used where no other is asked for, and that collections are indexed
-    /// by. Without it, the only model there is.
+    /// The model that indexes collections, and that is used when no other is named. It may be
+    /// omitted if there is only one model.
     pub default_model: Option<String>,
-    /// Models by the names that requests and pipelines call them.
+    /// Models by the names that requests and pipelines use.
     pub models: BTreeMap<String, Model>,
 }
 
@@ -45,7 +45,7 @@ impl Default for Embedding {
 }
 
 impl Embedding {
-    /// The name of the default model; `None` where it is not clear which one that is.
+    /// The name of the default model; `None` if it is ambiguous or there are no models.
     #[must_use]
     pub fn default_model(&self) -> Option<&str> {
         match &self.default_model {
@@ -56,7 +56,7 @@ impl Embedding {
     }
 }
 
-/// `[embedding.models.NAME]`: a model, and how much work it takes on.
+/// `[embedding.models.NAME]`: a model, and how much work it accepts.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Model {
@@ -64,13 +64,13 @@ pub struct Model {
     pub model: PathBuf,
     /// The tokenizer's file.
     pub tokenizer: PathBuf,
-    /// Sessions, one thread each; 0 is one a core.
+    /// Sessions of one thread each; 0 means one per core.
     pub sessions: usize,
-    /// Tokens in one batch, padding included.
+    /// The most tokens in one batch, including padding.
     pub max_batch_tokens: usize,
-    /// Texts that wait; further ones are refused.
+    /// The most texts that wait for a session. Further ones are refused.
     pub max_queued_texts: usize,
-    /// Memory for vectors of texts embedded before.
+    /// Memory in bytes for cached vectors of texts.
     pub cache_bytes: u64,
 }
 

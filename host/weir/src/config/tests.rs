@@ -1,4 +1,4 @@
-//! The configuration's cases, and the promise that the example documents every key.
+//! Tests of the configuration, and that the example documents every key.
 
 #![expect(clippy::unwrap_used, reason = "a failing unwrap is a failing test")]
 
@@ -101,14 +101,14 @@ fn the_example_has_the_defaults() {
     assert_eq!(example.engine, default.engine);
     assert_eq!(example.cache, default.cache);
     assert_eq!(example.log, default.log);
-    // Paths are the scenario's own.
+    // Paths are specific to the scenario.
     let mut model = example.embedding.models["all-MiniLM-L6-v2"].clone();
     let paths = Model::default();
     (model.model, model.tokenizer) = (paths.model, paths.tokenizer);
     assert_eq!(model, Model::default());
 }
 
-/// The parser itself tells which keys it knows, by refusing one that it does not.
+/// The keys of a section, which the parser lists when it refuses an unknown key.
 #[test]
 fn the_example_has_every_key_with_a_comment() {
     let sections = known_keys("");
@@ -138,7 +138,7 @@ fn the_example_has_every_key_with_a_comment() {
     assert!(EXAMPLE.contains("\n[pipelines.search.settings]\n"));
 }
 
-/// Tables of their own, looked at on their own.
+/// Tables that are checked separately.
 fn is_table(key: &str, section: &str) -> bool {
     matches!(
         (section, key),
@@ -146,7 +146,7 @@ fn is_table(key: &str, section: &str) -> bool {
     )
 }
 
-/// Tenants are commented out there, because one of them changes whose every request is.
+/// Tenants are commented out there, because configuring one changes the tenant of all requests.
 #[test]
 fn the_example_documents_tenants() {
     let (_, section) = EXAMPLE.split_once("\n# [tenants.acme]\n").unwrap();
