@@ -1,6 +1,6 @@
 //! Weir's integration tests: the real server, as a process, over real sockets.
 //!
-//! [`harness`] starts servers and talks to them; [`cases`] is what is tested, a file a
+//! [`harness`] starts servers and talks to them; [`cases`] has the tests, one file per
 //! subject. What they need comes from the environment, which `cargo xtask test` sets.
 
 #![allow(

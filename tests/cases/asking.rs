@@ -1,5 +1,5 @@
-//! Asking pipelines, and what the cache and the counters say of it: what the cases about
-//! caching have in common.
+//! Helpers that the cases about caching share: asking pipelines, and checking the cache and
+//! the counters.
 
 use serde_json::Value;
 
@@ -25,8 +25,8 @@ pub(super) async fn ask_with(
     send(client, "POST", pipeline, &request.to_string(), &[header]).await
 }
 
-/// Asks by any method, with the JSON as it is written: in the URL of GET and HEAD, else in the
-/// body.
+/// Asks by any method, with the JSON as it is written: in the URL of GET and HEAD,
+/// otherwise in the body.
 pub(super) async fn send(
     client: &Client,
     method: &str,
@@ -52,7 +52,7 @@ pub(super) fn path(pipeline: &str) -> String {
     format!("/v1/pipelines/{pipeline}")
 }
 
-/// How often a pipeline has run, whatever came of it.
+/// How often a pipeline has run, with any result.
 pub(super) async fn runs(client: &Client, pipeline: &str) -> f64 {
     client.metric("weir_pipeline_runs_total", &[("pipeline", pipeline)]).await
 }
@@ -77,7 +77,7 @@ pub(super) fn assert_hit(answer: &Answer) -> u64 {
     ttl.unwrap_or_else(|| panic!("no hit: {answer:?}"))
 }
 
-/// An answer that was come by in this way.
+/// Asserts how an answer was obtained.
 #[track_caller]
 pub(super) fn assert_via(answer: &Answer, cache_status: &str) {
     answer.assert_status(200);

@@ -65,8 +65,8 @@ async fn each_ends_its_own_request() {
     }
 }
 
-/// There is room for four guests: what ended a guest has given its place, its memory and its
-/// stack back.
+/// There are slots for four guests, so every guest that ended has released its slot, its memory
+/// and its stack.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_of_each_leave_every_place_as_it_was() {
     const PLACES: usize = 4;
@@ -76,7 +76,7 @@ async fn a_hundred_of_each_leave_every_place_as_it_was() {
             .set("engine.max_concurrent_guests", PLACES as i64)
             .set("engine.queue_timeout_ms", 60_000)
             .set("pipelines.loop-forever.deadline_ms", 50)
-            // Together they would be more than the machine has, if they were not given back.
+            // If they were not released, together they would need more memory than the machine has.
             .set("pipelines.allocate-forever.deadline_ms", 60_000);
     })
     .await;
@@ -208,7 +208,7 @@ async fn a_clients_going_away_ends_its_guest() {
         .timeout(Duration::from_millis(500))
         .body("{}");
     assert!(request.send().await.is_err_and(|error| error.is_timeout()));
-    // The only place is free again, long before the guest's own deadline.
+    // The only slot is free again, long before the guest's own deadline.
     assert_unharmed(client).await;
 }
 

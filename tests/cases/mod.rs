@@ -1,4 +1,4 @@
-//! The cases, a file a subject.
+//! The test cases, one file per subject.
 
 mod asking;
 mod bad_input;

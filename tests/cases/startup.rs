@@ -1,4 +1,4 @@
-//! What keeps a server from starting: each ends it with a message that says how to mend it.
+//! What keeps a server from starting: each ends it with a message that says how to fix it.
 
 use std::fs;
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! A client of one server, and the answers that it gets.
+//! A client of one server, and the responses that it gets.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-/// Longer than any request of a test takes.
+/// Longer than any request in a test.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A client of one server. Its clones share connections.
@@ -23,7 +23,7 @@ impl Client {
         Self::built(address, reqwest::Client::builder())
     }
 
-    /// The same server, by HTTP/2 without an upgrade.
+    /// The same server over HTTP/2 without an upgrade.
     pub(crate) fn http2(address: SocketAddr) -> Self {
         Self::built(address, reqwest::Client::builder().http2_prior_knowledge())
     }
@@ -33,7 +33,7 @@ impl Client {
         Self { http, base: format!("http://{address}") }
     }
 
-    /// A request that is completed by the case, and sent by [`Answer::to`].
+    /// A request that the case completes and [`Answer::to`] sends.
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         self.http.request(method, format!("{}{path}", self.base))
@@ -56,7 +56,7 @@ impl Client {
         self.post_bytes(path, "application/json", body.to_string()).await
     }
 
-    /// Posts any bytes as any type.
+    /// Posts bytes with a content type.
     pub(crate) async fn post_bytes(
         &self,
         path: &str,
@@ -67,7 +67,7 @@ impl Client {
         Answer::to(request.body(body)).await
     }
 
-    /// Makes a collection.
+    /// Creates a collection.
     pub(crate) async fn create(&self, collection: &str) {
         self.put(&format!("/v1/collections/{collection}")).await.assert_status(201);
     }
@@ -87,15 +87,15 @@ impl Client {
         answer
     }
 
-    /// Documents in a collection.
+    /// The number of documents in a collection.
     pub(crate) async fn count(&self, collection: &str) -> u64 {
         let answer = self.get(&format!("/v1/collections/{collection}")).await;
         answer.assert_status(200);
         answer.json()["documents"].as_u64().unwrap()
     }
 
-    /// A metric as `/metrics` has it now, added up over every series with these labels; 0
-    /// where there is none.
+    /// The current value of a metric, summed over all series with these labels; 0 if there
+    /// are none.
     pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let text = self.get("/metrics").await.text();
         let of_series = |line: &str| {
@@ -108,12 +108,12 @@ impl Client {
     }
 }
 
-/// A document as requests bring it.
+/// A document as requests contain it.
 pub(crate) fn document(id: &str, text: &str) -> Value {
     json!({ "id": id, "text": text })
 }
 
-/// An answer, all of it.
+/// A complete response.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -141,12 +141,12 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// A header; empty when there is none.
+    /// A header; empty if it is missing.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The position that it is exact at, or that the write has.
+    /// The position that the answer is exact at, or the position of the write.
     #[track_caller]
     pub(crate) fn position(&self) -> u64 {
         self.header("weir-position").parse().unwrap_or_else(|_| panic!("no position: {self:?}"))
@@ -170,7 +170,7 @@ impl Answer {
         assert_eq!(self.status, status, "{}", self.text());
     }
 
-    /// It is a problem document of this kind, complete.
+    /// Asserts that it is a complete problem document of this kind.
     #[track_caller]
     pub(crate) fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{}", self.text());

@@ -6,11 +6,11 @@ use toml::{Table, Value};
 
 use super::environment;
 
-/// What the pipeline `search` needs to be granted.
+/// The grants that the pipeline `search` needs.
 const SEARCH_GRANTS: [&str; 3] = ["embedding", "read", "settings"];
 
-/// A `weir.toml` on its way: any key by its path with dots, and short ways for the sections
-/// that most cases need.
+/// Builds a `weir.toml`: any key by its dotted path, with shortcuts for the sections that most
+/// cases need.
 #[derive(Clone)]
 pub(crate) struct Config(Table);
 
@@ -25,7 +25,7 @@ impl Config {
             .set(&in_model("model"), text(&environment::model()))
             .set(&in_model("tokenizer"), text(&environment::tokenizer()))
             .set(&in_model("sessions"), 1)
-            // A busy machine is no reason to answer 202.
+            // So that a busy machine does not lead to a 202.
             .set("ingest.searchable_timeout_ms", 60_000)
             .set("log.level", "info,weir=debug");
         config
@@ -77,7 +77,7 @@ impl Config {
         self.set(&format!("policies.{name}.component"), text(component))
     }
 
-    /// Hosts `search` under `policy-default`; it searches `docs` unless it is told otherwise.
+    /// Hosts `search` under `policy-default`; it searches `docs` unless configured otherwise.
     pub(crate) fn search(&mut self) -> &mut Self {
         self.policy("default", &plugin("policy-default"))
             .pipeline("search", &plugin("search"), &SEARCH_GRANTS)
@@ -120,7 +120,7 @@ pub(crate) fn plugin(name: &str) -> PathBuf {
     environment::components().join("plugins").join(name).with_extension("wasm")
 }
 
-/// The component of a guest that misbehaves: a folder of `tests/guests`.
+/// The component of a test guest, a folder of `tests/guests`.
 pub(crate) fn guest(name: &str) -> PathBuf {
     environment::components().join("guests").join(name).with_extension("wasm")
 }
@@ -130,7 +130,7 @@ pub(crate) fn outside(name: &str) -> PathBuf {
     environment::components().join("outside").join(name).with_extension("wasm")
 }
 
-/// A key of the one model that servers under test have.
+/// A key of the only model of servers under test.
 pub(crate) fn in_model(key: &str) -> String {
     format!("embedding.models.all-MiniLM-L6-v2.{key}")
 }

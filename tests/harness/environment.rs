@@ -1,4 +1,4 @@
-//! What `cargo xtask test` built and fetched, by the environment that it sets.
+//! What `cargo xtask test` built and fetched, from the environment that it sets.
 
 use std::env;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
-//! What cases stand on: [`Server`] is the real binary with a configuration and a folder of
-//! its own, [`Client`] and [`Raw`] talk to it, [`weir`] runs the other commands.
+//! What the cases use: [`Server`] is the real binary with its own configuration and folder,
+//! [`Client`] and [`Raw`] talk to it, [`weir`] runs the other commands.
 //!
-//! Nothing sleeps for a while and hopes: [`eventually`] waits for a condition, and fails the
-//! test at its deadline.
+//! Nothing sleeps for a fixed time: [`eventually`] waits for a condition, and fails the test
+//! at its deadline.
 
 mod client;
 mod config;

@@ -1,4 +1,4 @@
-//! A connection by hand, for what no client would send.
+//! A raw connection, for bytes that no HTTP client would send.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use super::wait::{DEADLINE, eventually};
 /// A TCP connection to a server.
 pub(crate) struct Raw {
     stream: TcpStream,
-    /// Read, and not part of an answer yet.
+    /// Bytes that were read but are not part of an answer yet.
     ahead: Vec<u8>,
 }
 
@@ -25,7 +25,7 @@ impl Raw {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
-    /// Sends where a server may close the connection meanwhile.
+    /// Sends bytes when the server may close the connection in the meantime.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes).await
     }
@@ -48,7 +48,7 @@ impl Raw {
         .await;
     }
 
-    /// The next answer: its head, with names in small letters, and its body by its length.
+    /// The next answer: its head, with names in lower case, and its body by its length.
     pub(crate) async fn answer(&mut self) -> (String, Vec<u8>) {
         let head = self.head().await;
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
@@ -71,13 +71,13 @@ impl Raw {
         }
     }
 
-    /// Waits until the server closes the connection; what it sent before that.
+    /// Waits until the server closes the connection, and returns what it sent before.
     pub(crate) async fn closed(&mut self) -> Vec<u8> {
         while self.read().await > 0 {}
         std::mem::take(&mut self.ahead)
     }
 
-    /// Reads some; 0 when the connection is closed, in whichever way.
+    /// Reads some bytes; 0 if the connection is closed in any way.
     async fn read(&mut self) -> usize {
         let read = timeout(DEADLINE, self.stream.read_buf(&mut self.ahead)).await;
         read.expect("the server says something or closes the connection").unwrap_or(0)

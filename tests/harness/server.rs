@@ -1,6 +1,6 @@
-//! A server as a process: configured, awaited, signalled, killed, started again.
+//! A server process that cases configure, await, signal, kill and restart.
 //!
-//! Its folder holds `weir.toml`, `weir.log` and `data/`, and goes with it.
+//! Its folder has `weir.toml`, `weir.log` and `data/`, and is deleted with it.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ use super::config::Config;
 use super::environment;
 use super::wait::{DEADLINE, eventually};
 
-/// What a command that should end by itself gets to do so.
+/// How long a command that should end by itself has to do so.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running server; killed when it is dropped.
@@ -30,7 +30,7 @@ pub(crate) struct Server {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     child: Child,
-    /// Kept open, so that it never writes into nothing.
+    /// Kept open, so that the server can always write to it.
     _stdout: BufReader<ChildStdout>,
     folder: TempDir,
 }
@@ -49,7 +49,7 @@ impl Server {
         Self::launch(configured(configure)).await
     }
 
-    /// Another server on the folder of this one, which is killed if it still runs.
+    /// Starts another server on the folder of this one, which is killed if it still runs.
     pub(crate) async fn restart(mut self) -> Self {
         if self.child.id().is_some() {
             self.kill9().await;
@@ -88,7 +88,7 @@ impl Server {
 
     async fn ready(&self) {
         eventually("the server is ready", async || {
-            // Kept by no one: a case begins without a connection.
+            // No connection is kept, so that a case begins without one.
             let request = self.client.request("GET", "/health/readiness");
             let answer = Answer::to(request.header("connection", "close")).await;
             (answer.status == 200).then_some(())
@@ -120,7 +120,7 @@ impl Server {
         assert_eq!(sent, 0);
     }
 
-    /// Ends it as a crash would, and waits until it is gone.
+    /// Kills it, as in a crash, and waits until it is gone.
     pub(crate) async fn kill9(&mut self) {
         self.child.start_kill().unwrap();
         let status = self.wait().await;
@@ -133,7 +133,7 @@ impl Server {
         ended.unwrap_or_else(|_| panic!("the server did not end\n{}", self.log())).unwrap()
     }
 
-    /// Starts a server that should not start, and says how it ended.
+    /// Starts a server that should refuse to start, and returns how it ended.
     pub(crate) async fn refused(configure: impl FnOnce(&mut Config)) -> Ended {
         let folder = configured(configure);
         weir(&["serve", "--config", folder.path().join("weir.toml").to_str().unwrap()]).await
@@ -161,7 +161,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// It failed, and said all of `texts`, each thing once and without a panic.
+    /// Asserts that it failed without a panic and printed all of `texts`, nothing twice.
     #[track_caller]
     pub(crate) fn assert_refused(&self, texts: &[&str]) {
         assert!(!self.success, "{self:?}");
@@ -197,7 +197,7 @@ fn command(arguments: &[&str]) -> Command {
     // one system call.
     unsafe {
         command.pre_exec(|| {
-            // A test that is killed leaves no server behind.
+            // So that a killed test leaves no server behind.
             match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
                 0 => Ok(()),
                 _ => Err(std::io::Error::last_os_error()),

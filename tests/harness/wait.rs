@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-/// What a condition gets. Generous: a busy machine is no failure, and a condition that
-/// comes true is not waited for any longer.
+/// The deadline of a condition. It is generous, because a busy machine is not a failure, and
+/// the wait ends as soon as the condition is true.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Asks until there is an answer; `what` says in the failure what was waited for.
+/// Asks until there is an answer. `what` names the condition in the failure message.
 pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
