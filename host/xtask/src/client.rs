@@ -74,7 +74,7 @@ impl Client {
         Ok(response.status() == StatusCode::OK)
     }
 
-    /// Makes a collection, if there is none of this name.
+    /// Creates a collection if it does not exist.
     pub(crate) async fn create_collection(&self, collection: &str) -> Result<()> {
         accepted(self.http.put(self.collection(collection))).await?;
         Ok(())
@@ -112,7 +112,7 @@ pub(crate) async fn connectable(address: SocketAddr, child: &mut Child) -> Resul
     Ok(())
 }
 
-/// Sends; an answer that is no success is an error with its body, a problem document.
+/// Sends a request. An answer without a success status is an error with its problem document.
 async fn accepted(request: RequestBuilder) -> Result<Response> {
     let response = request.send().await.context("asking the server")?;
     if !response.status().is_success() {

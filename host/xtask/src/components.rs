@@ -192,7 +192,7 @@ fn encode(module: &Path) -> Result<Vec<u8>> {
 }
 
 /// Guests that no compiler makes: text components (`.wat`) are assembled, and other files,
-/// such as one that is no component, are taken as they are.
+/// such as one that is not a component, are taken as they are.
 fn ready_made(folder: &Path) -> Result<Components> {
     let mut components = Components::new();
     if !folder.is_dir() {

@@ -1,6 +1,6 @@
 //! `cargo xtask`: everything that is done with this repository, from set-up to benchmarks.
 //!
-//! One file a command in `commands`. What several of them need is beside this file:
+//! `commands` has one file per command. What several of them need is next to this file:
 //! `set_up` (what a machine needs), `components` (guests from source), `server` (a child
 //! that serves), `client` (questions over HTTP).
 

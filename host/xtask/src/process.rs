@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 ///
 /// `cargo run` describes the package `xtask` in its environment. Build scripts that watch
 /// these variables would run again, and rebuild what depends on them, each time that a
-/// build is started here instead of by hand.
+/// build is started here instead of directly.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let of_this_package = |name: &str| {

@@ -68,7 +68,7 @@ impl Workspace {
             .collect()
     }
 
-    /// The Cranfield collection, where it lies beside the checkout.
+    /// The Cranfield collection, if it is next to the checkout.
     pub(crate) fn cranfield(&self) -> Option<PathBuf> {
         self.root.join("../shared/data/cranfield").canonicalize().ok()
     }

@@ -1,4 +1,4 @@
-//! One file a command: its arguments, documented for `--help`, and `run`.
+//! One file per command: its arguments, documented for `--help`, and `run`.
 
 pub(crate) mod bench;
 pub(crate) mod ci;

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test there is, with what they need.
+//! `cargo xtask test`: runs all tests, with everything that they need.
 
 use std::ffi::OsString;
 use std::io::stdout;

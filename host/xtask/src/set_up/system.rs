@@ -1,4 +1,5 @@
-//! System packages by apt: installed as root or with sudo that asks no password, else named.
+//! System packages by apt: installed as root or with sudo that asks no password; otherwise
+//! the user is told what to install.
 
 use std::process::Command;
 
@@ -6,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::process;
 
-/// Installs the packages; `reason` says what for, to whoever has to do it by hand.
+/// Installs the packages. `reason` tells a user who has to install them why they are needed.
 pub(super) fn install(packages: &[&str], reason: &str) -> Result<()> {
     let by_hand = format!(
         "apt-get update && apt-get install -y --no-install-recommends {}",
@@ -19,7 +20,7 @@ pub(super) fn install(packages: &[&str], reason: &str) -> Result<()> {
         bail!("{reason}; run this as root, then try again:\n    sudo sh -c '{by_hand}'");
     };
     eprintln!("{reason}: installing {}", packages.join(" "));
-    let told = || format!("could not install; by hand, as root:\n    {by_hand}");
+    let told = || format!("could not install the packages; run this as root:\n    {by_hand}");
     process::run(privilege.apt_get().arg("update")).with_context(told)?;
     let mut install = privilege.apt_get();
     install.args(["install", "-y", "--no-install-recommends"]).args(packages);

@@ -2,9 +2,9 @@
 //!
 //! Three servers run, two of them this checkout's: what these differ by is chance, and widens
 //! what the other comparison may show. Each case runs on each server in each round, in an
-//! order that turns, so that whatever the machine does meanwhile hits all of them. CPU time is the
+//! order that rotates, so that other load of the machine affects all of them. CPU time is the
 //! server process's own, because the machine's would count two idle servers and whatever else
-//! runs; that the kernel's work outside of the process is left out hurts no comparison of
+//! runs; the kernel's work outside of the process is not counted, which does not matter between
 //! servers that send the same bytes.
 
 use anyhow::{Context, Result, ensure};

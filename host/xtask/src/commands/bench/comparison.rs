@@ -3,7 +3,7 @@
 use super::measure::Measure;
 use super::statistics::{Spread, median};
 
-/// What this revision may cost of the other's CPU time, beside what chance does.
+/// The CPU time that this revision may use relative to the other, in addition to chance.
 const BOUND: f64 = 1.05;
 /// Two equal servers that differ by more: the machine was too busy for any verdict.
 const NOISY: f64 = 1.05;

@@ -1,8 +1,8 @@
-//! `cargo xtask bench` alone: each case beside a plain `axum::serve` program (`plain`) that sends
+//! `cargo xtask bench` alone: each case next to a plain `axum::serve` program (`plain`) that sends
 //! the same bytes, where there is such a floor.
 //!
 //! All cases run one after the other in each round, so that what changes on the machine
-//! meanwhile hits all of them; figures are medians over rounds, differences and ratios are
+//! in the meantime affects all of them; figures are medians over rounds, differences and ratios are
 //! taken within a round first.
 
 use anyhow::{Context, Result, ensure};

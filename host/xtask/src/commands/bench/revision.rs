@@ -54,7 +54,7 @@ impl Revision {
         Ok(Self { commit: commit.trim().to_owned(), name: name.to_owned() })
     }
 
-    /// Its first characters, beside the name that it was given by.
+    /// Its first characters, next to the name that it was given by.
     pub(super) fn label(&self) -> String {
         let short = &self.commit[..self.commit.len().min(9)];
         if self.commit.starts_with(&self.name) {

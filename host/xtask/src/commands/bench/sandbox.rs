@@ -1,4 +1,4 @@
-//! The sandbox's price: `host/weir/benches/sandbox.rs`, run with what it needs, and its figures as
+//! The cost of the sandbox: `host/weir/benches/sandbox.rs`, run with what it needs, and its figures as
 //! a table.
 
 use std::collections::BTreeMap;

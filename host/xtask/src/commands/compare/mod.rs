@@ -6,7 +6,7 @@
 //! cached answers `plain-axum`, which sends the bytes of Weir's answer and does nothing else.
 //!
 //! Everything runs once in each round, one after the other, so that what changes on the machine
-//! meanwhile hits all of it; [`load`] measures, and [`table`] prints medians over rounds. What
+//! in the meantime affects all of it; [`load`] measures, and [`table`] prints medians over rounds. What
 //! changes in Weir from revision to revision is `bench`'s.
 
 mod documents;

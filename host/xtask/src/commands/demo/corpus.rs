@@ -1,4 +1,4 @@
-//! What the demo searches: the Rust book that rustup installs, else this project's own
+//! What the demo searches: the Rust book that rustup installs, otherwise this project's own
 //! documentation.
 
 use std::fs;

@@ -38,7 +38,7 @@ pub(super) struct Pin {
 }
 
 impl History {
-    /// Reads what is there; no file is no history.
+    /// Reads the history, which is empty if there is no file.
     pub(super) fn read(workspace: &Workspace) -> Result<Self> {
         let file = workspace.root.join(FILE);
         let pins = match fs::read_to_string(&file) {
@@ -56,7 +56,7 @@ impl History {
         self.pins.iter().rev().find(|pin| pin.case == case)
     }
 
-    /// Appends lines, and makes the file where there is none.
+    /// Appends lines, and creates the file if it does not exist.
     pub(super) fn append(&mut self, pins: Vec<Pin>) -> Result<()> {
         self.pins.extend(pins);
         fs::write(&self.file, render(&self.pins)?)
@@ -88,7 +88,7 @@ fn parse_line(line: &str) -> Result<Pin> {
         case: case.to_owned(),
         instructions: instructions
             .parse()
-            .with_context(|| format!("{instructions:?} is no number of instructions"))?,
+            .with_context(|| format!("{instructions:?} is not a number of instructions"))?,
         toolchain: toolchain.to_owned(),
         why: why.to_owned(),
     })

@@ -133,7 +133,7 @@ impl Verdict {
     }
 }
 
-/// Prints figures beside what is pinned, and returns the worst verdict.
+/// Prints figures next to the pinned ones, and returns the worst verdict.
 fn compare(counted: &[Counted], history: &History, toolchain: &str) -> Verdict {
     println!("{toolchain}");
     println!("| answer | instructions | half of the counts | pinned | of it | at most | |");
