@@ -5,17 +5,36 @@ use super::statistics::{Spread, median};
 
 /// The CPU time that this revision may use relative to the other, in addition to chance.
 const BOUND: f64 = 1.05;
-/// Two equal servers that differ by more: the machine was too busy for any verdict.
+/// If equal pairs differ by more, the run says little.
 const NOISY: f64 = 1.05;
 
-/// One case in one round.
+/// One case in one round: two servers of each revision.
 pub(super) struct Round {
-    /// This revision's server.
-    pub(super) new: Measure,
-    /// A second one of the same.
-    pub(super) again: Measure,
+    /// This checkout's.
+    pub(super) new: [Measure; 2],
     /// The other revision's.
-    pub(super) other: Measure,
+    pub(super) other: [Measure; 2],
+}
+
+impl Round {
+    /// This checkout's CPU time for an answer, divided by the other revision's.
+    fn new_by_other(&self) -> f64 {
+        mean_us(&self.new) / mean_us(&self.other)
+    }
+
+    /// The same ratio between two pairs with one server of each revision: 1 apart from chance.
+    fn pair_by_pair(&self) -> f64 {
+        let pair = |place: usize| self.new[place].process_us + self.other[place].process_us;
+        pair(0) / pair(1)
+    }
+}
+
+fn mean_us(servers: &[Measure; 2]) -> f64 {
+    f64::midpoint(servers[0].process_us, servers[1].process_us)
+}
+
+fn mean_per_second(servers: &[Measure; 2]) -> f64 {
+    f64::midpoint(servers[0].answers_per_second, servers[1].answers_per_second)
 }
 
 /// A case over all rounds.
@@ -25,30 +44,26 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// This revision's CPU time an answer, the mean of its two servers, by the other's.
     fn new_by_other(&self) -> Spread {
-        Spread::of(self.rounds.iter().map(|round| {
-            f64::midpoint(round.new.process_us, round.again.process_us) / round.other.process_us
-        }))
+        Spread::of(self.rounds.iter().map(Round::new_by_other))
     }
 
-    /// The same by the same: 1 but for chance.
-    fn same_by_same(&self) -> Spread {
-        Spread::of(self.rounds.iter().map(|round| round.new.process_us / round.again.process_us))
+    fn pair_by_pair(&self) -> Spread {
+        Spread::of(self.rounds.iter().map(Round::pair_by_pair))
     }
 
     /// The most that the ratio may be.
     fn bound(&self) -> f64 {
-        BOUND * widening(self.same_by_same().median)
+        BOUND * widening(self.pair_by_pair().median)
     }
 
-    /// False also where nothing was measured.
+    /// Also false if nothing was measured.
     fn is_within(&self) -> bool {
         self.new_by_other().median <= self.bound()
     }
 
     fn is_noisy(&self) -> bool {
-        widening(self.same_by_same().median) > NOISY
+        widening(self.pair_by_pair().median) > NOISY
     }
 
     fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
@@ -69,19 +84,19 @@ pub(super) fn print(comparisons: &[Comparison], other: &str) -> bool {
         println!(
             "| {} | {:.0} | {:.0} | {:.1} | {:.1} |",
             case.name,
-            case.median(|r| f64::midpoint(r.new.answers_per_second, r.again.answers_per_second)),
-            case.median(|r| r.other.answers_per_second),
-            case.median(|r| f64::midpoint(r.new.process_us, r.again.process_us)),
-            case.median(|r| r.other.process_us),
+            case.median(|round| mean_per_second(&round.new)),
+            case.median(|round| mean_per_second(&round.other)),
+            case.median(|round| mean_us(&round.new)),
+            case.median(|round| mean_us(&round.other)),
         );
     }
     println!();
     println!(
-        "| CPU time, ratio | this ÷ {other} | half of the rounds | this ÷ this | half of the rounds | at most | |"
+        "| CPU time, ratio | this ÷ {other} | half of the rounds | equal pairs | half of the rounds | at most | |"
     );
     println!("|---|---:|---:|---:|---:|---:|---|");
     for case in comparisons {
-        let (new, same) = (case.new_by_other(), case.same_by_same());
+        let (new, same) = (case.new_by_other(), case.pair_by_pair());
         println!(
             "| {} | {:.3} | {:.3} to {:.3} | {:.3} | {:.3} to {:.3} | {:.3} | {} |",
             case.name,
@@ -97,8 +112,8 @@ pub(super) fn print(comparisons: &[Comparison], other: &str) -> bool {
     }
     if comparisons.iter().any(Comparison::is_noisy) {
         println!(
-            "Two equal servers differ by more than {:.0} %: something else was running. Measure \
-             again on an idle machine, or with more --rounds.",
+            "Equal pairs of servers differ by more than {:.0} %. Measure again on an idle machine, \
+             or with more --starts.",
             (NOISY - 1.0) * 100.0
         );
     }
@@ -113,11 +128,11 @@ mod tests {
         Measure { answers_per_second: 1.0, machine_us: 0.0, process_us }
     }
 
-    fn comparison(rounds: &[(f64, f64, f64)]) -> Comparison {
-        let round = |&(new, again, other): &(f64, f64, f64)| Round {
-            new: measure(new),
-            again: measure(again),
-            other: measure(other),
+    /// Rounds of `[new, new again, other, other again]`.
+    fn comparison(rounds: &[[f64; 4]]) -> Comparison {
+        let round = |&[new, new_again, other, other_again]: &[f64; 4]| Round {
+            new: [measure(new), measure(new_again)],
+            other: [measure(other), measure(other_again)],
         };
         Comparison { name: "case", rounds: rounds.iter().map(round).collect() }
     }
@@ -125,24 +140,35 @@ mod tests {
     #[test]
     fn ratios_are_taken_within_a_round() {
         // The machine slows down by half in the second round, for all.
-        let case = comparison(&[(11.0, 11.0, 10.0), (22.0, 22.0, 20.0), (11.0, 11.0, 10.0)]);
+        let case = comparison(&[
+            [11.0, 11.0, 10.0, 10.0],
+            [22.0, 22.0, 20.0, 20.0],
+            [11.0, 11.0, 10.0, 10.0],
+        ]);
         assert!((case.new_by_other().median - 1.1).abs() < 1e-9);
-        assert!((case.same_by_same().median - 1.0).abs() < 1e-9);
+        assert!((case.pair_by_pair().median - 1.0).abs() < 1e-9);
         assert!(!case.is_within());
     }
 
     #[test]
     fn chance_widens_the_bound_in_either_direction() {
-        for (new, again) in [(10.0, 12.0), (12.0, 10.0)] {
-            let case = comparison(&[(new, again, 10.0)]);
+        for (first, second) in [(10.0, 12.0), (12.0, 10.0)] {
+            let case = comparison(&[[first, second, first, second]]);
             assert!((case.bound() - 1.05 * 1.2).abs() < 1e-9);
             assert!(case.is_within() && case.is_noisy());
         }
     }
 
     #[test]
+    fn what_this_revision_adds_does_not_widen_the_bound() {
+        let case = comparison(&[[12.0, 12.0, 10.0, 10.0]]);
+        assert!((case.bound() - 1.05).abs() < 1e-9);
+        assert!(!case.is_within() && !case.is_noisy());
+    }
+
+    #[test]
     fn nothing_measured_is_not_within() {
         assert!(!print(&[comparison(&[])], "HEAD"));
-        assert!(print(&[comparison(&[(10.4, 10.4, 10.0)])], "HEAD"));
+        assert!(print(&[comparison(&[[10.4, 10.4, 10.0, 10.0]])], "HEAD"));
     }
 }

@@ -45,9 +45,9 @@ use crate::workspace::Workspace;
 /// `search` as a component against the same code compiled natively.
 ///
 /// With --against, another revision is built (in ~/.cache/weir/bench, where it stays for the
-/// next time) and compared with this one, both in turn, in each round. A second server of this
-/// one shows what chance does. CPU time is the server process's own. Fails where this revision
-/// costs more than 1.05 times the other, times what the two equal servers differ by.
+/// next time) and compared with this one, two servers each, which are started again several
+/// times. CPU time is the server process's own. Fails if this checkout costs more than 1.05 times
+/// the other revision, times what equal pairs of servers differ by.
 ///
 /// docs/benchmarks.md says what each figure means.
 #[derive(Args)]
@@ -74,15 +74,25 @@ enum Command {
 /// How long is measured.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Timing {
-    /// Rounds; every case runs once in each
+    /// How often the servers of --against are started again
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    starts: u16,
+    /// Rounds; every case runs once in each. --against shares them out among its starts
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// How long a case runs in a round
+    /// Seconds that a case runs in a round
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
     /// Connections, each with one request in flight
     #[arg(long, default_value_t = 64)]
     connections: usize,
+}
+
+impl Timing {
+    /// Rounds between two starts, at least one.
+    fn rounds_per_start(self) -> u16 {
+        self.rounds.div_ceil(self.starts)
+    }
 }
 
 impl Bench {
