@@ -1,8 +1,8 @@
 //! The batch for one run of the model, and which queued texts it takes.
 //!
 //! On a CPU, a batch is hardly faster than its texts one by one, and padding costs as much as
-//! tokens. A batch therefore holds texts of nearly equal length, and its size is bounded in
-//! tokens.
+//! real tokens. A batch therefore holds texts of nearly equal length, and its size is bounded
+//! in tokens.
 
 use super::tokenizer::Tokens;
 

@@ -1,9 +1,9 @@
-//! The memory tier in front of a model: text that was embedded is not embedded again, and text
-//! that several callers ask for at the same time is computed once.
+//! The memory tier in front of a model: a text whose vector is in the tier is not embedded
+//! again, and a text that several callers ask for at the same time is computed once.
 //!
-//! The key of a vector is the model's digest and the text. Vectors never expire: another model
-//! has other keys. Bulk texts bypass the tier, since documents would evict the questions that
-//! people repeat.
+//! The key of a vector is the model's digest and the text. Vectors never expire, because another
+//! model has other keys; they are only evicted. Bulk texts bypass the tier, since documents would
+//! evict the questions that people repeat.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,15 +21,19 @@ use weir_core::Position;
 
 use super::{EmbedError, Embedder, Embedding, Lane};
 
-/// The most texts computed at once with followers; beyond it, callers compute for themselves.
+/// The most texts being computed that others can wait for; beyond that, callers compute for
+/// themselves.
 const MAX_FLIGHTS: usize = 4096;
 
-/// The most callers that wait for one text; beyond it, callers compute for themselves.
+/// The most callers that wait for one text; beyond that, callers compute for themselves.
 const MAX_FOLLOWERS: usize = 4096;
 
 type Answer = Result<Embedding, EmbedError>;
 
 /// An [`Embedder`] that asks `E` only for vectors that it does not have.
+///
+/// Dropping the future of an interactive call does not cancel its texts: others may be waiting
+/// for them, and their vectors are cached.
 pub struct Cached<E> {
     inner: Arc<E>,
     prefix: KeyPrefix,
@@ -75,8 +79,7 @@ impl<E: Embedder + 'static> Cached<E> {
     fn source_of(&self, key: CacheKey) -> Source {
         let known = || self.vectors.get(&key).map(|entry| Source::Known(entry.value.clone()));
         let join = || match self.flights.join(key) {
-            // A leader stores before it finishes, so one may have done both since the first
-            // lookup.
+            // Since the lookup above, another leader may have stored the vector and finished.
             Flight::Lead(leader) => known().unwrap_or(Source::Computed(Some(leader))),
             Flight::Follow(follower) => Source::Followed(follower),
             Flight::Crowded => Source::Computed(None),
@@ -104,7 +107,7 @@ impl<E: Embedder + 'static> Cached<E> {
             let computing = tokio::spawn(compute(inner, tier, computed));
             let found = computing
                 .await
-                .map_err(|error| EmbedError::Failed(format!("its task: {error}")))??;
+                .map_err(|error| EmbedError::Failed(format!("the embedding task: {error}")))??;
             for (place, vector) in found {
                 vectors[place] = Some(vector);
             }
@@ -112,7 +115,8 @@ impl<E: Embedder + 'static> Cached<E> {
         for (place, follower) in followed {
             let vector = match follower.wait().await {
                 Ok(answer) => answer?,
-                // The leader failed because of another text, which says nothing about this one.
+                // The leader gave no answer, most likely because one of its texts is too long.
+                // That may be another text, so this one is tried alone.
                 Err(_) => {
                     let text = std::slice::from_ref(&texts[place]);
                     let alone = self.inner.embed(text, Lane::Interactive).await;
@@ -146,8 +150,8 @@ async fn compute<E: Embedder>(
             }
             Ok(found)
         }
-        // One of these texts is too long, not all: dropping the leaders releases their
-        // followers.
+        // Only one of these texts is too long. Dropping the leaders makes their followers compute
+        // for themselves.
         Err(error @ EmbedError::TooLong { .. }) => {
             Err(error.reindexed(|index| computed.get(index).map_or(index, |text| text.place)))
         }
@@ -160,7 +164,7 @@ async fn compute<E: Embedder>(
     }
 }
 
-/// A vector is a function of its key: it has no read set and never expires.
+/// A vector depends only on its key, so it has no read set and never expires.
 fn entry(vector: Embedding) -> Entry<Embedding> {
     let weight_bytes = u32::try_from(size_of_val(&*vector.0)).unwrap_or(u32::MAX);
     Entry {
@@ -233,8 +237,8 @@ mod tests {
 
     use super::*;
 
-    /// Records what it is asked for, and answers when the test allows it. A text's vector is
-    /// its length; "long" is too long, "busy" finds the queue full.
+    /// Records its calls, and answers when the test allows it. A text's vector is its length;
+    /// "long" is too long, and "busy" finds the queue full.
     struct Noting {
         calls: Mutex<Vec<Vec<String>>>,
         turns: Semaphore,
@@ -288,7 +292,7 @@ mod tests {
             Self(Arc::new(Cached::new(noting, cache_bytes)))
         }
 
-        /// The test's runtime has one thread, so after the yields every task waits that can.
+        /// The test's runtime has one thread, so the yields let every task run until it waits.
         async fn ask(&self, texts: &[&str], lane: Lane) -> Asked {
             let cached = Arc::clone(&self.0);
             let texts: Vec<Arc<str>> = texts.iter().map(|&text| text.into()).collect();
@@ -333,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bulk_texts_go_past_the_tier_and_are_not_repeated_in_a_call() {
+    async fn bulk_texts_bypass_the_tier_and_are_computed_once_per_call() {
         let harness = Harness::new(9, 1 << 20);
         for lane in [Lane::Bulk, Lane::Bulk, Lane::Interactive] {
             let asked = harness.ask(&["a", "a"], lane).await;
@@ -343,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_that_leaves_does_not_cut_its_followers() {
+    async fn a_cancelled_leader_does_not_cancel_its_followers() {
         let harness = Harness::new(0, 1 << 20);
         let leader = harness.ask(&["a"], Lane::Interactive).await;
         let follower = harness.ask(&["a"], Lane::Interactive).await;
@@ -355,8 +359,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_leaders_error_reaches_followers_only_where_it_is_theirs() {
-        // (what the leader asks for besides "a", what its follower gets, calls of the model)
+    async fn a_leaders_error_reaches_only_the_followers_that_it_concerns() {
+        // (what the leader asks for besides "a", what its follower gets, calls to the model)
         let cases = [("busy", Err(EmbedError::Overloaded), 1), ("long", all(&["a"]), 2)];
         for (beside, expected, calls) in cases {
             let harness = Harness::new(0, 1 << 20);

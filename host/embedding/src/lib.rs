@@ -41,16 +41,16 @@ pub enum Lane {
     Bulk,
 }
 
-/// Why text has no vector.
+/// Why a text was not embedded.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EmbedError {
     /// The text has more tokens than the model's window.
-    #[error("the text has {tokens} tokens, and the model takes {max_tokens}")]
+    #[error("the text has at least {tokens} tokens, but the model takes at most {max_tokens}")]
     TooLong {
         /// The text's index in the call.
         index: usize,
-        /// Tokens of the text, including the model's special tokens. A lower bound: very long
-        /// text is not read to its end.
+        /// Tokens of the text, including the model's special tokens. This is a lower bound,
+        /// because a very long text is not read to its end.
         tokens: usize,
         /// The model's window in tokens.
         max_tokens: usize,
@@ -81,13 +81,15 @@ pub trait Embedder: Send + Sync {
     /// The name that requests use for the model.
     fn model(&self) -> &str;
 
-    /// Sha-256 of the model's and the tokenizer's files in hex, which is part of every key.
+    /// A hex digest that identifies the model's and the tokenizer's files. It is part of the key
+    /// of every cached vector.
     fn model_digest(&self) -> &str;
 
     /// Components of a vector.
     fn dimensions(&self) -> usize;
 
-    /// The model's window: the most tokens that a text may have, including special tokens.
+    /// The model's window: the most tokens that a text may have, including special tokens;
+    /// 256 unless an implementation says otherwise.
     fn max_tokens(&self) -> usize {
         256
     }
@@ -96,6 +98,6 @@ pub trait Embedder: Send + Sync {
     fn count_tokens(&self, text: &str) -> usize;
 
     /// Returns one unit-length vector per text, in order. Dropping the future cancels the texts
-    /// that have not started.
+    /// that have not started, unless an implementation shares them with other callers.
     async fn embed(&self, texts: &[Arc<str>], lane: Lane) -> Result<Vec<Embedding>, EmbedError>;
 }

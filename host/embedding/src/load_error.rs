@@ -100,10 +100,10 @@ pub enum LoadError {
         /// The oldest supported minor version.
         needed_minor: u32,
     },
-    /// A process loads ONNX Runtime only once, and has loaded it from another file.
+    /// A process loads ONNX Runtime only once, and this one has loaded it from another file.
     #[error(
-        "ONNX Runtime was already loaded from {} and cannot also be loaded from {}: set the same \
-         `embedding.library` for every model",
+        "ONNX Runtime was already loaded from {} and cannot also be loaded from {}: all \
+         models of a process use the same library",
         loaded.display(), asked.display()
     )]
     AnotherLibrary {
@@ -127,8 +127,8 @@ pub enum LoadError {
     /// The model runs, but its vectors differ from those measured for it.
     #[error(
         "the model gives a wrong vector for a known text (component {component} is {found}, \
-         expected {expected}): this build of ONNX Runtime does not suit this machine or this \
-         model; {}",
+         expected {expected}): this build of ONNX Runtime does not work for this machine or \
+         this model; {}",
         Part::Library.mend()
     )]
     WrongVector {

@@ -20,7 +20,7 @@ pub struct UnknownModel(pub String);
 
 impl Models {
     /// The models of a server. `default` names the model that indexes every collection and
-    /// embeds text unless a request names another one.
+    /// embeds the texts of requests that name no model.
     ///
     /// # Errors
     /// `default` is not among them.
@@ -54,8 +54,8 @@ impl Models {
         self.by_name.keys().map(String::as_str)
     }
 
-    /// What an answer can depend on: the default model's name, and each model's name and
-    /// digest.
+    /// Everything about the models that an answer can depend on: the default model's name, and
+    /// each model's name and digest.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let models = self.by_name.iter().map(|(name, model)| (name, model.model_digest()));

@@ -1,6 +1,6 @@
-//! A model in ONNX Runtime: its configuration, the checks when it starts, and its [`Embedder`].
+//! A model in ONNX Runtime: its configuration, the checks at startup, and its [`Embedder`].
 //!
-//! Out of scope: sessions (`session`), threads and batches (`pool`), the memory tier
+//! Out of scope: sessions (`session`), threads and batches (`pool`), and the memory tier
 //! (`cached`).
 
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub struct OnnxConfig {
     pub model_name: String,
     /// What the files must contain; `None` trusts them.
     pub expected: Option<Expected>,
-    /// How many sessions of one thread each; 0 means one per core.
+    /// How many sessions to start, of one thread each; 0 means one per core.
     pub sessions: usize,
     /// The model's window in tokens per text, including special tokens.
     pub max_text_tokens: usize,
@@ -93,7 +93,7 @@ pub struct WorkCounts {
     pub batches: u64,
     /// Texts whose vectors were computed.
     pub embedded_texts: u64,
-    /// Texts skipped in the queue because nobody waited for them any more.
+    /// Texts dropped from the queue because nobody was waiting for them any more.
     pub abandoned_texts: u64,
     /// Texts refused because the queue was full.
     pub refused_texts: u64,
@@ -226,5 +226,8 @@ fn run_once(
     let tokens = tokenizer.encode(text).map_err(|error| LoadError::Runtime(error.to_string()))?;
     let batch = Batch::pad(std::iter::once(&tokens), tokenizer.pad_id());
     let vectors = session.run(&batch).map_err(LoadError::Runtime)?;
-    vectors.into_iter().next().ok_or_else(|| LoadError::Runtime("no vector came out".into()))
+    vectors
+        .into_iter()
+        .next()
+        .ok_or_else(|| LoadError::Runtime("the model returned no vector".into()))
 }

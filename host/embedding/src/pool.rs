@@ -1,6 +1,6 @@
 //! Models at work: one OS thread each, fed by one queue.
 //!
-//! The pool knows nothing of ONNX or of text: a [`Model`] turns a batch of tokens into vectors.
+//! The pool knows nothing about ONNX or text: a [`Model`] turns a batch of tokens into vectors.
 //! Tests substitute their own models.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +20,6 @@ pub(super) trait Model: Send {
 
 /// Dropping the pool ends the threads. It waits for running batches, since a process must not
 /// unload the runtime while a thread runs in it.
-/// must not unload the runtime under a thread that is in it.
 pub(super) struct Pool {
     queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
@@ -86,7 +85,7 @@ impl Drop for Pool {
 fn work(queue: &Queue, mut model: impl Model, pad_id: u32) {
     while let Some(jobs) = queue.next_batch() {
         let batch = Batch::pad(jobs.iter().map(|job| &job.tokens), pad_id);
-        // A panic must fail these texts but not cost the pool a thread.
+        // A panic must fail these texts without ending the thread.
         let vectors = catch_unwind(AssertUnwindSafe(|| model.run(&batch)))
             .unwrap_or_else(|_| Err("it panicked".into()));
         count(&queue.counters.batches, 1);
@@ -98,7 +97,8 @@ fn work(queue: &Queue, mut model: impl Model, pad_id: u32) {
                 }
             }
             Ok(vectors) => {
-                let message = format!("{} vectors for {} texts", vectors.len(), jobs.len());
+                let message =
+                    format!("it returned {} vectors for {} texts", vectors.len(), jobs.len());
                 fail(jobs, &message);
             }
             Err(message) => fail(jobs, &message),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn texts_that_nobody_waits_for_are_skipped_and_keep_nobody_out() {
+    async fn texts_that_nobody_waits_for_are_skipped_and_take_no_room() {
         let mut harness = harness(2);
         let running = harness.ask(&[1], Lane::Interactive).await;
         harness.run_of().await;

@@ -3,7 +3,6 @@
 //! A full interactive lane refuses; the bulk lane makes its callers wait for room. Texts that
 //! nobody waits for any more are dropped before they reach a session. Out of scope: starting
 //! threads and running the model, which the pool does.
-//! model are the pool's.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -50,11 +49,12 @@ pub(super) struct Bounds {
     pub(super) max_queued_texts: usize,
     /// The most tokens in a batch, including padding; a single text may exceed it.
     pub(super) max_batch_tokens: usize,
-    /// How many sessions share the queue, so that one does not take work that two could share.
+    /// How many sessions share the queue. A batch takes at most that fraction of a lane, so that
+    /// idle sessions also get work.
     pub(super) sessions: usize,
 }
 
-/// Counts of the texts that were requested.
+/// Counts of batches, and of texts by what became of them.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) batches: AtomicU64,
@@ -146,7 +146,7 @@ impl Queue {
         }
     }
 
-    /// Takes the oldest text, and those queued behind it that have about the same length.
+    /// Takes the oldest text and, up to a batch, the texts behind it of about the same length.
     fn gather(&self, lane: &mut VecDeque<Job>) -> Vec<Job> {
         let max_rows = lane.len().div_ceil(self.bounds.sessions);
         let mut batch: Vec<Job> = Vec::new();

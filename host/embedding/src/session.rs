@@ -29,7 +29,7 @@ pub(super) fn environment(library: &Path) -> Result<Environment, LoadError> {
             Err(LoadError::AnotherLibrary { loaded: loaded.clone(), asked: path })
         };
     }
-    // Call this before anything else in `ort`, whose lazy loading panics if it fails.
+    // This comes before any other use of `ort`, whose lazy loading panics if it fails.
     let environment = ort::init_from(&path)
         .map_err(|error| library_error(&path, error))?
         .with_name("weir")
@@ -61,7 +61,8 @@ fn library_error(path: &Path, error: ort::LoadDynamicError) -> LoadError {
     }
 }
 
-/// A text encoder: takes tokens, gets one vector per token, and averages them here.
+/// A session of a text encoder. The model returns one vector per token, and the session averages
+/// the vectors of each text.
 pub(super) struct OnnxSession {
     session: Session,
     output: String,
@@ -91,14 +92,14 @@ impl OnnxSession {
         };
         let takes = |name: &str| session.inputs().iter().any(|input| input.name() == name);
         if !takes("input_ids") || !takes("attention_mask") {
-            return Err(wrong("does not take them"));
+            return Err(wrong("does not take both inputs"));
         }
         let takes_type_ids = takes("token_type_ids");
         if session.inputs().len() != 2 + usize::from(takes_type_ids) {
-            return Err(wrong("takes more than tokens and their mask"));
+            return Err(wrong("takes inputs that Weir does not provide"));
         }
-        let (output, dimensions) =
-            token_vectors(&session).ok_or_else(|| wrong("has no output of one vector a token"))?;
+        let (output, dimensions) = token_vectors(&session)
+            .ok_or_else(|| wrong("has no output with one vector per token"))?;
         Ok(Self { session, output, dimensions, takes_type_ids })
     }
 
@@ -107,9 +108,9 @@ impl OnnxSession {
     }
 }
 
-/// Uses only the caller's thread, which sleeps when idle. The arena and the memory pattern are
-/// off because they keep the memory of the largest batch forever: two sessions that had run
-/// batches of 32 × 256 tokens held 1.6 GB with them and 0.3 GB without.
+/// A session that uses only the caller's thread, which sleeps when idle. The arena and the memory
+/// pattern are off because they keep the memory of the largest batch forever: two sessions that
+/// had run batches of 32 × 256 tokens held 1.6 GB with them and 0.3 GB without.
 fn builder(environment: &Environment) -> ort::Result<SessionBuilder> {
     Ok(Session::builder(environment)?
         .with_execution_providers([ep::CPU::default().with_arena_allocator(false).build()])?
@@ -121,7 +122,7 @@ fn builder(environment: &Environment) -> ort::Result<SessionBuilder> {
         .with_memory_pattern(false)?)
 }
 
-/// The name and the width of the output `[texts, tokens, dimensions]`.
+/// The name of the output `[texts, tokens, dimensions]`, and its `dimensions`.
 fn token_vectors(session: &Session) -> Option<(String, usize)> {
     session.outputs().iter().find_map(|output| {
         let shape = output.dtype().tensor_shape()?;
@@ -159,7 +160,7 @@ impl OnnxSession {
         let (_, values) = outputs[self.output.as_str()].try_extract_tensor::<f32>()?;
         let expected = batch.rows * batch.columns * self.dimensions;
         if values.len() != expected || expected == 0 {
-            let message = format!("{} numbers where {expected} belong", values.len());
+            let message = format!("its output has {} numbers instead of {expected}", values.len());
             return Err(ort::Error::new(message));
         }
         values
@@ -167,12 +168,12 @@ impl OnnxSession {
             .zip(batch.mask.chunks_exact(batch.columns))
             .map(|(text, mask)| mean_of_unit_length(text, mask, self.dimensions))
             .collect::<Option<_>>()
-            .ok_or_else(|| ort::Error::new("a vector without a direction"))
+            .ok_or_else(|| ort::Error::new("a vector is zero or not finite"))
     }
 }
 
 /// The mean of a text's token vectors without padding, scaled to length 1. `None` if the mean
-/// is zero or not a number.
+/// is zero or not finite.
 fn mean_of_unit_length(tokens: &[f32], mask: &[i64], dimensions: usize) -> Option<Embedding> {
     let mut sum = vec![0.0_f32; dimensions];
     for (token, _) in tokens.chunks_exact(dimensions).zip(mask).filter(|&(_, &mask)| mask == 1) {
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_library_says_what_was_found_and_what_is_needed() {
+    fn an_old_library_is_reported_with_its_version_and_the_one_needed() {
         let error = library_error(
             Path::new("/lib/libonnxruntime.so"),
             ort::LoadDynamicError::BadVersion {

@@ -123,9 +123,9 @@ async fn a_text_is_computed_once_for_all_who_ask_for_it() {
     assert_eq!(embedder.inner().counts().embedded_texts, 2);
 }
 
-/// Each case breaks a good configuration; the message names the file and the fix.
+/// Each case breaks a valid configuration; the message names the file and the fix.
 #[test]
-fn a_file_that_is_missing_or_wrong_is_named_with_the_way_out() {
+fn the_error_for_a_missing_or_wrong_file_names_it_and_the_fix() {
     let folder = tempfile::tempdir().unwrap();
     let junk = folder.path().join("junk");
     std::fs::write(&junk, "not what it should be").unwrap();
@@ -158,7 +158,7 @@ fn a_file_that_is_missing_or_wrong_is_named_with_the_way_out() {
         (&junk, digest, &["sha-256", "8199be6f69", "0000", setup]),
         (&junk, vector, &["wrong vector", "component 3", "0.5", setup]),
     ];
-    // The process has loaded the library by now, whichever test came first.
+    // Loads the library, which the cases expect, whichever test runs first.
     shared();
     for (path, break_it, parts) in cases {
         let mut config = config();
@@ -188,7 +188,7 @@ fn split_texts(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn short_texts_are_one_chunk_and_texts_without_words_none() {
+fn short_texts_are_one_chunk_and_texts_without_words_have_none() {
     let whole = "First paragraph. It has two sentences.\n\nSecond paragraph.";
     let cases: [(&str, &[&str]); 8] = [
         ("", &[]),

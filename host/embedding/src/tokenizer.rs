@@ -7,7 +7,7 @@ use tokenizers::Tokenizer;
 
 use super::EmbedError;
 
-/// Long text is counted by a prefix of this size, then one four times as long, and so on.
+/// A long text is counted by a prefix of this size, then by one four times as long, and so on.
 const PROBE_BYTES: usize = 4096;
 
 /// The tokens of one text, special tokens included: never empty, never over the window.
@@ -31,7 +31,7 @@ impl TextTokenizer {
     /// Loads a `tokenizer.json`.
     pub(super) fn from_bytes(json: &[u8], max_tokens: usize) -> Result<Self, tokenizers::Error> {
         let mut tokenizer = Tokenizer::from_bytes(json)?;
-        // The padding only names a token here; the mask hides it from the model.
+        // Only the token is taken from the padding; the mask hides it from the model.
         let pad_id = tokenizer.get_padding().map_or(0, |padding| padding.pad_id);
         // Tokenizer files set a fixed padding and silent truncation.
         tokenizer.with_padding(None);
@@ -70,7 +70,7 @@ impl TextTokenizer {
             .encode_fast(text, true)
             .map_err(|error| EmbedError::Failed(format!("the tokenizer: {error}")))?;
         match encoding.len() {
-            0 => Err(EmbedError::Failed("the tokenizer made no tokens of a text".into())),
+            0 => Err(EmbedError::Failed("the tokenizer returned no tokens for a text".into())),
             tokens if tokens > self.max_tokens => {
                 Err(EmbedError::TooLong { index: 0, tokens, max_tokens: self.max_tokens })
             }
@@ -79,14 +79,14 @@ impl TextTokenizer {
     }
 }
 
-/// Counts the tokens of `text` with `count`, exactly up to `max_tokens`. For longer text, reads
-/// only a prefix that is enough to prove it, so refusing a megabyte costs as much as a page.
+/// Counts the tokens of `text` with `count`, exactly up to `max_tokens`. Of longer text, it reads
+/// only enough to prove that it is longer, so refusing a megabyte costs as much as a few pages.
 pub(super) fn count_bounded(text: &str, max_tokens: usize, count: impl Fn(&str) -> usize) -> usize {
     let mut probe_bytes = PROBE_BYTES;
     while probe_bytes < text.len() {
         let tokens = count(&text[..text.floor_char_boundary(probe_bytes)]);
-        // The whole text can have fewer tokens than its prefix only because of the word that
-        // the cut splits, and by less than a window.
+        // The whole text has fewer tokens than its prefix only if the cut splits a word, and
+        // then by less than a window.
         if tokens > 2 * max_tokens {
             return tokens;
         }

@@ -1,5 +1,5 @@
 //! The error for a library that is not ONNX Runtime. It needs its own process, because a
-//! process loads the library once.
+//! process loads the library only once.
 
 #![expect(clippy::expect_used, reason = "a test's failure is its message")]
 
