@@ -89,7 +89,7 @@ fn has_word(text: &str) -> bool {
     text.chars().any(char::is_alphanumeric)
 }
 
-/// Document size limits are far below 4 GiB, so the conversion does not saturate.
+/// A document has at most 1 GiB, so the conversion does not saturate.
 fn offset(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }

@@ -1,8 +1,8 @@
 //! Which documents can be found: conditions on their metadata, the same for every engine.
 //!
-//! [`Filter::matches`] defines what a filter means. An engine with its own filters converts to
-//! them and is tested against it. Out of scope: full-text conditions, and paths through arrays
-//! of objects.
+//! [`Filter::matches`] defines what a filter means. An engine that has its own filters converts
+//! to those, and is tested against this definition. Out of scope: full-text conditions, and paths
+//! through arrays of objects.
 
 use std::cmp::Ordering;
 
@@ -16,7 +16,7 @@ pub const MAX_FIELD_BYTES: usize = 256;
 /// The most values in one [`Predicate::AnyOf`].
 pub const MAX_VALUES: usize = 1024;
 
-/// All of `must`, at least one of `should` if there are any, none of `must_not`.
+/// All of `must` hold, at least one of `should` if there are any, and none of `must_not`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// All of these hold.
@@ -32,7 +32,8 @@ pub struct Filter {
 pub struct Condition {
     /// The field; dots step into objects.
     pub field: String,
-    /// What the field must satisfy; if the field is an array, what any element must satisfy.
+    /// What the field must satisfy. If the field is an array, one of its elements must satisfy
+    /// it, except for [`Predicate::Exists`].
     pub predicate: Predicate,
 }
 
@@ -43,9 +44,9 @@ pub enum Predicate {
     Equals(Value),
     /// The field equals one of the values.
     AnyOf(Vec<Value>),
-    /// The field is a number and at least this.
+    /// The field is a number that is at least this.
     AtLeast(f64),
-    /// The field is a number and at most this.
+    /// The field is a number that is at most this.
     AtMost(f64),
     /// The field exists and is not null; an empty array exists.
     Exists,
@@ -64,20 +65,18 @@ pub enum Value {
     Boolean(bool),
 }
 
-/// Why a filter is refused.
+/// Why a filter is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FilterError {
     /// More than [`MAX_CONDITIONS`].
-    #[error("the filter has {0} conditions, and at most {MAX_CONDITIONS} are allowed")]
+    #[error("the filter has {0} conditions, but at most {MAX_CONDITIONS} are allowed")]
     TooManyConditions(usize),
     /// The field is empty or longer than [`MAX_FIELD_BYTES`].
-    #[error(
-        "a filter's field has {0} bytes, and must have at least 1 and at most {MAX_FIELD_BYTES}"
-    )]
+    #[error("a field name in the filter has {0} bytes, but must have 1 to {MAX_FIELD_BYTES}")]
     FieldLength(usize),
     /// More than [`MAX_VALUES`].
     #[error(
-        "the filter's field '{field}' has {values} values, and at most {MAX_VALUES} are allowed"
+        "the filter compares '{field}' with {values} values, but at most {MAX_VALUES} are allowed"
     )]
     TooManyValues {
         /// The field.
@@ -86,12 +85,12 @@ pub enum FilterError {
         values: usize,
     },
     /// The number is infinite or NaN.
-    #[error("the filter's field '{0}' is compared with a number that is not finite")]
+    #[error("the filter compares '{0}' with a number that is not finite")]
     NotFinite(String),
 }
 
 impl Filter {
-    /// Whether the filter is within its limits.
+    /// Checks the filter against its limits.
     pub fn validate(&self) -> Result<(), FilterError> {
         let conditions = self.must.len() + self.should.len() + self.must_not.len();
         if conditions > MAX_CONDITIONS {
@@ -171,10 +170,10 @@ impl Value {
     }
 }
 
-/// A number as written, so that comparing never rounds.
+/// A number in its own type, so that a comparison never rounds.
 #[derive(Clone, Copy)]
 enum Number {
-    /// Within ±2^64: what JSON and conditions can hold as an integer.
+    /// Within ±2^64, the integers that JSON and conditions can hold.
     Integer(i128),
     Float(f64),
 }
@@ -198,8 +197,8 @@ impl Number {
 }
 
 fn compare_mixed(integer: i128, float: f64) -> Option<Ordering> {
-    // Beyond ±2^64 a cast saturates or is exact; either way it stays on its side of every
-    // integer there is here. Nearer, the truncated float is an integer, exactly.
+    // Within ±2^64 the cast of the truncated float is exact. Beyond, it can saturate, but the
+    // result is still on the same side of every integer that can occur here.
     let whole = float.trunc();
     let by_whole = integer.cmp(&(whole as i128));
     let by_fraction = whole.partial_cmp(&float)?;
@@ -230,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_hold_of_metadata() {
+    fn conditions_are_tested_against_metadata() {
         use Predicate::{AnyOf, AtLeast, AtMost, Exists};
         let metadata = json!({
             "lang": "en", "year": 1958, "price": 2.0, "draft": false, "none": null, "empty": [],
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_kept() {
+    fn limits_are_enforced() {
         let of = |must| Filter { must, ..Filter::default() };
         let values = |n| Predicate::AnyOf(vec![Value::Boolean(true); n]);
         let longest = "x".repeat(MAX_FIELD_BYTES);
@@ -354,7 +353,7 @@ mod tests {
         }
 
         #[test]
-        fn neighbours_of_large_integers_are_told_apart(integer in 2_i64.pow(53)..i64::MAX) {
+        fn neighbours_of_large_integers_are_distinguished(integer in 2_i64.pow(53)..i64::MAX) {
             let float = integer as f64;
             let expected = i128::from(integer).cmp(&(float as i128));
             prop_assert_eq!(compare_mixed(integer.into(), float), Some(expected));

@@ -9,18 +9,17 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
-// Generated from Snowball's sources, including every later change (tantivy uses it too).
-// rust-stemmers has been inactive since 2021, and snowball_stemmers_rs is a copy of Snowball
-// 3.0.0.
+// Generated from Snowball's current sources (tantivy uses it too). rust-stemmers has been
+// inactive since 2021, and snowball_stemmers_rs is a copy of Snowball 3.0.0.
 use frostem::{Algorithm, Stemmer};
 
 use weir_core::Position;
 
 /// Identifies the behaviour of [`terms`]; an index made with another value is rebuilt. Change
-/// it with anything that changes a term.
+/// it whenever a change can give a text other terms.
 pub const ANALYSIS: &str = "alphanumeric, nltk-0.10, snowball-english-20261016, 64 bytes";
 
-/// Longer words are digests and encoded data, not words.
+/// Longer runs of letters and digits are skipped: they are digests or encoded data, not words.
 const MAX_WORD_BYTES: usize = 64;
 
 const K1: f64 = 1.2;
@@ -50,12 +49,13 @@ pub fn terms(text: &str) -> Vec<(Arc<str>, u32)> {
     terms
 }
 
-/// A term of a query, and what one saturated occurrence of it adds to a score.
+/// A term of a query, and what one occurrence of it adds to the score of a chunk of average
+/// length.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightedTerm {
     /// The term.
     pub term: Arc<str>,
-    /// Its inverse document frequency, times its occurrences in the query.
+    /// Its inverse document frequency times its number of occurrences in the query.
     pub weight: f32,
 }
 
@@ -82,7 +82,7 @@ impl Statistics {
     }
 
     /// Inverse document frequency. A term that did not occur at the roll counts as occurring in
-    /// no chunk, the rarest possible: it is new, so it is rare.
+    /// no chunk, since a new term is rare.
     #[must_use]
     pub fn inverse_document_frequency(&self, term: &str) -> f64 {
         let frequency = f64::from(self.document_frequency.get(term).copied().unwrap_or(0));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_those_computed_by_hand() {
+    fn weights_match_those_computed_by_hand() {
         let statistics = statistics();
         // ln(1 + (3 - n + 0.5) / (n + 0.5))
         let idf = [("a", 0.980_829), ("b", 0.470_004), ("c", 0.470_004), ("new", 2.079_442)];
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_collection_divides_by_nothing() {
+    fn an_empty_collection_does_not_divide_by_zero() {
         let empty = Statistics::default();
         assert!(empty.inverse_document_frequency("a").is_finite());
         assert!(empty.saturation(1, 5).is_finite());

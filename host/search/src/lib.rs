@@ -54,13 +54,13 @@ pub struct Query {
     pub offset: u32,
 }
 
-/// A found chunk. Hits are ordered best first; ties by document id, then by chunk.
+/// A found chunk. Hits are ordered best first, with ties ordered by document id, then by chunk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
     /// The document.
     pub document: DocumentId,
     /// The version of the document that this chunk belongs to: the position of its change. The
-    /// truth's text matches the hit only while its version is the same.
+    /// truth's text matches the hit only if its version is the same.
     pub version: Position,
     /// The index of the chunk within its document.
     pub chunk: u32,
@@ -81,12 +81,12 @@ impl Hit {
     }
 }
 
-/// An answer, and the position that it is exact at.
+/// An answer, and the position at which it is exact.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// Best first.
     pub hits: Vec<Hit>,
-    /// The last change that the engine had applied when it searched.
+    /// The position of the last change that the engine had applied when it searched.
     pub as_of: Position,
 }
 

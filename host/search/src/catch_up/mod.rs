@@ -1,18 +1,18 @@
 //! Carries the truth's changes into a derived store, in order, in the background.
 //!
 //! One task reads the log of changes after the store's position, in pages of whole positions
-//! (`page`). It reads what each entry names as it is *now*, embeds it, and applies the page at
-//! once. After a crash, or with a new and empty store, it continues from the store's position.
+//! (`page`). It reads the current state of what each entry names, embeds it, and applies the page
+//! at once. After a crash, or with a new and empty store, it continues from the store's position.
 //!
 //! "Applied up to a position" means that everything that changed up to it is in the store as it
 //! was then **or newer**, since the truth keeps only the newest version. That is enough for an
-//! answer's `as_of`: it claims at least that position. If the answer contains something newer,
-//! that newer change comes after its `as_of` and invalidates it. A hit carries the version of
-//! its document, so a hit never gets the text of another version.
+//! answer's `as_of`, which claims at least that position. If the answer contains something newer,
+//! the newer change comes after its `as_of` and invalidates it. A hit carries the version of its
+//! document, so it never gets the text of another version.
 //!
-//! A failure is retried forever, with growing pauses, and is visible in [`CatchUp::status`]:
-//! skipping the document that failed would claim a position that the store does not contain.
-//! Out of scope: what clients are told meanwhile, and how long they wait.
+//! A failure is retried forever, with growing pauses, and is visible in [`CatchUp::status`]. The
+//! document that failed is not skipped, because the store would then claim a position that it
+//! does not contain. Out of scope: what clients are told in the meantime, and how long they wait.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ mod tests;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// The running task. It ends with [`CatchUp::stop`] or when this is dropped.
+/// A handle to the running task, which ends after [`CatchUp::stop`] or when this is dropped.
 pub struct CatchUp {
     truth: Arc<dyn Truth>,
     progress: Arc<Progress>,
@@ -44,7 +44,7 @@ pub struct CatchUp {
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// How far the derived store is.
+/// How far the derived store has got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatchUpStatus {
     /// The last position whose changes are all searchable.
@@ -62,7 +62,7 @@ struct Progress {
 }
 
 impl CatchUp {
-    /// Starts carrying `truth`'s changes into `store` from the store's position. Nothing else
+    /// Starts carrying `truth`'s changes into `store`, from the store's position. Nothing else
     /// may apply changes to the store.
     pub fn start(
         truth: Arc<dyn Truth>,
@@ -98,7 +98,7 @@ impl CatchUp {
         *self.progress.applied.borrow()
     }
 
-    /// How far the catch-up is, and why it is stalled if it is.
+    /// How far the catch-up has got, and why it is stalled if it is.
     #[must_use]
     pub fn status(&self) -> CatchUpStatus {
         CatchUpStatus {
@@ -108,8 +108,8 @@ impl CatchUp {
         }
     }
 
-    /// Ends the task: cancels what is being embedded and waits for what is being applied. Call
-    /// it before the truth is closed.
+    /// Ends the task: cancels what is being embedded, and waits for what is being applied. Call
+    /// this before the truth is closed.
     pub async fn stop(&self) {
         self.stopping.send_replace(true);
         let task = self.task.lock().take();
@@ -139,7 +139,7 @@ impl Task {
     async fn run(mut self) {
         let mut failures = 0;
         loop {
-            // Marked before the log is read: any later commit wakes the task.
+            // Before the log is read, so that any later commit wakes the task.
             self.commits.mark_unchanged();
             // A panic in a store or an embedder counts as a failure.
             let step = AssertUnwindSafe(self.step()).catch_unwind().await;
@@ -178,7 +178,7 @@ impl Task {
             page = self.pages.next() => page?,
         };
         let Some(page) = page else { return Ok(Step::NothingToDo) };
-        // A stop does not cancel this: a store need not be safe to interrupt.
+        // A stop does not cancel this, because a store need not be safe to interrupt.
         self.pages.apply(page).await?;
         Ok(Step::Applied)
     }

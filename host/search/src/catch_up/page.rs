@@ -1,8 +1,8 @@
 //! One page of the log: turns its entries into changes of the index and applies them.
 //!
-//! Each thing that a page names is read once, as the truth has it now. A document that is newer
-//! than the page is remembered, so that the entry of its own change, later in the log, does not
-//! embed it again.
+//! Each thing that a page names is read once, in its current state. A document that is newer than
+//! the page is remembered, so that it is not embedded again for the later entry of its own
+//! change.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use weir_store::{Change, ChangeKind, Document, Truth, TruthError, chunk_text};
 /// How many entries of the log are read at once. A page becomes searchable as a whole, so this
 /// is also the granularity of progress. A commit with more entries is one page.
 const PAGE_LINES: u32 = 64;
-/// The most chunks given to the embedder at once, and the most documents held for them.
+/// The most chunks given to the embedder at once, and the most documents gathered for it.
 const GROUP: usize = 64;
-/// How many documents newer than the page are remembered; any others are embedded twice.
+/// How many documents newer than their page are remembered; any others are embedded twice.
 const MAX_AHEAD: usize = 16_384;
 
 /// Why a page could not be applied.
@@ -38,7 +38,7 @@ pub(super) enum CatchUpError {
     Store(#[from] VectorError),
     #[error(
         "the vector store is at position {applied} but the truth is only at {truth}: the store was \
-         built from another truth; delete it and it is rebuilt"
+         built from another truth; delete it to have it rebuilt"
     )]
     OtherTruth { applied: Position, truth: Position },
     #[error("a task of the catch-up panicked")]
@@ -92,7 +92,7 @@ impl Pages {
     /// Makes a page searchable.
     pub(super) async fn apply(&mut self, page: Page) -> Result<(), CatchUpError> {
         let ahead = self.ahead.after(&page);
-        // Until the store has answered, its content is unknown.
+        // Until the store answers, its content is unknown.
         self.ahead = Ahead::default();
         self.store.apply(page.changes, page.up_to).await?;
         self.ahead = ahead;
@@ -219,12 +219,12 @@ fn put(
 enum Thing {
     Created(Name),
     Dropped(Name),
-    /// Its current state decides, whatever happened to it before.
+    /// Put or deleted: its current state decides.
     Document(Name, DocumentId),
 }
 
-/// What the entries name: each thing once, at its last entry, without documents of a collection
-/// from before it was dropped.
+/// What the entries name, each thing once, in the order of their last entries. Leaves out what
+/// happened in a collection before it was dropped.
 fn things(lines: Vec<Change>) -> Vec<Thing> {
     let mut documents = HashSet::new();
     let mut dropped = HashSet::new();
@@ -250,8 +250,8 @@ fn things(lines: Vec<Change>) -> Vec<Thing> {
     things
 }
 
-/// Documents that the store has in a version after its position. Forgetting one is always safe:
-/// it is embedded again.
+/// Documents that the store holds in a version after its own position. Forgetting one is always
+/// safe: it is embedded again.
 #[derive(Clone, Default)]
 struct Ahead(HashMap<(Name, DocumentId), Position>);
 
@@ -261,7 +261,7 @@ impl Ahead {
             && self.0.get(&(collection.clone(), document.id.clone())) == Some(&document.version)
     }
 
-    /// Called before the store drops `collection`: what follows must be stored again.
+    /// Forgets the documents of a collection that the page drops: the store loses them.
     fn forget(&mut self, collection: &Name) {
         self.0.retain(|(of, _), _| of != collection);
     }
@@ -296,7 +296,7 @@ mod tests {
 
     use super::*;
 
-    /// `c+`, `c-`: a collection made, dropped; `c.d+`, `c.d-`: a document put, deleted.
+    /// `c+`, `c-`: a collection created, dropped; `c.d+`, `c.d-`: a document put, deleted.
     fn lines(lines: &[&str]) -> Vec<Change> {
         let line = |(line, position): (&&str, u64)| {
             let (thing, sign) = line.split_at(line.len() - 1);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_comes_once_and_after_its_collection() {
+    fn each_thing_occurs_once_and_after_its_collection() {
         let cases: [(&[&str], &[&str]); 6] = [
             (&[], &[]),
             (&["a+", "a.x+", "a.y+", "a.x-"], &["a+", "a.y", "a.x"]),

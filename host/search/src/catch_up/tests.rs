@@ -15,7 +15,7 @@ use weir_core::name::{DocumentId, Name};
 use weir_embedding::{EmbedError, Embedding, Lane};
 use weir_store::NewDocument;
 
-/// What an [`Embedder`] or a [`VectorStore`] does when it is called.
+/// What the embedder does when it is called.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mood {
     Works,
@@ -24,7 +24,7 @@ enum Mood {
     Hangs,
 }
 
-/// Returns a text's first bytes as its vector.
+/// Returns a text's first two bytes as its vector.
 struct Model {
     mood: watch::Sender<Mood>,
     embedded: Mutex<Vec<String>>,
@@ -71,11 +71,11 @@ fn vector(text: &str) -> [f32; 2] {
 
 type Documents = BTreeMap<String, (u64, Vec<(u32, u32, Embedding)>)>;
 
-/// Records its calls, and refuses changes that break the order.
+/// Keeps what is applied to it, and panics at changes that break the order.
 #[derive(Default)]
 struct Memory {
     collections: Mutex<BTreeMap<String, Documents>>,
-    /// The positions moved to, the last one being that of the store.
+    /// The positions applied; the last one is the store's.
     applied: Mutex<Vec<u64>>,
     broken: Mutex<bool>,
 }
@@ -104,7 +104,7 @@ impl VectorStore for Memory {
                     let chunks = chunks.into_iter();
                     let chunks = chunks.map(|chunk| (chunk.start, chunk.end, chunk.embedding));
                     let entry = (version.0, chunks.collect());
-                    // A document is never put where there is no collection.
+                    // A document is never put into a collection that does not exist.
                     let documents = collections.get_mut(collection.as_str()).unwrap();
                     documents.insert(document.to_string(), entry);
                 }
@@ -192,7 +192,7 @@ impl Fixture {
         self.put("docs", vec![document(id, text)]).await
     }
 
-    /// More commits than a page has lines, so that what follows is in another page.
+    /// Makes more commits than a page has lines, so that what follows is in another page.
     async fn fill_a_page(&self) {
         self.create("filler").await;
         for i in 0..70 {
@@ -226,7 +226,7 @@ fn document(id: &str, text: &str) -> NewDocument {
 }
 
 #[tokio::test]
-async fn an_empty_store_gets_all_there_is_and_then_follows() {
+async fn an_empty_store_gets_everything_and_then_follows() {
     let f = Fixture::new().await;
     f.put("docs", vec![document("a", "one two three"), document("blank", "")]).await;
     let many = (0..200).map(|i| document(&format!("m{i}"), &format!("w{i} x{i}"))).collect();
@@ -247,7 +247,7 @@ async fn an_empty_store_gets_all_there_is_and_then_follows() {
 }
 
 #[tokio::test]
-async fn it_goes_on_where_the_store_is() {
+async fn it_continues_from_the_stores_position() {
     let f = Fixture::new().await;
     f.put_one("a", "before").await;
     let catch_up = f.start();
@@ -263,7 +263,7 @@ async fn it_goes_on_where_the_store_is() {
 }
 
 #[tokio::test]
-async fn a_collection_made_again_has_only_its_new_documents() {
+async fn a_recreated_collection_has_only_its_new_documents() {
     let f = Fixture::new().await;
     f.put("docs", vec![document("a", "old"), document("b", "old")]).await;
     let catch_up = f.start();
@@ -273,7 +273,7 @@ async fn a_collection_made_again_has_only_its_new_documents() {
     f.create("docs").await;
     f.put_one("a", "new").await;
     f.caught_up(&f.start()).await;
-    // And for a store that sees all of it at once.
+    // The same for an empty store, which gets all of it at once.
     let f = Fixture { store: Arc::default(), ..f };
     f.caught_up(&f.start()).await;
 }
@@ -300,7 +300,7 @@ async fn a_document_ahead_of_a_dropped_collection_is_put_again() {
 }
 
 #[tokio::test]
-async fn a_document_that_is_gone_or_whose_collection_is_gone_is_passed_over() {
+async fn deleted_documents_and_those_of_a_dropped_collection_are_skipped() {
     let f = Fixture::new().await;
     f.put("docs", vec![document("a", "gone"), document("b", "stays")]).await;
     f.create("dropped").await;
@@ -322,7 +322,7 @@ async fn it_recovers_from_an_embedder_that_fails_or_panics() {
         f.set_mood(mood);
         let catch_up = f.start();
         let position = f.put_one("a", "text").await;
-        // Asked again: the failure before it has been told.
+        // The second call shows that the first failure has been recorded.
         f.model.asked.subscribe().wait_for(|asked| *asked >= 2).await.unwrap();
         let status = catch_up.status();
         assert_eq!(status.last_error.as_deref(), Some(message));
@@ -346,7 +346,7 @@ async fn it_recovers_from_a_store_that_fails() {
 }
 
 #[tokio::test]
-async fn reached_waits_for_its_position_and_may_be_dropped() {
+async fn reached_waits_for_its_position_and_can_be_dropped() {
     let f = Fixture::new().await;
     let catch_up = f.start();
     catch_up.reached(Position(1)).await;
@@ -373,7 +373,7 @@ async fn it_stops_while_the_embedder_hangs() {
 }
 
 #[tokio::test]
-async fn a_store_of_another_truth_is_told() {
+async fn a_store_built_from_another_truth_is_reported() {
     let f = Fixture::new().await;
     f.store.applied.lock().push(9);
     let catch_up = f.start();

@@ -13,7 +13,7 @@ use weir_core::name::{DocumentId, Name};
 use super::index::{Collection, Collections, NewDocument};
 use super::postings;
 
-/// The net effect of a list of changes, without those that change nothing.
+/// The net effect of a list of changes, by collection. Changes without an effect are left out.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) collections: BTreeMap<Name, CollectionChange>,
@@ -21,11 +21,11 @@ pub(super) struct Batch {
 
 #[derive(Debug, Default)]
 pub(super) struct CollectionChange {
-    /// The existing collection is removed before anything else.
+    /// Whether the existing collection is removed first.
     pub(super) dropped: bool,
     /// Whether the collection exists afterwards.
     pub(super) exists: bool,
-    /// The new content of documents; `None` for a deleted one.
+    /// The new content of each document; `None` if it is deleted.
     pub(super) documents: HashMap<DocumentId, Option<NewDocument>>,
     /// The statistics of a new epoch, if one starts.
     pub(super) statistics: Option<Arc<Statistics>>,
@@ -88,8 +88,8 @@ impl Batch {
     }
 }
 
-/// Applies `batch`. Returns the removed collections, so that the caller can free them when
-/// nobody waits.
+/// Applies `batch`. Returns the removed collections, so that the caller can free them after it
+/// unlocks `collections`.
 pub(super) fn publish(
     collections: &mut Collections,
     batch: Batch,
@@ -113,7 +113,7 @@ pub(super) fn publish(
 }
 
 impl CollectionChange {
-    /// Drops what `base` already has, and starts an epoch if it is due.
+    /// Removes the changes that `base` already contains, and starts an epoch if one is due.
     fn settle(&mut self, base: Option<&Collection>, up_to: Position) {
         self.documents.retain(|id, new| match (base, new) {
             (Some(base), Some(new)) => !base.holds(id, new),
@@ -164,7 +164,8 @@ impl CollectionChange {
     }
 }
 
-/// Checks that the index can hold `chunk`. A failure is a bug in Weir.
+/// Checks that the index can hold `chunk`. A failure is a bug in Weir or, if the chunk comes from
+/// the file, damage.
 pub(super) fn check(
     document: &DocumentId,
     chunk: &IndexedChunk,
@@ -172,11 +173,11 @@ pub(super) fn check(
 ) -> Result<(), VectorError> {
     let vector = &chunk.embedding.0;
     let fault = if vector.len() != dimensions {
-        "a vector of the wrong dimensions"
+        "a vector with the wrong number of components"
     } else if !vector.iter().all(|component| component.is_finite()) {
         "a vector that is not finite"
     } else if !chunk.terms.is_sorted_by(|(a, _), (b, _)| a < b) {
-        "terms that are not sorted"
+        "terms that are not sorted and distinct"
     } else {
         return Ok(());
     };

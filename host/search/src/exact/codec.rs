@@ -1,6 +1,6 @@
 //! Encodes a document's chunks and a collection's statistics for the index file: integers in
 //! base 128 (least significant first), floats in four or eight bytes. Decoding validates its
-//! input: bytes that were not written here give an error, not an index.
+//! input: bytes that are not a complete encoding give an error.
 
 use std::sync::Arc;
 

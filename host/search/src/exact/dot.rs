@@ -1,6 +1,6 @@
 //! Dot products with the same bits on every machine. Products are added in a fixed number of
-//! lanes, and the lanes in a fixed order, without fused multiplication; wider registers only
-//! change the speed. (Loading the two vectors limits the loop, so fusing would not make it
+//! lanes, and the lanes in a fixed order, without fused multiply-add; wider registers only change
+//! the speed. (The loop is limited by loading the two vectors, so fusing would not make it
 //! faster.)
 
 /// Enough independent sums to hide the latency of an addition with 256-bit registers.
@@ -11,7 +11,7 @@ const LANES: usize = 32;
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2, as just checked; the function requires nothing more.
+        // SAFETY: the processor has AVX2, as just checked; the function requires nothing else.
         return unsafe { dot_avx2(a, b) };
     }
     dot_portable(a, b)
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn products_are_those_computed_by_hand() {
+    fn products_match_those_computed_by_hand() {
         let counting: Vec<f32> = (0..70_u8).map(f32::from).collect();
         let cases: [(&[f32], &[f32], f32); 4] = [
             (&[], &[], 0.0),

@@ -1,8 +1,8 @@
 //! The index on disk: one SQLite file, read once at startup and written in one transaction per
 //! batch.
 //!
-//! The file is derived data. A file made with another model, analysis or format is removed, a
-//! damaged one is moved aside, and the catch-up fills a new one from the truth.
+//! The file is derived data. A file made with another model, analysis or format is removed, and a
+//! damaged one is moved aside; the catch-up then fills a new one from the truth.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ const SCHEMA: &str = include_str!("schema.sql");
 /// The schema's `user_version`.
 const FORMAT: i64 = 1;
 
-/// What an index is made with; if any of it changes, the index is rebuilt.
+/// The model that an index is made with; if it changes, the index is rebuilt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin<'a> {
     pub(super) model_digest: &'a str,
@@ -42,7 +42,7 @@ pub(super) type Loaded = (IndexFile, Position, Collections);
 
 #[derive(Debug, Error)]
 enum LoadError {
-    #[error("it was made by another model or version")]
+    #[error("it was made with another model or version")]
     Outdated,
     #[error("{0}")]
     Damaged(String),
@@ -130,13 +130,13 @@ async fn load(path: &Path, origin: Origin<'_>) -> Result<Loaded, LoadError> {
         .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        // The truth may delete changes once a derived store has applied them.
+        // A power failure must not undo what a search has returned.
         .synchronous(SqliteSynchronous::Full);
     let mut connection = SqliteConnection::connect_with(&options).await?;
     match read(&mut connection, origin).await {
         Ok((applied, collections)) => Ok((IndexFile { connection }, applied, collections)),
         Err(error) => {
-            // The file may be moved next.
+            // The caller may move the file next.
             connection.close().await.ok();
             Err(error)
         }
@@ -233,14 +233,14 @@ async fn read_documents(
         let document = NewDocument { version, metadata: metadata.into(), chunks };
         collections
             .get_mut(&name)
-            .ok_or_else(|| damaged(&"it is in no collection"))?
+            .ok_or_else(|| damaged(&"its collection does not exist"))?
             .replace(key, Some(document));
     }
     Ok(())
 }
 
 impl LoadError {
-    /// Whether the file itself is damaged, as opposed to its environment.
+    /// Whether the file itself is damaged, rather than something around it having failed.
     fn is_damage(&self) -> bool {
         /// SQLITE_CORRUPT and SQLITE_NOTADB.
         const DAMAGE: [i64; 2] = [11, 26];

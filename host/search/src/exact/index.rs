@@ -1,4 +1,4 @@
-//! The searchable state: collections of documents, and both legs over them.
+//! The searchable state: collections of documents, and the two legs that search them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ struct Chunk {
 
 #[derive(Debug)]
 pub(super) struct Collection {
-    /// Dense, so that a scan reads memory in order.
+    /// Contiguous, so that a scan reads memory in order.
     documents: IndexMap<DocumentId, Document>,
     rows: Rows,
     postings: Postings,
@@ -115,7 +115,7 @@ impl Collection {
         &self.postings
     }
 
-    /// The terms of each chunk of the document; empty if the document does not exist.
+    /// The terms of each chunk of the document; `None` if the document does not exist.
     pub(super) fn chunks_of(
         &self,
         id: &DocumentId,
@@ -140,7 +140,7 @@ impl Collection {
         })
     }
 
-    /// The best chunks among those that have a score.
+    /// The best chunks or documents in `scope`. A chunk without a score is not found.
     fn rank(&self, scope: Scope<'_>, score: impl Fn(u32) -> Option<f32>) -> Vec<Hit> {
         let mut top = Top::new(scope.depth);
         for (id, document) in &self.documents {

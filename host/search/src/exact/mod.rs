@@ -1,10 +1,10 @@
-//! The exact store: keeps every vector in memory and compares all of them. It is the embedded
-//! engine, and the oracle that other engines are tested against.
+//! The exact store keeps every vector in memory and compares a query with all of them. It is the
+//! embedded engine, and the oracle that other engines are tested against.
 //!
 //! `index` holds the collections, made of `rows` (vectors, compared by `dot`) and `postings`
 //! (terms), and ranks with `rank`; `batch` is the net effect of changes; `file` and `codec`
-//! keep everything on disk. Out of scope: approximation, so a search takes time proportional to
-//! the collection; and quantisation, so a vector takes four bytes per component.
+//! keep everything on disk. Out of scope: approximation, so the time of a search is proportional to
+//! the size of the collection; and quantisation, so a vector takes four bytes per component.
 
 mod batch;
 mod codec;
@@ -39,7 +39,8 @@ const ROWS_SEARCHED_INLINE: usize = 2_000;
 #[derive(Debug)]
 pub struct ExactStore {
     shared: Arc<Shared>,
-    /// One search per core at a time; the rest wait here, where they can be cancelled.
+    /// Lets one search of a large collection per core run at a time; the others wait here, where
+    /// they can be cancelled.
     searches: Arc<Semaphore>,
 }
 
@@ -55,8 +56,8 @@ struct Shared {
 
 impl ExactStore {
     /// Opens the store in `folder`, for vectors of `dimensions` components from the model with
-    /// `model_digest`. An index of another model is removed and a damaged one is moved aside
-    /// (`vectors.sqlite.damaged`); the store is then empty, at position zero.
+    /// `model_digest`. An index made with another model or format is removed, and a damaged one is
+    /// moved to `vectors.sqlite.damaged`; the store is then empty, at position zero.
     pub async fn open(
         folder: &Path,
         model_digest: &str,
@@ -96,8 +97,8 @@ impl VectorStore for ExactStore {
         self.shared.applied()
     }
 
-    /// Changes up to a position before [`applied`](VectorStore::applied) count as already
-    /// applied. Continues when the future is dropped.
+    /// Ignores changes up to a position before [`applied`](VectorStore::applied), which count as
+    /// applied already. Continues even if the future is dropped.
     async fn apply(&self, changes: Vec<IndexChange>, up_to: Position) -> Result<(), VectorError> {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move { shared.apply(changes, up_to).await }).await.map_err(failed)?
@@ -125,8 +126,8 @@ impl Shared {
         Position(self.applied.load(Ordering::Acquire))
     }
 
-    /// Prepared while searches continue, then made durable, then searchable: a search sees all
-    /// of a batch or none of it, and never what a crash could undo.
+    /// Prepares the changes while searches continue, then makes them durable, then searchable. A
+    /// search sees all of a batch or none of it, and nothing that a crash could undo.
     async fn apply(&self, changes: Vec<IndexChange>, up_to: Position) -> Result<(), VectorError> {
         let mut file = self.writer.lock().await;
         let applied = self.applied();

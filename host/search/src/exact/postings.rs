@@ -1,14 +1,14 @@
-//! Which chunks have a term: the keyword leg's inverted index, by row.
+//! Which chunks contain a term: the keyword leg's inverted index, by row.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::keyword::{Statistics, WeightedTerm};
 
-/// A term's number while any chunk has it.
+/// Identifies a term as long as a chunk contains it; afterwards the id is reused.
 type TermId = u32;
 
-/// A chunk's terms as numbers, ordered by their text.
+/// A chunk's terms by id, each with its count, in the order of their texts.
 pub(super) type RowTerms = Box<[(TermId, u32)]>;
 
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ impl Postings {
         }
     }
 
-    /// The BM25 score of each row; zero where none of `terms` occurs.
+    /// The BM25 score of each row; zero if none of `terms` occurs.
     pub(super) fn scores(&self, terms: &[WeightedTerm], statistics: &Statistics) -> Vec<f32> {
         let mut scores = vec![0.0; self.lengths.len()];
         for WeightedTerm { term, weight } in terms {

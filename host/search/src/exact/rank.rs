@@ -5,14 +5,14 @@ use std::collections::BinaryHeap;
 
 use weir_core::name::DocumentId;
 
-/// A chunk with its score; the greater one is better.
+/// A chunk with its score. A greater candidate is a better one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate<'a, T> {
     pub(super) score: f32,
     pub(super) id: &'a DocumentId,
     /// The index of the chunk within its document.
     pub(super) chunk: u32,
-    /// What the caller needs to know about it.
+    /// The caller's own data about the document.
     pub(super) of: &'a T,
 }
 
@@ -27,15 +27,15 @@ impl<'a, T> Top<'a, T> {
         Self { depth, worst_first: BinaryHeap::new() }
     }
 
-    /// Keeps `candidate` if it is among the best and `may_enter` agrees, which is only called
-    /// then.
+    /// Keeps `candidate` if it is among the best and `may_enter` returns true. Calls `may_enter`
+    /// only if it is among the best.
     pub(super) fn offer(&mut self, candidate: Candidate<'a, T>, may_enter: impl FnOnce() -> bool) {
         if self.worst_first.len() < self.depth {
             if may_enter() {
                 self.worst_first.push(Reverse(candidate));
             }
         } else if let Some(mut worst) = self.worst_first.peek_mut() {
-            // Only a mutable dereference makes the heap sift.
+            // The heap is reordered only if `worst` is dereferenced mutably.
             if candidate > worst.0 && may_enter() {
                 *worst = Reverse(candidate);
             }

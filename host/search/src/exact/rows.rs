@@ -1,14 +1,14 @@
 //! The vectors of a collection, in blocks of contiguous rows. Rows are reused; their memory is
 //! freed with the collection.
 
-/// Blocks never move, so growing copies nothing while searches wait.
+/// Blocks never move, so growing copies no vectors while searches wait for the lock.
 const ROWS_PER_BLOCK: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Rows {
     dimensions: usize,
     blocks: Vec<Box<[f32]>>,
-    /// Rows ever used; the next new one.
+    /// The number of rows ever used, which is also the next new row.
     used: u32,
     free: Vec<u32>,
 }
@@ -18,7 +18,7 @@ impl Rows {
         Self { dimensions, blocks: Vec::new(), used: 0, free: Vec::new() }
     }
 
-    /// Rows ever used: every row is below it.
+    /// The number of rows ever used; every row is below it.
     pub(super) fn used(&self) -> usize {
         self.used as usize
     }

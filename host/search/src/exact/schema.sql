@@ -1,6 +1,6 @@
 -- The index of chunks. All of it is derived from the truth: a file of another format, model
--- or analysis is thrown away, so there are no migrations. The tables have no other index
--- than themselves, so that reading them at start is also the check of the file.
+-- or analysis is removed, so there are no migrations. The tables have no secondary indexes, so
+-- reading all of them at startup also checks the whole file.
 PRAGMA user_version = 1;
 
 -- One row: what the index was made with, and the last change that it contains.
@@ -13,7 +13,7 @@ CREATE TABLE header (
 
 CREATE TABLE collections (
     name TEXT NOT NULL PRIMARY KEY,
-    -- Of the epoch: see codec.rs.
+    -- The epoch's statistics: see codec.rs.
     statistics BLOB NOT NULL,
     -- Chunks written or removed in the epoch.
     changed_chunks INTEGER NOT NULL

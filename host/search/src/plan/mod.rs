@@ -25,7 +25,7 @@ const FUSION_DEPTH: usize = 100;
 /// The constant of reciprocal rank fusion.
 const FUSION_RANK_OFFSET: f64 = 60.0;
 
-/// What a leg is asked for.
+/// What a leg must return.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
     /// Which documents can be found; `None` allows all.
@@ -56,7 +56,8 @@ pub struct Plan {
     pub collection: Name,
     /// The dense leg's vector.
     pub nearest: Option<Embedding>,
-    /// The keyword leg's terms; present but empty if the text has only stop words.
+    /// The keyword leg's terms; present but empty if the text has none, such as a text of stop
+    /// words.
     pub terms: Option<Vec<(Arc<str>, u32)>>,
     filter: Option<Filter>,
     minimum_score: Option<f32>,
@@ -70,13 +71,13 @@ impl Plan {
     pub fn new(query: Query, dimensions: usize) -> Result<Self, VectorError> {
         let invalid = |message: String| Err(VectorError::InvalidQuery(message));
         if query.nearest.is_none() && query.text.is_none() {
-            return invalid("a query needs a vector, a text or both".into());
+            return invalid("a query needs a vector, text, or both".into());
         }
         if let Some(Embedding(vector)) = &query.nearest {
             if vector.len() != dimensions {
                 let given = vector.len();
                 return invalid(format!(
-                    "the vector has {given} components, and the collection's have {dimensions}"
+                    "the vector has {given} components, but the collection's have {dimensions}"
                 ));
             }
             if !vector.iter().all(|component| component.is_finite()) {
@@ -87,7 +88,7 @@ impl Plan {
             return invalid("the minimum score is not a number".into());
         }
         if u64::from(query.offset) + u64::from(query.limit) > u64::from(MAX_DEPTH) {
-            return invalid(format!("offset and limit together are over {MAX_DEPTH}"));
+            return invalid(format!("the sum of offset and limit is over {MAX_DEPTH}"));
         }
         if let Some(filter) = &query.filter {
             filter.validate().map_err(|error| VectorError::InvalidQuery(error.to_string()))?;
@@ -108,7 +109,7 @@ impl Plan {
         })
     }
 
-    /// What this plan asks of each leg.
+    /// What each leg must return for this plan.
     #[must_use]
     pub fn scope(&self) -> Scope<'_> {
         let page = self.offset + self.limit;
@@ -117,8 +118,8 @@ impl Plan {
         Scope { filter: self.filter.as_ref(), unit: self.unit, depth }
     }
 
-    /// Makes the page from the hits of the legs: fuses them if there are two, applies the
-    /// minimum score, and skips to the offset.
+    /// Makes the page from the hits of the legs: fuses them if there are two, and applies the
+    /// minimum score, the offset, and the limit.
     #[must_use]
     pub fn conclude(&self, dense: Option<Vec<Hit>>, keyword: Option<Vec<Hit>>) -> Vec<Hit> {
         let ranked = match (dense, keyword) {
@@ -147,8 +148,8 @@ pub fn rank_order(a: &Hit, b: &Hit) -> Ordering {
     by_score.then_with(|| a.document.cmp(&b.document)).then_with(|| a.chunk.cmp(&b.chunk))
 }
 
-/// Reciprocal rank fusion. A document that both legs found is represented by the chunk of the
-/// dense leg.
+/// Reciprocal rank fusion. A document that both legs found is represented by the dense leg's
+/// chunk.
 fn fuse(dense: Vec<Hit>, keyword: Vec<Hit>, unit: Unit) -> Vec<Hit> {
     let identity = |hit: &Hit| -> (DocumentId, Option<u32>) {
         (hit.document.clone(), (unit == Unit::Chunk).then_some(hit.chunk))

@@ -66,7 +66,7 @@ fn both() -> Given {
 }
 
 #[test]
-fn ranks_are_fused_as_computed_by_hand() {
+fn fused_scores_match_those_computed_by_hand() {
     // a is first and third, c third and first; b and d are second once.
     let (two, one) = ((1.0 / 61.0 + 1.0 / 63.0_f64) as f32, 1.0 / 62.0);
     let documents = found(&both(), query());
@@ -80,7 +80,7 @@ fn ranks_are_fused_as_computed_by_hand() {
 }
 
 #[test]
-fn pages_and_minimum_scores_are_cut_from_the_answer() {
+fn paging_and_minimum_scores_apply_after_fusion() {
     let dense_only = |query: Query| Query { text: None, ..query };
     let cases = [
         (query(), "acbd"),
@@ -122,7 +122,7 @@ fn legs_are_asked_as_deep_as_needed() {
 }
 
 #[test]
-fn impossible_queries_are_refused() {
+fn invalid_queries_are_refused() {
     let nearest = |vector: &[f32]| Some(Embedding(vector.into()));
     let words: Vec<_> = (0..=MAX_QUERY_TERMS).map(|n| format!("w{n}")).collect();
     let condition = Condition { field: String::new(), predicate: Predicate::Exists };

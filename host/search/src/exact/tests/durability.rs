@@ -19,7 +19,7 @@ async fn filled(folder: &Path) -> ExactStore {
 }
 
 #[tokio::test]
-async fn a_restart_changes_no_score_and_goes_on_counting() {
+async fn a_restart_changes_no_score_and_continues_the_epoch() {
     let folder = tempfile::tempdir().unwrap();
     let in_memory = ExactStore::in_memory(DIMENSIONS);
     let base: Vec<_> = (0..110).map(|n| put_text(&format!("b{n}"), 1, "wing flap")).collect();
@@ -36,7 +36,7 @@ async fn a_restart_changes_no_score_and_goes_on_counting() {
 }
 
 #[tokio::test]
-async fn an_index_of_another_origin_begins_anew() {
+async fn an_index_made_with_another_model_starts_over() {
     for (digest, dimensions) in [("another model", DIMENSIONS), ("model", DIMENSIONS + 1)] {
         let folder = tempfile::tempdir().unwrap();
         drop(filled(folder.path()).await);
@@ -47,7 +47,7 @@ async fn an_index_of_another_origin_begins_anew() {
 }
 
 #[tokio::test]
-async fn an_index_of_another_format_begins_anew() {
+async fn an_index_in_another_format_starts_over() {
     for change in ["PRAGMA user_version = 2", "UPDATE header SET analysis = 'another'"] {
         let folder = tempfile::tempdir().unwrap();
         drop(filled(folder.path()).await);
@@ -64,9 +64,9 @@ async fn execute(folder: &Path, statement: &'static str) {
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_moved_aside_and_made_anew() {
+async fn a_damaged_file_is_moved_aside_and_recreated() {
     let no_database = |folder: &Path| {
-        std::fs::write(folder.join("vectors.sqlite"), "no database, but long enough".repeat(99))
+        std::fs::write(folder.join("vectors.sqlite"), "not a database, but long enough".repeat(99))
     };
     let cut = |folder: &Path| {
         let file = std::fs::File::options().write(true).open(folder.join("vectors.sqlite"))?;
@@ -89,7 +89,7 @@ async fn a_damaged_file_is_moved_aside_and_made_anew() {
 }
 
 #[tokio::test]
-async fn damaged_rows_are_found_at_start() {
+async fn damaged_rows_are_found_at_startup() {
     let damages = [
         "UPDATE documents SET chunks = x'0102'",
         "UPDATE documents SET metadata = '{'",
@@ -109,7 +109,7 @@ async fn damaged_rows_are_found_at_start() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_not_there_is_an_error() {
+async fn a_missing_folder_is_an_error() {
     let opened = ExactStore::open(Path::new("/nowhere/at/all"), "model", DIMENSIONS).await;
     assert!(matches!(opened, Err(VectorError::Failed(text)) if text.contains("vectors.sqlite")));
 }
@@ -134,7 +134,7 @@ async fn a_batch_that_is_not_durable_is_not_searchable() {
 }
 
 #[tokio::test]
-async fn a_batch_that_nobody_waits_for_is_applied_all_the_same() {
+async fn a_batch_is_applied_even_if_nobody_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let store = filled(folder.path()).await;
     let cut = store.apply(vec![put_text("b", 2, "wing")], Position(2)).now_or_never();

@@ -115,7 +115,7 @@ fn any_change(version: u64) -> impl Strategy<Value = IndexChange> {
     ]
 }
 
-/// Batches; the first is large in every other case, so that epochs last.
+/// Five batches. The first is large in about half of the cases, so that epochs last.
 fn any_batches() -> impl Strategy<Value = Vec<Vec<IndexChange>>> {
     let first = option::of(vec(any_chunk(), 110..150)).prop_map(|chunks| {
         let numbered = chunks.into_iter().flatten().zip(0..);
@@ -153,7 +153,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn the_store_answers_as_the_model_does(batches in any_batches(), queries in vec(any_query(), 6)) {
+    fn the_store_answers_like_the_model(batches in any_batches(), queries in vec(any_query(), 6)) {
         runtime().block_on(async {
             let folder = tempfile::tempdir().unwrap();
             let open = || ExactStore::open(folder.path(), "model", DIMENSIONS);
@@ -184,12 +184,12 @@ proptest! {
 }
 
 #[tokio::test]
-async fn bm25_is_that_computed_by_hand() {
+async fn bm25_scores_match_those_computed_by_hand() {
     let store = ExactStore::in_memory(DIMENSIONS);
     let texts = [("x", "wing wing flap"), ("y", "flap rudder"), ("z", "rudder")];
     let changes = texts.map(|(document, text)| put_text(document, 1, text));
     store.apply(changes.into(), Position(1)).await.unwrap();
-    // keyword.rs computes the factors: weight of the term, times its saturation.
+    // keyword.rs computes the factors: the weight of each term, times its saturation.
     let (wing, flap, rudder) = (0.980_829_3, 0.470_003_6, 0.470_003_6);
     let flap_in_x = 1.0 * 2.2 / (1.0 + 1.2 * (0.25 + 0.75 * 3.0 / 2.0));
     let cases = [
@@ -273,7 +273,7 @@ async fn collections_come_and_go() {
 }
 
 #[tokio::test]
-async fn what_is_applied_again_or_late_changes_nothing() {
+async fn applying_a_batch_again_or_late_changes_nothing() {
     let store = ExactStore::in_memory(DIMENSIONS);
     let first = vec![put_text("a", 1, "wing"), put_text("b", 1, "wing flap")];
     let second = vec![put_text("a", 2, "rudder"), delete("b")];
@@ -288,7 +288,7 @@ async fn what_is_applied_again_or_late_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_impossible_batch_is_refused_whole() {
+async fn an_invalid_batch_is_refused_as_a_whole() {
     let store = ExactStore::in_memory(DIMENSIONS);
     let with = |embedding: &[f32], terms: &[&str]| {
         let terms = terms.iter().map(|term| (Arc::from(*term), 1)).collect();
