@@ -1,4 +1,4 @@
-//! Weir's HTTP interface as a client uses it: collections, documents, questions.
+//! A client of Weir's HTTP API: collections, documents and questions.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,13 +17,13 @@ pub(crate) struct Client {
     base: String,
 }
 
-/// What the `search` pipeline answers.
+/// The answer of the `search` pipeline.
 #[derive(Deserialize)]
 pub(crate) struct Found {
     pub(crate) results: Vec<Hit>,
 }
 
-/// A document that was found, by its best chunk.
+/// A document that was found, with its best chunk.
 #[derive(Deserialize)]
 pub(crate) struct Hit {
     pub(crate) document_id: String,
@@ -31,12 +31,12 @@ pub(crate) struct Hit {
     pub(crate) text: String,
 }
 
-/// An answer, with what the server says about how it came to be.
+/// An answer, and the headers that say how the server produced it.
 pub(crate) struct Answer {
     pub(crate) found: Found,
-    /// `Cache-Status` (RFC 9211), or empty.
+    /// The `Cache-Status` header (RFC 9211), or empty.
     pub(crate) cache_status: String,
-    /// `X-Response-Time`, or empty.
+    /// The `X-Response-Time` header, or empty.
     pub(crate) response_time: String,
 }
 
@@ -48,7 +48,7 @@ impl Client {
         Ok(Self { http, base: base.trim_end_matches('/').to_owned() })
     }
 
-    /// Asks the `search` pipeline.
+    /// Sends a question to the `search` pipeline.
     pub(crate) async fn search(&self, question: &Value) -> Result<Answer> {
         let url = format!("{}/v1/pipelines/search", self.base);
         let response = accepted(self.http.post(url).json(question)).await?;
@@ -61,14 +61,14 @@ impl Client {
         Ok(Answer { found, cache_status, response_time })
     }
 
-    /// Asks any pipeline that answers with JSON.
+    /// Sends a question to any pipeline that answers with JSON.
     pub(crate) async fn ask(&self, pipeline: &str, question: &Value) -> Result<Value> {
         let url = format!("{}/v1/pipelines/{pipeline}", self.base);
         let response = accepted(self.http.post(url).json(question)).await?;
         response.json().await.with_context(|| format!("reading the answer of `{pipeline}`"))
     }
 
-    /// Whether there is a collection of this name.
+    /// Whether a collection with this name exists.
     pub(crate) async fn has_collection(&self, collection: &str) -> Result<bool> {
         let response = self.http.get(self.collection(collection)).send().await?;
         Ok(response.status() == StatusCode::OK)
@@ -80,14 +80,14 @@ impl Client {
         Ok(())
     }
 
-    /// Ingests a batch and returns when it can be searched.
+    /// Ingests a batch, and returns once it is searchable.
     pub(crate) async fn ingest(&self, collection: &str, ndjson: String) -> Result<()> {
         let url = format!("{}/documents", self.collection(collection));
         let request = self.http.post(url).header("content-type", "application/x-ndjson");
         let response = accepted(request.body(ndjson)).await?;
         if response.status() == StatusCode::ACCEPTED {
             bail!(
-                "a batch was stored and could not be searched in time: raise \
+                "a batch was stored but did not become searchable in time: raise \
                  ingest.searchable_timeout_ms in the server's configuration"
             );
         }
@@ -99,14 +99,14 @@ impl Client {
     }
 }
 
-/// Waits until `child` listens at `address`.
+/// Waits until `child` accepts connections at `address`.
 pub(crate) async fn connectable(address: SocketAddr, child: &mut Child) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(10);
     while TcpStream::connect(address).await.is_err() {
         if let Some(status) = child.try_wait()? {
             bail!("it ended with {status}");
         }
-        ensure!(Instant::now() < deadline, "nobody listens at {address}");
+        ensure!(Instant::now() < deadline, "nothing listens on {address}");
         sleep(Duration::from_millis(20)).await;
     }
     Ok(())
@@ -114,7 +114,7 @@ pub(crate) async fn connectable(address: SocketAddr, child: &mut Child) -> Resul
 
 /// Sends a request. An answer without a success status is an error with its problem document.
 async fn accepted(request: RequestBuilder) -> Result<Response> {
-    let response = request.send().await.context("asking the server")?;
+    let response = request.send().await.context("sending a request to the server")?;
     if !response.status().is_success() {
         let (status, url) = (response.status(), response.url().clone());
         bail!("{url} answered {status}: {}", response.text().await.unwrap_or_default());
@@ -122,7 +122,7 @@ async fn accepted(request: RequestBuilder) -> Result<Response> {
     Ok(response)
 }
 
-/// Whether a `Cache-Status` (RFC 9211) of one cache says that it had the answer.
+/// Whether a `Cache-Status` header (RFC 9211) from a single cache reports a hit.
 pub(crate) fn is_cache_hit(cache_status: &str) -> bool {
     cache_status.split(';').any(|part| part.trim() == "hit")
 }

@@ -1,8 +1,7 @@
-//! Guests from source to components: `plugins/`, `tests/guests/`, and crates that are elsewhere.
+//! Builds guests into components: those in `plugins/` and `tests/guests/`, and crates elsewhere.
 //!
-//! Cargo decides what to compile. The encoding of modules into components takes
-//! milliseconds and is done each time, so nothing can be out of date; a file is written
-//! only where its bytes differ.
+//! Cargo decides what to compile. Encoding modules as components takes milliseconds and is done
+//! every time, so no component can be out of date. A file is written only if its bytes change.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,14 +19,14 @@ use crate::workspace::Workspace;
 /// Components by name, ready to be written.
 pub(crate) type Components = BTreeMap<String, Vec<u8>>;
 
-/// Builds plugins and the tests' guests, those that exist, into `plugins/` and `guests/` of
-/// [`Workspace::components`].
+/// Builds the plugins and the tests' guests into `plugins/` and `guests/` of
+/// [`Workspace::components`]. Skips a workspace that does not exist.
 pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<()> {
     build_plugins(workspace, toolchain)?;
     build_folder(workspace, toolchain, "tests/guests", "guests")
 }
 
-/// Builds plugins alone, for who only serves.
+/// Builds only the plugins, for commands that need no other guests.
 pub(crate) fn build_plugins(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<()> {
     build_folder(workspace, toolchain, "plugins", "plugins")
 }
@@ -42,7 +41,7 @@ fn build_folder(
     if source.join("Cargo.toml").is_file() {
         let mut build = toolchain.cargo_build()?;
         build.arg("--workspace");
-        // Guests are small; what is set for the host (a linker, a CPU) is not meant for them.
+        // Flags for the host, such as a linker or a CPU, are not meant for guests.
         build.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
         let mut components = compile(workspace, build, &source)?;
         components.extend(ready_made(&source.join("raw"))?);
@@ -51,8 +50,8 @@ fn build_folder(
     Ok(())
 }
 
-/// Builds the one plugin of a crate anywhere, as those of `plugins/` are built, and returns its
-/// component.
+/// Builds a crate in any folder the way `plugins/` is built, and returns the component of its one
+/// plugin.
 pub(crate) fn build_crate(
     workspace: &Workspace,
     toolchain: &WasmToolchain,
@@ -60,7 +59,7 @@ pub(crate) fn build_crate(
 ) -> Result<Vec<u8>> {
     ensure!(
         folder.join("Cargo.toml").is_file(),
-        "{} holds no Cargo.toml: give the folder of the plugin's crate",
+        "{} has no Cargo.toml: give the folder of the plugin's crate",
         folder.display(),
     );
     let mut build = toolchain.cargo_build()?;
@@ -71,23 +70,23 @@ pub(crate) fn build_crate(
     let mut components = compile(workspace, build, folder)?;
     let Some((_, component)) = components.pop_first() else {
         bail!(
-            "{} has no library that becomes a component; its Cargo.toml needs\n    \
+            "{} has no library to build a component from; its Cargo.toml needs\n    \
              [lib]\n    crate-type = [\"cdylib\"]",
             folder.display(),
         );
     };
     ensure!(
         components.is_empty(),
-        "{} is a workspace of several plugins: give the folder of one",
+        "{} is a workspace with several plugins: give the folder of one of them",
         folder.display(),
     );
     Ok(component)
 }
 
-/// What cargo reads in the folder of a crate.
+/// Cargo's configuration file, in the folder of a crate or a workspace.
 const CARGO_CONFIGURATION: &str = ".cargo/config.toml";
 
-/// How modules of `plugins/` are linked, by their configuration of cargo.
+/// The compiler flags of `plugins/`, from its cargo configuration.
 fn flags_of_plugins(workspace: &Workspace) -> Result<Vec<String>> {
     let file = workspace.root.join("plugins").join(CARGO_CONFIGURATION);
     let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
@@ -95,7 +94,7 @@ fn flags_of_plugins(workspace: &Workspace) -> Result<Vec<String>> {
         toml::from_str(&text).with_context(|| format!("reading {}", file.display()))?;
     let target = configuration.target.into_iter().find(|(name, _)| name == WASM_TARGET);
     let (_, target) =
-        target.with_context(|| format!("{} says nothing of {WASM_TARGET}", file.display()))?;
+        target.with_context(|| format!("{} has no section for {WASM_TARGET}", file.display()))?;
     Ok(target.rustflags)
 }
 
@@ -109,7 +108,7 @@ struct TargetConfiguration {
     rustflags: Vec<String>,
 }
 
-/// A line of cargo's `--message-format=json`, the part that matters.
+/// The fields that matter of one line of cargo's `--message-format=json`.
 #[derive(Deserialize)]
 struct Message {
     reason: String,
@@ -124,7 +123,8 @@ struct Target {
     kind: Vec<String>,
 }
 
-/// Encodes every `cdylib` that `build` compiles in a folder; named by its package's folder.
+/// Runs `build` in a folder and encodes every `cdylib` that it compiles. A component has the name
+/// of its package's folder.
 fn compile(workspace: &Workspace, mut build: Command, source: &Path) -> Result<Components> {
     build
         // Cargo reads the configuration of the folder that it runs in.
@@ -133,7 +133,7 @@ fn compile(workspace: &Workspace, mut build: Command, source: &Path) -> Result<C
         .arg(workspace.guests_target())
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit());
-    let output = build.output().with_context(|| format!("starting {}", process::line(&build)))?;
+    let output = build.output().with_context(|| format!("starting `{}`", process::line(&build)))?;
     ensure!(
         output.status.success(),
         "compiling {} to {WASM_TARGET} failed: `{}` ended with {}",
@@ -144,9 +144,9 @@ fn compile(workspace: &Workspace, mut build: Command, source: &Path) -> Result<C
     let mut components = Components::new();
     for module in modules(&output.stdout)? {
         let component = encode(&module.path)
-            .with_context(|| format!("making {} a component", module.path.display()))?;
+            .with_context(|| format!("encoding {} as a component", module.path.display()))?;
         if components.insert(module.name.clone(), component).is_some() {
-            bail!("two packages in folders named {}", module.name);
+            bail!("two packages are in folders named {}", module.name);
         }
     }
     Ok(components)
@@ -173,14 +173,14 @@ fn modules(messages: &[u8]) -> Result<Vec<Module>> {
             .manifest_path
             .as_deref()
             .and_then(|manifest| manifest.parent()?.file_name()?.to_str())
-            .context("cargo reports an artifact without its package's folder")?
+            .context("cargo reported an artifact without its package's folder")?
             .to_owned();
         let is_wasm = |path: &PathBuf| path.extension().is_some_and(|e| e == "wasm");
         let path = message
             .filenames
             .into_iter()
             .find(is_wasm)
-            .with_context(|| format!("{name} was compiled to no .wasm file"))?;
+            .with_context(|| format!("compiling {name} gave no .wasm file"))?;
         modules.push(Module { name, path });
     }
     Ok(modules)
@@ -191,8 +191,8 @@ fn encode(module: &Path) -> Result<Vec<u8>> {
     ComponentEncoder::default().module(&module)?.validate(true).encode()
 }
 
-/// Guests that no compiler makes: text components (`.wat`) are assembled, and other files,
-/// such as one that is not a component, are taken as they are.
+/// Reads the guests that are not compiled: text components (`.wat`) are assembled; other files,
+/// such as one that is not a component, are taken unchanged.
 fn ready_made(folder: &Path) -> Result<Components> {
     let mut components = Components::new();
     if !folder.is_dir() {
@@ -201,7 +201,9 @@ fn ready_made(folder: &Path) -> Result<Components> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_stem().and_then(|stem| stem.to_str());
-        let name = name.with_context(|| format!("{} has no name", path.display()))?.to_owned();
+        let name = name
+            .with_context(|| format!("the name of {} is not valid UTF-8", path.display()))?
+            .to_owned();
         let bytes = if path.extension().is_some_and(|extension| extension == "wat") {
             wat::parse_file(&path)?
         } else {
@@ -212,7 +214,7 @@ fn ready_made(folder: &Path) -> Result<Components> {
     Ok(components)
 }
 
-/// Makes the folder hold exactly these components.
+/// Writes these components into a folder, and removes all other files from it.
 pub(crate) fn write(folder: &Path, components: &Components) -> Result<()> {
     fs::create_dir_all(folder)?;
     for entry in fs::read_dir(folder)? {
@@ -227,12 +229,12 @@ pub(crate) fn write(folder: &Path, components: &Components) -> Result<()> {
         .try_for_each(|(name, bytes)| write_one(&folder.join(name).with_extension("wasm"), bytes))
 }
 
-/// Writes a component where the file's bytes differ.
+/// Writes a component, unless the file already has the same bytes.
 pub(crate) fn write_one(path: &Path, bytes: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|present| present == bytes) {
         return Ok(());
     }
-    // Renamed into place: a server may be reading the file.
+    // Written to another file first, because a server may be reading this one.
     let unfinished = path.with_extension(format!("unfinished.{}", std::process::id()));
     fs::write(&unfinished, bytes)
         .and_then(|()| fs::rename(&unfinished, path))
@@ -246,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modules_are_the_cdylibs_named_by_their_folder() {
+    fn modules_are_cdylibs_named_after_their_folder() {
         let messages = br#"
 {"reason":"compiler-artifact","manifest_path":"/p/sdk/Cargo.toml","target":{"kind":["lib"]},"filenames":["/t/libsdk.rlib"]}
 {"reason":"compiler-artifact","manifest_path":"/p/policy-default/Cargo.toml","target":{"kind":["cdylib","rlib"]},"filenames":["/t/libp.rlib","/t/policy_default.wasm"]}

@@ -1,10 +1,10 @@
-//! Ctrl-C and SIGTERM, received instead of ending this process, so that what it started and
-//! made can be stopped and removed first.
+//! Catches Ctrl-C and SIGTERM, so that this process can stop its children and remove its temporary
+//! files before it exits.
 
 use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Ctrl-C or SIGTERM, from now on.
+/// Receives Ctrl-C and SIGTERM from the moment it is created.
 pub(crate) struct Interrupt {
     interrupt: Signal,
     terminate: Signal,
@@ -18,6 +18,7 @@ impl Interrupt {
         })
     }
 
+    /// Waits for either signal.
     pub(crate) async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -1,8 +1,8 @@
-//! `cargo xtask`: everything that is done with this repository, from set-up to benchmarks.
+//! `cargo xtask`: the tasks of this repository, from set-up to benchmarks.
 //!
-//! `commands` has one file per command. What several of them need is next to this file:
-//! `set_up` (what a machine needs), `components` (guests from source), `server` (a child
-//! that serves), `client` (questions over HTTP).
+//! `commands` has one module per command. The code that several of them share is next to this
+//! file: `set_up` installs what a machine needs, `components` builds guests, `server` runs a server
+//! as a child process, and `client` talks to it over HTTP.
 
 mod client;
 mod commands;
@@ -53,7 +53,7 @@ enum Command {
 async fn main() -> ExitCode {
     match run(Arguments::parse().command).await {
         Ok(()) => ExitCode::SUCCESS,
-        // Not returned from `main`, which would print a backtrace where RUST_BACKTRACE is set.
+        // Not returned: `main` would print a backtrace with it if RUST_BACKTRACE is set.
         Err(error) => {
             eprintln!("error: {error}");
             error.chain().skip(1).for_each(|cause| eprintln!("because: {cause}"));

@@ -1,5 +1,5 @@
-//! The crates that documents build step by step, built outside of the repository as an author's
-//! are. The tests serve and ask them.
+//! Builds the crates that documents develop in their code blocks, outside the repository as a
+//! plugin author would. The tests serve them and send them requests.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +11,10 @@ use crate::components::{self, Components};
 use crate::set_up::WasmToolchain;
 use crate::workspace::Workspace;
 
-/// Documents that build crates.
+/// The documents that develop crates.
 const DOCUMENTS: &[&str] = &["plugins/README.md"];
 
-/// What a document writes for the folder that the repository is in.
+/// How documents write the path of the reader's `plugins/`.
 const REPOSITORY: &str = "…/plugins/";
 
 /// Builds the crates of all documents into `outside/` of [`Workspace::components`].
@@ -27,13 +27,13 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<
         let packages = blocks(&markdown)
             .map_err(anyhow::Error::from)
             .and_then(|blocks| Ok(packages(&blocks)?))
-            .with_context(|| format!("reading the blocks of {document}"))?;
+            .with_context(|| format!("reading the code blocks of {document}"))?;
         for package in packages {
             let component = build_one(workspace, toolchain, &package).with_context(|| {
-                format!("building {}, {document}:{}", package.name, package.line)
+                format!("building {} ({document}:{})", package.name, package.line)
             })?;
             if components.insert(package.name.clone(), component).is_some() {
-                bail!("{document}: another document builds {}, too", package.name);
+                bail!("{document}: another document also builds {}", package.name);
             }
         }
     }
@@ -45,21 +45,21 @@ fn build_one(
     toolchain: &WasmToolchain,
     package: &Package,
 ) -> Result<Vec<u8>> {
-    let folder = tempfile::tempdir().context("making a folder for a crate")?;
+    let folder = tempfile::tempdir().context("creating a folder for a crate")?;
     let folder = folder.path().join(&package.name);
     lay_out(package, &workspace.root, &folder)?;
-    // The same versions as those of the repository's plugins, which have been fetched.
+    // The versions of the repository's plugins, which have already been fetched.
     fs::copy(workspace.root.join("plugins/Cargo.lock"), folder.join("Cargo.lock"))
         .context("copying plugins/Cargo.lock")?;
     components::build_crate(workspace, toolchain, &folder)
 }
 
-/// Writes the crate's files; `…` is the repository.
+/// Writes the crate's files, with the repository's path in place of `…`.
 fn lay_out(package: &Package, root: &Path, folder: &Path) -> Result<()> {
     let root = root.to_str().context("the path of the repository is not UTF-8")?;
     for (path, text) in &package.files {
         let file = folder.join(path);
-        let parent = file.parent().context("a file has a folder")?;
+        let parent = file.parent().context("a file of the crate has no folder")?;
         fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
         fs::write(&file, text.replace(REPOSITORY, &format!("{root}/plugins/")))
             .with_context(|| format!("writing {}", file.display()))?;

@@ -1,4 +1,4 @@
-//! What cargo resolves: the packages of a workspace and what each depends on.
+//! The packages of a workspace and their dependencies, as cargo resolves them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::process;
 
-/// A workspace's packages and all that they depend on, by `cargo metadata`.
+/// The packages of a workspace and all of their dependencies, from `cargo metadata`.
 #[derive(Deserialize)]
 pub(crate) struct Packages {
     packages: Vec<Package>,
@@ -18,26 +18,26 @@ pub(crate) struct Packages {
 
 #[derive(Deserialize)]
 pub(crate) struct Package {
-    /// Cargo's own name of it, which no other package has.
+    /// Cargo's identifier for the package, which is unique.
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) version: String,
-    /// The SPDX expression, if it states one.
+    /// The SPDX expression of its licence, if its manifest has one.
     pub(crate) license: Option<String>,
-    /// Where it comes from; nothing for a path in the repository.
+    /// Where it was fetched from; `None` for a package in the repository.
     source: Option<String>,
     pub(crate) manifest_path: PathBuf,
     pub(crate) targets: Vec<Target>,
 }
 
 impl Package {
-    /// Whether it is a third party's.
+    /// Whether it is a third-party package.
     pub(crate) fn is_from_registry(&self) -> bool {
         self.source.is_some()
     }
 }
 
-/// Something that is compiled on its own: a library, a binary, a test.
+/// A library, a binary, a test or another target of a package.
 #[derive(Deserialize)]
 pub(crate) struct Target {
     pub(crate) name: String,
@@ -64,11 +64,11 @@ struct Dependency {
 
 #[derive(Deserialize)]
 struct Kind {
-    /// `dev`, `build`, or nothing for the others.
+    /// `dev`, `build`, or `None` for a normal dependency.
     kind: Option<String>,
 }
 
-/// Dependencies by id.
+/// The dependencies between packages, by package id.
 pub(crate) struct Graph<'a> {
     packages: BTreeMap<&'a str, &'a Package>,
     edges: BTreeMap<&'a str, Vec<Edge<'a>>>,
@@ -78,12 +78,12 @@ pub(crate) struct Graph<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Edge<'a> {
     pub(crate) package: &'a Package,
-    /// Only tests, examples and benchmarks have it.
+    /// Whether only tests, examples and benchmarks use it.
     pub(crate) is_for_tests: bool,
 }
 
 impl Packages {
-    /// Asks cargo about the workspace of this manifest, on one target.
+    /// Reads the workspace of this manifest, with its dependencies for one target.
     pub(crate) fn read(manifest: &Path, target: &str) -> Result<Self> {
         let mut command = process::cargo();
         command.args(["metadata", "--format-version=1", "--locked", "--filter-platform", target]);
@@ -91,17 +91,17 @@ impl Packages {
         serde_json::from_str(&json).context("reading the answer of `cargo metadata`")
     }
 
-    /// The packages of the workspace itself.
+    /// The members of the workspace.
     pub(crate) fn members(&self) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(|package| self.workspace_members.contains(&package.id))
     }
 
-    /// These, and all that they depend on.
+    /// The members and all of their dependencies.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Package> {
         self.packages.iter()
     }
 
-    /// Who depends on whom.
+    /// The graph of dependencies.
     pub(crate) fn graph(&self) -> Graph<'_> {
         let packages: BTreeMap<_, _> =
             self.packages.iter().map(|package| (package.id.as_str(), package)).collect();
@@ -120,12 +120,13 @@ impl Packages {
 }
 
 impl<'a> Graph<'a> {
-    /// What a package itself depends on.
+    /// The direct dependencies of a package.
     pub(crate) fn direct(&self, id: &str) -> &[Edge<'a>] {
         self.edges.get(id).map_or(&[], Vec::as_slice)
     }
 
-    /// The package and all that it is built from, in the order of their names.
+    /// The package and all dependencies that it is built from, sorted by name. Dependencies that
+    /// only tests use are left out.
     pub(crate) fn built_from(&self, id: &str) -> Vec<&'a Package> {
         let mut found = BTreeSet::new();
         let mut open: Vec<&'a Package> = self.packages.get(id).copied().into_iter().collect();

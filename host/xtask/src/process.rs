@@ -1,17 +1,17 @@
-//! Child processes that run to their end: started, waited for, and named when they fail.
+//! Runs child processes to completion. An error shows the command that failed.
 //!
-//! The server is not one of them; it stays, and `server` looks after it.
+//! Servers keep running; `server` starts and stops those.
 
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Cargo, the same one that runs this program.
+/// The cargo that runs this program.
 ///
-/// `cargo run` describes the package `xtask` in its environment. Build scripts that watch
-/// these variables would run again, and rebuild what depends on them, each time that a
-/// build is started here instead of directly.
+/// `cargo run` sets environment variables that describe the package `xtask`. They are removed,
+/// because build scripts that watch them would run again, and cause rebuilds, whenever a build is
+/// started here instead of from a shell.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let of_this_package = |name: &str| {
@@ -27,7 +27,7 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Runs to the end; an exit status other than 0 is an error that shows the command.
+/// Runs a command to completion. A non-zero exit status is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("starting `{}`", line(command)))?;
     if !status.success() {
@@ -36,7 +36,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs to the end and returns what it printed; what it says on stderr is in the error.
+/// Runs a command to completion and returns its standard output. If it fails, the error contains
+/// its standard error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -46,10 +47,11 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("`{}` ended with {}\n{}", line(command), output.status, said.trim_end());
     }
-    String::from_utf8(output.stdout).with_context(|| format!("reading what {} said", line(command)))
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("reading the output of `{}`", line(command)))
 }
 
-/// Whether the command starts and succeeds; what it prints is dropped.
+/// Whether the command starts and succeeds. Its output is discarded.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())
@@ -59,7 +61,7 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// The command as one would type it, without its environment.
+/// The command line, without environment variables.
 pub(crate) fn line(command: &Command) -> String {
     let words: Vec<_> = std::iter::once(command.get_program())
         .chain(command.get_args())

@@ -1,11 +1,11 @@
-//! What a long step shows: a bar on a terminal, one plain line elsewhere.
+//! Shows the progress of long steps: a bar on a terminal, plain lines otherwise.
 
 use std::io::{IsTerminal, stderr};
 use std::time::Instant;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
-/// A step whose end is known in bytes or in items.
+/// A step with a known total of bytes or items.
 pub(crate) struct Progress {
     bar: ProgressBar,
     label: String,
@@ -14,13 +14,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A download or the like.
+    /// Starts a step that is counted in bytes, such as a download.
     pub(crate) fn bytes(label: &str, total: u64) -> Self {
         let template = "{msg:32} {bar:30} {bytes:>10} of {total_bytes}";
         Self::start(label, total, HumanBytes(total).to_string(), template)
     }
 
-    /// `total` things of one kind, such as `documents`.
+    /// Starts a step of `total` items of one kind, such as `documents`.
     pub(crate) fn items(label: &str, total: u64, kind: &str) -> Self {
         Self::start(label, total, format!("{total} {kind}"), "{msg:32} {bar:30} {pos:>6} of {len}")
     }
@@ -37,20 +37,20 @@ impl Progress {
         Self { bar, label: label.to_owned(), amount, started: Instant::now() }
     }
 
-    /// What has been done so far.
+    /// Shows how much has been done so far.
     pub(crate) fn set(&self, position: u64) {
-        // A file that is being moved is seen twice.
+        // A file that is being moved can be counted twice.
         self.bar.set_position(position.min(self.bar.length().unwrap_or(position)));
     }
 
-    /// Takes the bar away and says how long it took.
+    /// Removes the bar and prints how long the step took.
     pub(crate) fn done(self) {
         self.bar.finish_and_clear();
         let seconds = self.started.elapsed().as_secs_f64();
         eprintln!("{}: {} in {seconds:.1} s", self.label, self.amount);
     }
 
-    /// Takes the bar away; the error is told elsewhere.
+    /// Stops the bar where it is; the caller reports the error.
     pub(crate) fn failed(self) {
         self.bar.abandon();
     }

@@ -1,6 +1,6 @@
-//! A server of Weir as a child process: configured, awaited, asked to stop, and waited for.
+//! Runs a Weir server as a child process: configures it, waits until it is ready, and stops it.
 //!
-//! Its folder holds everything that is its own: `weir.toml`, `weir.log`, `data/`.
+//! Each server has a folder for its `weir.toml`, `weir.log` and `data/`.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
@@ -24,7 +24,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(120);
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 const LOG_LINES_SHOWN: usize = 30;
 
-/// A running server; killed when dropped without [`Server::stop`].
+/// A running server, killed if it is dropped without [`Server::stop`].
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
@@ -42,8 +42,8 @@ impl Server {
         Self::start_by(Command::new(binary), folder, &toml, configuration.listen).await
     }
 
-    /// Starts it by `command`, which ends with the server's binary, and waits until it is ready.
-    /// It listens at `listen`, whatever the configuration says.
+    /// Starts a server with `command`, which ends with the server's binary, and waits until it is
+    /// ready. It listens on `listen`, whatever the configuration says.
     pub(crate) async fn start_by(
         mut command: Command,
         folder: &Path,
@@ -57,7 +57,7 @@ impl Server {
         Self::run(command, listen, folder.join("weir.log")).await
     }
 
-    /// Runs a command that serves at `address`, and waits until it is ready.
+    /// Runs a command that serves on `address`, and waits until it is ready.
     pub(crate) async fn run(
         mut command: Command,
         address: SocketAddr,
@@ -68,7 +68,7 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
-            // A group of its own: Ctrl-C reaches this process only, which then asks for a drain.
+            // In its own group, so that Ctrl-C reaches only this process, which stops the server.
             .process_group(0)
             .kill_on_drop(true);
         end_with_this_process(&mut command);
@@ -87,17 +87,17 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where its log is.
+    /// The path of its log.
     pub(crate) fn log(&self) -> &Path {
         &self.log
     }
 
-    /// The error, followed by the last lines of the server's log.
+    /// Adds the last lines of the server's log to an error.
     pub(crate) fn explain(&self, error: &anyhow::Error) -> anyhow::Error {
         let text = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -106,12 +106,12 @@ impl Server {
         anyhow!("{error:#}\nThe end of {}:\n    {}", self.log.display(), end.join("\n    "))
     }
 
-    /// Its process id, while it runs.
+    /// Its process id; an error if it has exited.
     pub(crate) fn id(&self) -> Result<u32> {
-        self.child.id().context("the server has ended")
+        self.child.id().context("the server has exited")
     }
 
-    /// Waits for an end that nobody asked for.
+    /// Waits until the server exits unexpectedly, and returns the error.
     pub(crate) async fn ended(&mut self) -> anyhow::Error {
         match self.child.wait().await {
             Ok(status) => self.unexpected(status),
@@ -119,13 +119,13 @@ impl Server {
         }
     }
 
-    /// SIGTERM, and its drain awaited. An exit status other than 0 is an error.
+    /// Sends SIGTERM and waits until the server has drained. A non-zero exit status is an error.
     pub(crate) async fn stop(mut self) -> Result<()> {
         let id = i32::try_from(self.id()?)?;
         kill(Pid::from_raw(id), Signal::SIGTERM).context("asking the server to stop")?;
         let status = timeout(STOP_TIMEOUT, self.child.wait())
             .await
-            .with_context(|| format!("the server did not stop in {STOP_TIMEOUT:?}"))??;
+            .with_context(|| format!("the server did not stop within {STOP_TIMEOUT:?}"))??;
         ensure!(status.success(), self.unexpected(status));
         Ok(())
     }
@@ -142,7 +142,7 @@ impl Server {
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return Ok(());
             }
-            ensure!(Instant::now() < deadline, "the server was not ready in {READY_TIMEOUT:?}");
+            ensure!(Instant::now() < deadline, "the server was not ready within {READY_TIMEOUT:?}");
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -152,16 +152,16 @@ impl Server {
     }
 }
 
-/// What a server is told.
+/// The configuration of a server.
 pub(crate) struct Configuration<'a> {
     pub(crate) listen: SocketAddr,
     pub(crate) embedding: &'a Embedding,
-    /// `[policies]`, `[pipelines]` and what else differs between commands.
+    /// `[policies]`, `[pipelines]` and whatever else differs between commands.
     pub(crate) sections: Value,
 }
 
 impl Configuration<'_> {
-    /// As the server's file; its data is kept below `folder`.
+    /// Returns the configuration as TOML. The server keeps its data below `folder`.
     pub(crate) fn toml(&self, folder: &Path) -> Result<String> {
         let mut configuration = json!({
             "server": { "listen": self.listen },
@@ -185,7 +185,7 @@ impl Configuration<'_> {
     }
 }
 
-/// The sections of a server that hosts `search` under the default policy.
+/// The sections for a server that hosts `search` under the default policy.
 pub(crate) fn search_sections(plugins: &Path) -> Value {
     json!({
         "policies": {
@@ -205,16 +205,16 @@ pub(crate) fn search_sections(plugins: &Path) -> Value {
     })
 }
 
-/// An address of this machine that nobody listens on.
+/// Returns a loopback address with a free port.
 pub(crate) fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port")?;
     Ok(listener.local_addr()?)
 }
 
-/// The kernel asks the child to stop when this process is killed.
+/// Makes the kernel send SIGTERM to the child when this process dies.
 fn end_with_this_process(command: &mut Command) {
-    // SAFETY: between fork and exec only async-signal-safe functions may be called; this
-    // is one system call.
+    // SAFETY: only async-signal-safe functions may be called between fork and exec, and this is a
+    // single system call.
     unsafe {
         command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?));
     }
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_ends_at_once_is_an_error_with_its_log() {
+    async fn a_server_that_exits_at_once_is_an_error_with_its_log() {
         let folder = tempfile::tempdir().unwrap();
         let embedding = Embedding { library: "a".into(), model: "b".into(), tokenizer: "c".into() };
         let configuration = Configuration {
@@ -255,7 +255,7 @@ mod tests {
             embedding: &embedding,
             sections: json!({}),
         };
-        // `cat serve --config FILE` prints an error and ends.
+        // `cat serve --config FILE` prints an error and exits.
         let started = Server::start(Path::new("/bin/cat"), folder.path(), &configuration).await;
         let message = format!("{:#}", started.err().unwrap());
         assert!(message.contains("before it was ready"), "{message}");

@@ -1,6 +1,6 @@
-//! Where things are: the workspace, its target folder and the user's cache folder.
+//! The paths of the workspace, its target folder and the user's cache folder.
 //!
-//! Nothing here creates or reads a file of Weir's; it only names them.
+//! It only builds paths, and does not create or read Weir's files.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,11 @@ use serde::Deserialize;
 
 use crate::process;
 
-/// The workspace that `cargo xtask` was called in.
+/// The workspace that `cargo xtask` runs in.
 pub(crate) struct Workspace {
     /// The folder of the workspace's `Cargo.toml`.
     pub(crate) root: PathBuf,
-    /// Cargo's target folder, wherever `CARGO_TARGET_DIR` or the configuration put it.
+    /// Cargo's target folder, as set by `CARGO_TARGET_DIR` or cargo's configuration.
     pub(crate) target: PathBuf,
 }
 
@@ -24,8 +24,8 @@ struct Metadata {
 }
 
 impl Workspace {
-    /// Asks cargo, at run time: a path compiled in would be wrong as soon as two
-    /// checkouts share a target folder.
+    /// Asks cargo at run time: a compiled-in path would be wrong if two checkouts share a target
+    /// folder.
     pub(crate) fn find() -> Result<Self> {
         let mut metadata = process::cargo();
         metadata.args(["metadata", "--no-deps", "--format-version=1"]);
@@ -43,23 +43,23 @@ impl Workspace {
         self.target.join("release").join(format!("weir{}", std::env::consts::EXE_SUFFIX))
     }
 
-    /// Where the components of `plugins/` are, one `NAME.wasm` each.
+    /// The folder with the components of `plugins/`, one `NAME.wasm` per plugin.
     pub(crate) fn plugins(&self) -> PathBuf {
         self.components().join("plugins")
     }
 
-    /// Where components built from source are: `plugins/` and `guests/` below it.
+    /// The folder with all components, in `plugins/`, `guests/` and `outside/`.
     pub(crate) fn components(&self) -> PathBuf {
         self.target.join("weir-components")
     }
 
-    /// The target folder of all guests, apart from the host's, so that neither build waits
-    /// for the other, and one, so that std is compiled once.
+    /// The target folder of guests. It is separate from the host's, so that neither build waits for
+    /// the other. All guests share it, so that std is compiled only once.
     pub(crate) fn guests_target(&self) -> PathBuf {
         self.target.join("weir-guests")
     }
 
-    /// The manifests of the workspace itself and of the guests' workspaces, those that exist.
+    /// The manifests of this workspace and the guests' workspaces, if they exist.
     pub(crate) fn manifests(&self) -> Vec<PathBuf> {
         ["Cargo.toml", "plugins/Cargo.toml", "tests/guests/Cargo.toml"]
             .into_iter()
@@ -74,9 +74,9 @@ impl Workspace {
     }
 }
 
-/// `weir` in the user's cache folder, by the XDG base directory specification.
+/// Weir's folder in the user's cache folder, as the XDG base directory specification defines it.
 pub(crate) fn cache_folder() -> Result<PathBuf> {
-    // The specification says that a relative path is to be ignored.
+    // The specification says to ignore relative paths.
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let base = absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))

@@ -1,7 +1,8 @@
-//! The program that `cargo xtask bench` compares Weir with: `axum::serve` and nothing else.
+//! The program that `cargo xtask bench` and `cargo xtask compare` measure next to Weir:
+//! `axum::serve` and nothing else.
 //!
-//! It reads a request's body and sends an answer of Weir's, the same bytes and headers, by
-//! the request's path. Arguments: the address to listen at, and a file of answers.
+//! For each path, it reads the request's body and sends an answer captured from Weir, with the same
+//! headers and bytes. Arguments: the address to listen on, and a file with the answers.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -14,7 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::routing::post;
 use serde::Deserialize;
 
-/// An answer as it was captured.
+/// A captured answer.
 #[derive(Deserialize)]
 struct Answer {
     headers: Vec<(String, String)>,
@@ -32,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for (path, Answer { headers, body }) in answers {
         let headers = parse(headers)?;
         let body = Bytes::from(body);
-        // The body is read: so does whoever needs its key.
+        // The body is read, because a server that computes a cache key from it has to read it too.
         let answer = async move |_read: Bytes| (headers.clone(), body.clone());
         router = router.route(&path, post(answer));
     }

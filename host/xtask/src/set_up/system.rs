@@ -1,5 +1,5 @@
-//! System packages by apt: installed as root or with sudo that asks no password; otherwise
-//! the user is told what to install.
+//! Installs system packages with apt, as root or with sudo if it needs no password. Otherwise, the
+//! error says what to install.
 
 use std::process::Command;
 
@@ -7,14 +7,17 @@ use anyhow::{Context, Result, bail};
 
 use crate::process;
 
-/// Installs the packages. `reason` tells a user who has to install them why they are needed.
+/// Installs the packages. `reason` tells the user why they are needed.
 pub(super) fn install(packages: &[&str], reason: &str) -> Result<()> {
     let by_hand = format!(
         "apt-get update && apt-get install -y --no-install-recommends {}",
         packages.join(" ")
     );
     if !process::succeeds(Command::new("apt-get").arg("--version")) {
-        bail!("{reason}; this system has no apt: install its equivalent of {}", packages.join(" "));
+        bail!(
+            "{reason}; this system has no apt: install its equivalents of {}",
+            packages.join(" ")
+        );
     }
     let Some(privilege) = Privilege::find() else {
         bail!("{reason}; run this as root, then try again:\n    sudo sh -c '{by_hand}'");
@@ -27,7 +30,7 @@ pub(super) fn install(packages: &[&str], reason: &str) -> Result<()> {
     process::run(&mut install).with_context(told)
 }
 
-/// How this user may install packages.
+/// How this user can install packages.
 enum Privilege {
     Root,
     Sudo,
@@ -53,7 +56,7 @@ impl Privilege {
             }
         };
         command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]);
-        // Another installation may be running: wait for it.
+        // Waits for another installation that may be running.
         command.args(["-o", "DPkg::Lock::Timeout=300"]);
         command
     }

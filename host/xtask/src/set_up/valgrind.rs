@@ -1,4 +1,4 @@
-//! Valgrind, whose callgrind counts instructions: Debian's package.
+//! Valgrind, whose callgrind counts instructions, from Debian's package.
 
 use std::process::Command;
 
@@ -7,17 +7,17 @@ use anyhow::{Context, Result};
 use super::system;
 use crate::process;
 
-/// Ensures it and returns its version, such as `valgrind-3.19.0`.
+/// Finds or installs valgrind, and returns its version, such as `valgrind-3.19.0`.
 pub(crate) fn valgrind() -> Result<String> {
     if let Ok(version) = version() {
         return Ok(version);
     }
-    system::install(&["valgrind"], "instructions are counted under valgrind")?;
-    version().context("valgrind was installed and does not run")
+    system::install(&["valgrind"], "counting instructions needs valgrind")?;
+    version().context("valgrind was installed but does not run")
 }
 
 fn version() -> Result<String> {
-    // Part of the package: how a program under valgrind is told what to do.
+    // `vgdb`, which sends commands to a program under valgrind, is part of the package.
     process::output(Command::new("vgdb").arg("--help"))?;
     Ok(process::output(Command::new("valgrind").arg("--version"))?.trim().to_owned())
 }

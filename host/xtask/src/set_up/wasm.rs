@@ -1,5 +1,6 @@
-//! A way to build for `wasm32-unknown-unknown`: the toolchain's own target, or Debian's
-//! compiler with the sources of std. Never rustup's network: that is the user's to call.
+//! Finds a way to build for `wasm32-unknown-unknown`: the active toolchain, if it has the target,
+//! or Debian's compiler with the sources of std. It never runs rustup to download the target; that
+//! is up to the user.
 
 use std::env;
 use std::ffi::OsString;
@@ -21,13 +22,14 @@ const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 pub(crate) enum WasmToolchain {
     /// The active toolchain has the target.
     Installed,
-    /// Debian's compiler (`rustc-web`) builds std from `rust-web-src`, driven by the active
-    /// toolchain's cargo and linked by its linker: the path to put in front of `PATH`.
+    /// Debian's compiler (`rustc-web`) builds std from `rust-web-src`. The active toolchain's cargo
+    /// runs it, and its linker links; `linkers` has the linker's folders, to put in front of
+    /// `PATH`.
     Debian { linkers: OsString },
 }
 
 impl WasmToolchain {
-    /// Finds a way to build wasm, and installs Debian's packages if that is the way.
+    /// Finds a way to build, and installs Debian's packages if the toolchain lacks the target.
     pub(super) fn find_or_install() -> Result<Self> {
         let libraries = rustc(&["--print=target-libdir", "--target", TARGET])?;
         if Path::new(&libraries).is_dir() {
@@ -35,13 +37,13 @@ impl WasmToolchain {
         }
         Self::debian().map_err(|error| {
             anyhow!(
-                "no way to compile plugins to WebAssembly: {error:#}\n\
-                 or, with rustup:\n    rustup target add {TARGET}"
+                "cannot compile plugins to WebAssembly: {error:#}\n\
+                 With rustup, run this instead:\n    rustup target add {TARGET}"
             )
         })
     }
 
-    /// `cargo build` for the target; what is built is the caller's to say.
+    /// A `cargo build` for the target. The caller adds what to build.
     pub(crate) fn cargo_build(&self) -> Result<Command> {
         let mut command = process::cargo();
         command.args(["build", "--release", "--target", TARGET]);
@@ -51,7 +53,7 @@ impl WasmToolchain {
             command
                 .arg("-Zbuild-std=std,panic_abort")
                 .env("RUSTC", DEBIAN_RUSTC)
-                // A stable compiler, used as the nightly that `-Z` asks for.
+                // Lets a stable compiler accept `-Z`.
                 .env("RUSTC_BOOTSTRAP", "1")
                 .env("PATH", env::join_paths(folders)?);
         }
@@ -63,13 +65,13 @@ impl WasmToolchain {
         let host = host
             .lines()
             .find_map(|line| line.strip_prefix("host: "))
-            .context("`rustc -vV` names no host")?;
+            .context("`rustc -vV` does not print the host")?;
         let bin =
             PathBuf::from(rustc(&["--print=sysroot"])?).join("lib/rustlib").join(host).join("bin");
-        ensure!(bin.join("rust-lld").is_file(), "{} holds no rust-lld", bin.display());
+        ensure!(bin.join("rust-lld").is_file(), "{} has no rust-lld", bin.display());
         if !Self::debian_is_present() {
-            system::install(&DEBIAN_PACKAGES, "plugins are compiled to WebAssembly")?;
-            ensure!(Self::debian_is_present(), "the packages hold no sources of std");
+            system::install(&DEBIAN_PACKAGES, "compiling plugins to WebAssembly needs a compiler")?;
+            ensure!(Self::debian_is_present(), "the packages do not contain the sources of std");
         }
         Ok(Self::Debian { linkers: env::join_paths([&bin, &bin.join("gcc-ld")])? })
     }
@@ -81,7 +83,7 @@ impl WasmToolchain {
     }
 }
 
-/// What the active toolchain's compiler answers.
+/// Runs the active toolchain's compiler and returns its output.
 fn rustc(arguments: &[&str]) -> Result<String> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     Ok(process::output(Command::new(rustc).args(arguments))?.trim().to_owned())
