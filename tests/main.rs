@@ -1,12 +1,12 @@
 //! Weir's integration tests: the real server, as a process, over real sockets.
 //!
 //! [`harness`] starts servers and talks to them; [`cases`] has the tests, one file per
-//! subject. What they need comes from the environment, which `cargo xtask test` sets.
+//! subject. `cargo xtask test` sets the environment variables that they need.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "what fails here is a failing test, and says where"
+    reason = "a panic here is a failing test, and says where"
 )]
 
 mod cases;

@@ -23,7 +23,7 @@ impl Client {
         Self::built(address, reqwest::Client::builder())
     }
 
-    /// The same server over HTTP/2 without an upgrade.
+    /// A client that speaks HTTP/2 from the start, without an upgrade.
     pub(crate) fn http2(address: SocketAddr) -> Self {
         Self::built(address, reqwest::Client::builder().http2_prior_knowledge())
     }
@@ -33,7 +33,7 @@ impl Client {
         Self { http, base: format!("http://{address}") }
     }
 
-    /// A request that the case completes and [`Answer::to`] sends.
+    /// A request that the test completes and [`Answer::to`] sends.
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         self.http.request(method, format!("{}{path}", self.base))
@@ -72,7 +72,7 @@ impl Client {
         self.put(&format!("/v1/collections/{collection}")).await.assert_status(201);
     }
 
-    /// Stores documents of `{"id","text","metadata"}`, and expects that they can be searched.
+    /// Stores documents of `{"id","text","metadata"}`, and expects them to be searchable.
     pub(crate) async fn ingest(&self, collection: &str, documents: &[Value]) -> Answer {
         let path = format!("/v1/collections/{collection}/documents");
         let answer = self.post(&path, &json!({ "documents": documents })).await;
@@ -80,7 +80,7 @@ impl Client {
         answer
     }
 
-    /// Asks the pipeline `search`, and expects an answer.
+    /// Sends `request` to the pipeline `search`, and expects status 200.
     pub(crate) async fn search(&self, request: &Value) -> Answer {
         let answer = self.post("/v1/pipelines/search", request).await;
         answer.assert_status(200);
@@ -108,7 +108,7 @@ impl Client {
     }
 }
 
-/// A document as requests contain it.
+/// A document in the form that requests take.
 pub(crate) fn document(id: &str, text: &str) -> Value {
     json!({ "id": id, "text": text })
 }
@@ -146,7 +146,7 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The position that the answer is exact at, or the position of the write.
+    /// The position at which the answer is exact, or the position of the write.
     #[track_caller]
     pub(crate) fn position(&self) -> u64 {
         self.header("weir-position").parse().unwrap_or_else(|_| panic!("no position: {self:?}"))
@@ -170,7 +170,7 @@ impl Answer {
         assert_eq!(self.status, status, "{}", self.text());
     }
 
-    /// Asserts that it is a complete problem document of this kind.
+    /// Asserts that this is a complete problem document with this status and code.
     #[track_caller]
     pub(crate) fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{}", self.text());

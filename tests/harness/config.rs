@@ -9,13 +9,13 @@ use super::environment;
 /// The grants that the pipeline `search` needs.
 const SEARCH_GRANTS: [&str; 3] = ["embedding", "read", "settings"];
 
-/// Builds a `weir.toml`: any key by its dotted path, with shortcuts for the sections that most
-/// cases need.
+/// Builds a `weir.toml`: sets any key by its dotted path, with shortcuts for what most tests need.
 #[derive(Clone)]
 pub(crate) struct Config(Table);
 
 impl Config {
-    /// A free port, a folder for data, the model with one session, and nothing hosted.
+    /// A configuration with a free port, a data folder, and the model with one session. It hosts
+    /// nothing.
     pub(crate) fn new(folder: &Path) -> Self {
         let mut config = Self(Table::new());
         config
@@ -25,7 +25,7 @@ impl Config {
             .set(&in_model("model"), text(&environment::model()))
             .set(&in_model("tokenizer"), text(&environment::tokenizer()))
             .set(&in_model("sessions"), 1)
-            // So that a busy machine does not lead to a 202.
+            // A busy machine must not lead to a 202.
             .set("ingest.searchable_timeout_ms", 60_000)
             .set("log.level", "info,weir=debug");
         config
@@ -37,7 +37,9 @@ impl Config {
         let last = path.next_back().unwrap();
         let table = path.fold(&mut self.0, |table, section| {
             let section = table.entry(section).or_insert_with(|| Table::new().into());
-            section.as_table_mut().unwrap_or_else(|| panic!("{key} goes through a value"))
+            section
+                .as_table_mut()
+                .unwrap_or_else(|| panic!("a part of the path {key} is not a table"))
         });
         table.insert(last.to_owned(), value.into());
         self
@@ -52,12 +54,14 @@ impl Config {
             .try_fold(&mut self.0, |table, section| {
                 table.get_mut(section).and_then(Value::as_table_mut)
             });
-        table.and_then(|table| table.remove(last)).unwrap_or_else(|| panic!("there is no {key}"));
+        table
+            .and_then(|table| table.remove(last))
+            .unwrap_or_else(|| panic!("{key} does not exist"));
         self
     }
 
-    /// Hosts `component` as the pipeline `name`, without a policy. `grants` are `embedding`,
-    /// `read` and `write` of all collections, `logging` and `settings`.
+    /// Hosts `component` as the pipeline `name`, without a policy. A grant is `embedding`, `read`
+    /// or `write` (of all collections), `logging` or `settings`.
     pub(crate) fn pipeline(&mut self, name: &str, component: &Path, grants: &[&str]) -> &mut Self {
         self.set(&format!("pipelines.{name}.component"), text(component));
         for grant in grants {
@@ -66,7 +70,7 @@ impl Config {
                 "embedding" => self.set(&key("embedding"), Table::new()),
                 "read" | "write" => self.set(&key(&format!("collections.{grant}")), vec!["*"]),
                 "logging" | "settings" => self.set(&key(grant), true),
-                other => panic!("no capability is granted by '{other}'"),
+                other => panic!("'{other}' is not a known grant"),
             };
         }
         self
@@ -85,15 +89,15 @@ impl Config {
             .set("pipelines.search.settings.collection", "docs")
     }
 
-    /// Adds what a file says, in place of what is here under the same keys. A pipeline, a policy
-    /// or a tenant of the same name is replaced as a whole.
+    /// Merges a configuration file into this one; its values win. A pipeline, policy or tenant of
+    /// the same name is replaced as a whole.
     pub(crate) fn merge(&mut self, toml: &str) -> &mut Self {
         let other: Table = toml.parse().unwrap_or_else(|error| panic!("{error}\n{toml}"));
         merge(&mut self.0, other, &["pipelines", "policies", "tenants"]);
         self
     }
 
-    /// Gives each component that is no absolute path the file that `find` has for its name.
+    /// Replaces each relative path of a component by the file that `find` returns for its name.
     pub(crate) fn complete(&mut self, find: impl Fn(&str) -> PathBuf) -> &mut Self {
         for section in ["policies", "pipelines"] {
             let entries = self.0.get_mut(section).and_then(Value::as_table_mut);
@@ -125,21 +129,22 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     environment::components().join("guests").join(name).with_extension("wasm")
 }
 
-/// The component of a crate that a document builds, if there is one of this name.
+/// Where `cargo xtask test` puts the component of a document's crate. The file exists only if a
+/// document has a crate of this name.
 pub(crate) fn outside(name: &str) -> PathBuf {
     environment::components().join("outside").join(name).with_extension("wasm")
 }
 
-/// A key of the only model of servers under test.
+/// A configuration key of the only model of a server under test.
 pub(crate) fn in_model(key: &str) -> String {
     format!("embedding.models.all-MiniLM-L6-v2.{key}")
 }
 
 fn text(path: &Path) -> &str {
-    path.to_str().expect("paths of tests are UTF-8")
+    path.to_str().expect("paths in tests are UTF-8")
 }
 
-/// Tables are merged key by key, but for those in sections of `whole`.
+/// Merges tables key by key, except that entries of the sections in `whole` are replaced.
 fn merge(into: &mut Table, from: Table, whole: &[&str]) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {

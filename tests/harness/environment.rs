@@ -1,4 +1,4 @@
-//! What `cargo xtask test` built and fetched, from the environment that it sets.
+//! The files that `cargo xtask test` builds and fetches, from the variables that it sets.
 
 use std::env;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! What the cases use: [`Server`] is the real binary with its own configuration and folder,
-//! [`Client`] and [`Raw`] talk to it, [`weir`] runs the other commands.
+//! What the tests use: [`Server`] is the real binary with its own configuration and folder,
+//! [`Client`] and [`Raw`] talk to it, and [`weir`] runs the other commands.
 //!
 //! Nothing sleeps for a fixed time: [`eventually`] waits for a condition, and fails the test
 //! at its deadline.

@@ -11,7 +11,7 @@ use super::wait::{DEADLINE, eventually};
 /// A TCP connection to a server.
 pub(crate) struct Raw {
     stream: TcpStream,
-    /// Bytes that were read but are not part of an answer yet.
+    /// Bytes that were read but not yet returned.
     ahead: Vec<u8>,
 }
 
@@ -25,12 +25,12 @@ impl Raw {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
-    /// Sends bytes when the server may close the connection in the meantime.
+    /// Sends bytes on a connection that the server may close in the meantime.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes).await
     }
 
-    /// Waits until the server's process has read all that was sent, as the kernel sees it.
+    /// Waits until the server has read everything that was sent, according to the kernel.
     pub(crate) async fn taken(&self) {
         let port =
             |address: std::io::Result<SocketAddr>| format!(":{:04X}", address.unwrap().port());
@@ -48,18 +48,21 @@ impl Raw {
         .await;
     }
 
-    /// The next answer: its head, with names in lower case, and its body by its length.
+    /// The next answer: its head, in lower case, and its body.
     pub(crate) async fn answer(&mut self) -> (String, Vec<u8>) {
         let head = self.head().await;
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length = length.map_or(0, |length| length.trim().parse().unwrap());
         while self.ahead.len() < length {
-            assert!(self.read().await > 0, "closed within a body after {head}");
+            assert!(
+                self.read().await > 0,
+                "the connection was closed within the body after {head}"
+            );
         }
         (head, self.ahead.drain(..length).collect())
     }
 
-    /// The next head: an answer's to HEAD, or one without a body.
+    /// The head of the next answer, which has no body, such as an answer to HEAD.
     pub(crate) async fn head(&mut self) -> String {
         loop {
             if let Some(end) = self.ahead.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -67,19 +70,19 @@ impl Raw {
                 return String::from_utf8(head).unwrap().to_lowercase();
             }
             let read = self.read().await;
-            assert!(read > 0, "closed before an answer: {:?}", self.ahead);
+            assert!(read > 0, "the connection was closed before an answer: {:?}", self.ahead);
         }
     }
 
-    /// Waits until the server closes the connection, and returns what it sent before.
+    /// Waits until the server closes the connection, and returns what it sent until then.
     pub(crate) async fn closed(&mut self) -> Vec<u8> {
         while self.read().await > 0 {}
         std::mem::take(&mut self.ahead)
     }
 
-    /// Reads some bytes; 0 if the connection is closed in any way.
+    /// Reads some bytes. Returns 0 if the connection is closed or broken.
     async fn read(&mut self) -> usize {
         let read = timeout(DEADLINE, self.stream.read_buf(&mut self.ahead)).await;
-        read.expect("the server says something or closes the connection").unwrap_or(0)
+        read.expect("the server sends something or closes the connection").unwrap_or(0)
     }
 }

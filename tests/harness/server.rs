@@ -1,6 +1,6 @@
-//! A server process that cases configure, await, signal, kill and restart.
+//! A server process that tests configure, await, signal, kill and restart.
 //!
-//! Its folder has `weir.toml`, `weir.log` and `data/`, and is deleted with it.
+//! Its folder contains `weir.toml`, `weir.log` and `data/`, and is deleted with it.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -20,14 +20,14 @@ use super::config::Config;
 use super::environment;
 use super::wait::{DEADLINE, eventually};
 
-/// How long a command that should end by itself has to do so.
+/// How long a command may run that should end by itself.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running server; killed when it is dropped.
 pub(crate) struct Server {
-    /// Talks to it, over HTTP/1.1.
+    /// A client of the server, over HTTP/1.1.
     pub(crate) client: Client,
-    /// Where it listens.
+    /// The address on which it listens.
     pub(crate) address: SocketAddr,
     child: Child,
     /// Kept open, so that the server can always write to it.
@@ -44,12 +44,12 @@ impl Server {
         .await
     }
 
-    /// A server with what `configure` adds to a configuration that hosts nothing.
+    /// A server with [`Config::new`] and what `configure` adds to it.
     pub(crate) async fn with(configure: impl FnOnce(&mut Config)) -> Self {
         Self::launch(configured(configure)).await
     }
 
-    /// Starts another server on the folder of this one, which is killed if it still runs.
+    /// Starts another server on the folder of this one, which is killed if it is still running.
     pub(crate) async fn restart(mut self) -> Self {
         if self.child.id().is_some() {
             self.kill9().await;
@@ -57,7 +57,7 @@ impl Server {
         Self::launch(self.folder).await
     }
 
-    /// Another server on the folder of this one, with another configuration.
+    /// Kills this server and starts another on its folder, with another configuration.
     pub(crate) async fn restart_with(mut self, configure: impl FnOnce(&mut Config)) -> Self {
         self.kill9().await;
         write_configuration(self.folder.path(), configure);
@@ -88,7 +88,7 @@ impl Server {
 
     async fn ready(&self) {
         eventually("the server is ready", async || {
-            // No connection is kept, so that a case begins without one.
+            // The connection is not kept, so that a test starts without one.
             let request = self.client.request("GET", "/health/readiness");
             let answer = Answer::to(request.header("connection", "close")).await;
             (answer.status == 200).then_some(())
@@ -96,38 +96,39 @@ impl Server {
         .await;
     }
 
-    /// The folder of its files; the data are in `data/`.
+    /// The folder with its files; the data is in `data/`.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// What it has logged, over all of its restarts.
+    /// Its log, including the time before restarts.
     pub(crate) fn log(&self) -> String {
         log_of(self.folder.path())
     }
 
     /// Waits until `text` is in the log.
     pub(crate) async fn logged(&self, text: &str) {
-        let what = format!("the log says {text:?}");
+        let what = format!("the log contains {text:?}");
         eventually(&what, async || self.log().contains(text).then_some(())).await;
     }
 
-    /// Asks it to drain.
+    /// Tells it to drain.
     pub(crate) fn sigterm(&self) {
         let id = self.child.id().expect("it has not ended");
-        // SAFETY: no memory is involved; the child has not been waited for, so the id is its.
+        // SAFETY: the call accesses no memory. The child has not been waited for, so the id still
+        // belongs to it.
         let sent = unsafe { libc::kill(id.cast_signed(), libc::SIGTERM) };
         assert_eq!(sent, 0);
     }
 
-    /// Kills it, as in a crash, and waits until it is gone.
+    /// Kills it, as a crash would, and waits until it is gone.
     pub(crate) async fn kill9(&mut self) {
         self.child.start_kill().unwrap();
         let status = self.wait().await;
         assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     pub(crate) async fn wait(&mut self) -> ExitStatus {
         let ended = timeout(DEADLINE, self.child.wait()).await;
         ended.unwrap_or_else(|_| panic!("the server did not end\n{}", self.log())).unwrap()
@@ -161,7 +162,8 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// Asserts that it failed without a panic and printed all of `texts`, nothing twice.
+    /// Asserts that it failed without a panic, that stderr contains all of `texts`, and that it
+    /// says nothing twice.
     #[track_caller]
     pub(crate) fn assert_refused(&self, texts: &[&str]) {
         assert!(!self.success, "{self:?}");
@@ -193,11 +195,11 @@ pub(crate) async fn weir(arguments: &[&str]) -> Ended {
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(environment::binary());
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    // SAFETY: between fork and exec only async-signal-safe functions may be called; this is
+    // SAFETY: between fork and exec, only async-signal-safe functions may be called; this makes
     // one system call.
     unsafe {
         command.pre_exec(|| {
-            // So that a killed test leaves no server behind.
+            // A test that is killed must not leave a server behind.
             match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
                 0 => Ok(()),
                 _ => Err(std::io::Error::last_os_error()),

@@ -2,20 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-/// The deadline of a condition. It is generous, because a busy machine is not a failure, and
-/// the wait ends as soon as the condition is true.
+/// The deadline for a condition. It is generous, because a busy machine is not a failure and the
+/// wait ends as soon as the condition holds.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Asks until there is an answer. `what` names the condition in the failure message.
+/// Calls `ask` until it returns something. `what` describes the condition in the failure message.
 pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(started.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+        assert!(started.elapsed() < DEADLINE, "this did not happen within {DEADLINE:?}: {what}");
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

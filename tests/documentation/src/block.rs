@@ -1,4 +1,4 @@
-//! Fenced code blocks, with their place in the document.
+//! Fenced code blocks and where they are in the document.
 
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 
@@ -9,33 +9,33 @@ pub struct Block {
     pub line: usize,
     /// The first word of its info string; empty if there is none.
     pub language: String,
-    /// The file of a crate that it is.
+    /// The file of a crate that the block contains, from `file=`.
     pub file: Option<String>,
-    /// The file of the repository whose code it repeats.
+    /// The file of the repository whose code the block repeats, from `same-as=`.
     pub same_as: Option<String>,
     /// What is between the fences.
     pub text: String,
 }
 
 impl Block {
-    /// Its first line, by which one speaks of it.
+    /// Its first line, which identifies it.
     #[must_use]
     pub fn first_line(&self) -> &str {
         self.text.lines().next().unwrap_or_default()
     }
 }
 
-/// An attribute that nobody reads would be one that somebody relies on in vain.
+/// A block has an attribute that does not exist. If it were ignored, an author could rely on it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("line {line}: '{word}' is no attribute of a code block; there are file= and same-as=")]
+#[error("line {line}: unknown attribute '{word}' of a code block; there are file= and same-as=")]
 pub struct UnknownAttribute {
     /// The line of the block's opening fence, from 1.
     pub line: usize,
-    /// What is not known.
+    /// The unknown attribute.
     pub word: String,
 }
 
-/// The fenced code blocks of a document, in order. Indented ones are not read.
+/// The fenced code blocks of a document, in order. Indented blocks are ignored.
 ///
 /// # Errors
 /// A block has an attribute that does not exist.
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fences_are_blocks_with_language_attributes_and_line() {
+    fn fenced_blocks_have_a_language_attributes_and_a_line() {
         let document = "# A\n\n```sh\na\n\nb\n```\n\n    indented\n\n- item\n  ```rust file=x/src/lib.rs\n  c\n  ```\n~~~\nd\n~~~\n";
         let found = blocks(document).unwrap();
         let block = |line, language: &str, file: Option<&str>, text: &str| Block {

@@ -1,4 +1,4 @@
-//! The crates that a document builds: its blocks with `file=`, by the folder in front.
+//! The crates that a document builds: its blocks with `file=`, grouped by the first folder.
 
 use std::collections::BTreeMap;
 
@@ -7,46 +7,46 @@ use crate::Block;
 const MANIFEST: &str = "Cargo.toml";
 const CODE: &str = "src/lib.rs";
 
-/// A crate.
+/// A crate that a document builds.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Package {
     /// The name of its folder, and of the crate.
     pub name: String,
     /// The line of the block that is its code.
     pub line: usize,
-    /// What it consists of, by paths in its folder.
+    /// The text of each file, by its path in the folder.
     pub files: BTreeMap<String, String>,
 }
 
-/// A document does not show all that a crate needs.
+/// A document does not show everything that a crate needs.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum IncompletePackage {
-    /// A file is in no crate.
-    #[error("line {line}: file={file} names no file of a crate, as in handbook/src/lib.rs")]
+    /// A file is not in the folder of a crate.
+    #[error("line {line}: file={file} is not a file in a crate, such as handbook/src/lib.rs")]
     NotInFolder {
         /// The line of the block.
         line: usize,
         /// What the attribute says.
         file: String,
     },
-    /// Two blocks are one file.
-    #[error("line {line}: {file} has been shown before")]
+    /// Two blocks are the same file.
+    #[error("line {line}: {file} was already shown")]
     ShownTwice {
         /// The line of the second block.
         line: usize,
         /// The file.
         file: String,
     },
-    /// Nothing to compile.
+    /// A crate has no code.
     #[error("no block is {0}/{CODE}")]
     NoCode(String),
-    /// Nothing to compile it by.
-    #[error("no block is {0}/{MANIFEST}, and no crate before it has one")]
+    /// The first crate has no manifest.
+    #[error("no block is {0}/{MANIFEST}, which a document's first crate needs")]
     NoManifest(String),
 }
 
-/// The crates that these blocks of one document build, in order. A crate without a manifest is
-/// "like the one before": it has the other files of that one, under its own name.
+/// The crates that the blocks of one document build, in order. A crate without a manifest is "like
+/// the one before": it takes all files but the code from that one, under its own name.
 ///
 /// # Errors
 /// A crate lacks code or a manifest, or a file's name is wrong or given twice.
@@ -130,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said() {
+    fn what_is_missing_is_reported() {
         let cases = [
-            (vec![block(2, "lib.rs", "")], "line 2: file=lib.rs names no file of a crate"),
+            (vec![block(2, "lib.rs", "")], "line 2: file=lib.rs is not a file in a crate"),
             (vec![block(2, "a/Cargo.toml", "")], "no block is a/src/lib.rs"),
             (vec![block(2, "a/src/lib.rs", "")], "no block is a/Cargo.toml"),
             (
                 vec![block(2, "a/src/lib.rs", ""), block(6, "a/src/lib.rs", "")],
-                "line 6: a/src/lib.rs has been shown before",
+                "line 6: a/src/lib.rs was already shown",
             ),
         ];
         for (blocks, expected) in cases {

@@ -1,2 +1,2 @@
-;; A core module, which is WebAssembly but no component.
+;; A core module, which is WebAssembly but not a component.
 (module)

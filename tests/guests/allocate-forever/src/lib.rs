@@ -1,4 +1,4 @@
-//! Takes memory, 1 MiB at a time, until it is refused, and then aborts.
+//! Allocates memory, 1 MiB at a time, until an allocation fails, and then aborts.
 
 use weir_sdk::{Failure, Pipeline, Request, Response};
 
@@ -7,7 +7,7 @@ struct AllocateForever;
 impl Pipeline for AllocateForever {
     async fn handle(_request: Request) -> Result<Response, Failure> {
         loop {
-            // Written to, so that the host has to find the pages.
+            // The pages are written to, so that the host has to provide them.
             std::mem::forget(std::hint::black_box(vec![1_u8; 1 << 20]));
         }
     }

@@ -1,5 +1,5 @@
-//! Fails with the `code` and `message` of its body, such as a code that is no `[a-z-]+` and a
-//! message of many bytes.
+//! Fails with the `code` and `message` from its body, such as a code that does not match
+//! `[a-z-]+` or a very long message.
 
 use weir_sdk::serde_json::Value;
 use weir_sdk::{Failure, Pipeline, Request, Response};

@@ -1,6 +1,6 @@
-//! Answers with the header of its body's `name` and `value`: hop-by-hop ones, `set-cookie`,
-//! names and values that HTTP forbids. Also with its `status` and `content_type`, if they are
-//! there, such as 42 and `text\n`.
+//! Answers with a header from its body's `name` and `value`: hop-by-hop headers, `set-cookie`,
+//! and names and values that HTTP forbids. The body can also give a `status` and a
+//! `content_type`, such as 42 and `text\n`.
 
 use weir_sdk::serde_json::Value;
 use weir_sdk::{Failure, Pipeline, Request, Response};

@@ -1,4 +1,4 @@
-//! Calls the text of its setting `body` JSON, whatever it is.
+//! Answers its setting `body` with the content type of JSON, whatever the text is.
 
 use weir_sdk::{Failure, Pipeline, Request, Response, settings};
 

@@ -1,5 +1,5 @@
-//! Answers the hits on `text` in its body's `collection` with a member whose name and JSON text
-//! are its body's `name` and `json`: `results` twice, or not JSON.
+//! Answers the hits for its body's `text` in its body's `collection`, with a further member from
+//! the body's `name` and `json`: a second `results`, or text that is not JSON.
 
 use weir_sdk::collections::{Collection, Query, VectorError};
 use weir_sdk::serde_json::Value;

@@ -1,5 +1,5 @@
-//! Answers a JSON string of as many bytes as the body's `bytes` says, 1 GiB if it says nothing:
-//! over the limit of answers, or of memory before that.
+//! Answers a JSON string of as many bytes as the body's `bytes` says, by default 1 GiB: more than
+//! the limit for answers, or even for memory.
 
 use weir_sdk::serde_json::Value;
 use weir_sdk::{Failure, Pipeline, Request, Response};

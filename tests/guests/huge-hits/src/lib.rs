@@ -1,5 +1,5 @@
-//! Asks the body's `collection` for as many hits on `text` as its `limit` says, 2³² - 1 if it
-//! says nothing, in one search, and answers them.
+//! Searches the body's `collection` for `text` with the body's `limit`, by default 2³² - 1, and
+//! answers the hits.
 
 use weir_sdk::collections::{Collection, Query, Unit};
 use weir_sdk::serde_json::Value;

@@ -1,4 +1,4 @@
-//! Never answers, and never waits: only the epoch deadline ends it.
+//! Never answers and never waits: only the epoch deadline ends it.
 
 use weir_sdk::{Failure, Pipeline, Request, Response};
 

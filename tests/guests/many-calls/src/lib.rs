@@ -1,5 +1,5 @@
-//! Embeds the body's `texts`, each in a call of its own, all at the same time: more than the
-//! host lets one request have in flight.
+//! Embeds the body's `texts`, by default 1,000 of them, each in its own call and all at the same
+//! time: more than the host lets one request have in flight.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

@@ -1,5 +1,5 @@
-//! Built for an older version of the WIT: a pipeline and a policy of 0.1.0. Both are refused when
-//! they are loaded.
+//! A component for an older version of the WIT, both a pipeline and a policy of 0.1.0. It is
+//! refused as either when it is loaded.
 
 mod bindings {
     wit_bindgen::generate!({

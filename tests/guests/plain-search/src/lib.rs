@@ -1,4 +1,4 @@
-//! A search without `async func`, as a JavaScript or Python pipeline makes it.
+//! A search without `async func`, as in a JavaScript or Python pipeline.
 //!
 //! For the body `{"collection", "query"}` it embeds the query, searches by vector and words, and
 //! has the host write the hits. With `"texts": N` it first embeds N texts in one call, and with

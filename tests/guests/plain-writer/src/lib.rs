@@ -1,8 +1,8 @@
-//! Writes without `async func`: a writing pipeline, like one that imports `writer`.
+//! Writes without `async func`. It is a writing pipeline, like one that imports `writer`.
 //!
 //! For the body `{"collection", "put": [TEXT…], "delete": [ID…]}` it puts each text under the id
-//! `d0`, `d1`…, then deletes the ids in one call, and answers the position of each,
-//! `{"put", "deleted"}`; null for what the body does not name.
+//! `d0`, `d1`…, then deletes the ids in one call, and answers the position of each write,
+//! `{"put", "deleted"}`, or null for what the body does not contain.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! A policy that keeps less than its plan allows: answers of status 200 and at most 1 KiB, for
-//! a minute, under the tag `admitted`.
+//! A policy that stores less than its plan allows: only answers of status 200 and at most 1 KiB,
+//! for a minute, under the tag `admitted`.
 
 use weir_sdk::policy::{
     Admission, KeyPlan, Outcome, Planning, RequestView, Settings, Source, Storage, StoreDecision,

@@ -1,5 +1,5 @@
-//! A policy whose key is the body and the header `x-flavour`, in lower case: an answer made
-//! from that header is kept, apart for each flavour.
+//! A policy whose key is the body and the header `x-flavour`, in lower case. An answer made from
+//! that header is kept, separately for each flavour.
 
 use weir_sdk::policy::{KeyPlan, Planning, Settings, Source, Storage, Transform};
 

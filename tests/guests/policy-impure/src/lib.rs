@@ -1,5 +1,5 @@
-//! A policy that imports: decisions must not depend on anything but their input, so it is
-//! refused when it is loaded.
+//! A policy with an import. Decisions must depend only on their input, so it is refused when it is
+//! loaded.
 
 use weir_sdk::policy::{KeyPlan, Planning, Settings, Source, Storage};
 use weir_sdk::settings;

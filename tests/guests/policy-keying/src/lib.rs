@@ -1,6 +1,6 @@
-//! A policy that tells requests apart by hand: the plan's key is the body's `query` in lower
-//! case, and `key` adds the header `x-segment`, in lower case too. Bypasses the cache for
-//! requests with the header `x-bypass`.
+//! A policy that computes part of the key: the plan's key is the body's `query` in lower case, and
+//! `key` adds the header `x-segment`, also in lower case. It bypasses the cache for requests with
+//! the header `x-bypass`.
 
 use weir_sdk::policy::{
     KeyDecision, KeyPlan, Keying, Planning, RequestView, Settings, Source, Storage, Transform,

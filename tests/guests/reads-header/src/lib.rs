@@ -1,5 +1,5 @@
-//! Answers `{"flavour"}` from the header `x-flavour`, which is in no key: such an answer must
-//! be neither kept nor shared.
+//! Answers `{"flavour"}` from the header `x-flavour`, which is not in the key. Such an answer
+//! must be neither kept nor shared.
 
 use weir_sdk::serde_json::json;
 use weir_sdk::{Failure, Pipeline, Request, Response};

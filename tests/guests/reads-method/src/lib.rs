@@ -1,4 +1,4 @@
-//! Answers `{"method"}`, though POST, QUERY and GET share one key: such an answer must be
+//! Answers `{"method"}`, although POST, QUERY and GET share one key. Such an answer must be
 //! neither kept nor shared.
 
 use weir_sdk::serde_json::json;

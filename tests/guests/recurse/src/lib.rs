@@ -1,10 +1,10 @@
-//! Calls itself until the stack is refused.
+//! Calls itself until the stack overflows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use weir_sdk::{Failure, Pipeline, Request, Response};
 
-/// Read and written around each call, so that no compiler can make it a loop.
+/// Read and written around each call, so that the compiler cannot turn the recursion into a loop.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
 struct Recurse;

@@ -1,9 +1,9 @@
-//! Answers what it found first, but only once it saw a change: a fill that races with a write,
-//! by a condition and not by sleeping.
+//! Answers what it found first, but only after it has seen a change. This makes a fill race with a
+//! write without sleeping.
 //!
 //! For the body `{"collection", "text"}` it searches by keyword, logs `searched`, searches again
 //! until something else is found (or the deadline ends it), and answers the ids of the first
-//! search, `{"ids"}`. Needs the grants of collections and logging.
+//! search, `{"ids"}`. It needs the grants `collections` and `logging`.
 
 use weir_sdk::collections::{Collection, Query};
 use weir_sdk::logging::{Level, log};

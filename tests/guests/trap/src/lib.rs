@@ -6,7 +6,7 @@ struct Trap;
 
 impl Pipeline for Trap {
     async fn handle(_request: Request) -> Result<Response, Failure> {
-        // `unreachable`, in WebAssembly.
+        // This compiles to `unreachable`.
         std::process::abort()
     }
 }

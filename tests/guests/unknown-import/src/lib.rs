@@ -1,4 +1,4 @@
-//! Imports an interface that no host has.
+//! Imports an interface that no host provides.
 
 use weir_sdk::{Failure, Pipeline, Request, Response};
 

@@ -1,5 +1,5 @@
-//! Puts the document `{"collection", "id", "text"}` of its body and answers
-//! `{"position"}`: a pipeline that must never be cached nor shared.
+//! Puts the document of its body, `{"collection", "id", "text"}`, and answers `{"position"}`. The
+//! answers of such a pipeline must be neither kept nor shared.
 
 use weir_sdk::documents::{Document, put};
 use weir_sdk::serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! A good component for another host: it exports a greeting, and neither role of Weir's.
+//! A valid component for another host: it exports a greeting, but neither a pipeline nor a policy.
 
 mod bindings {
     wit_bindgen::generate!({

@@ -72,14 +72,14 @@ pub enum PlanError {
     /// The key has too many parts.
     #[error("the key has {0} parts; at most {MAX_PARTS} are allowed")]
     TooManyParts(usize),
-    /// A pointer is malformed, or may lead to an element of an array.
+    /// A pointer is malformed, or can lead to an element of an array.
     #[error("the JSON field '{0}' is not a pointer (RFC 6901) to a member of an object")]
     Pointer(String),
     /// A field contains another field, is given twice, or is given together with the body.
     #[error("the JSON field '{0}' overlaps another part of the key")]
     Overlap(String),
-    /// Not a header name.
-    #[error("'{0}' is not a header name")]
+    /// Not a valid header name.
+    #[error("'{0}' is not a valid header name")]
     Header(String),
     /// Transforms do not apply to the whole body.
     #[error("transforms cannot be applied to the body as a whole")]
