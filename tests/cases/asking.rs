@@ -1,5 +1,5 @@
-//! Helpers that the cases about caching share: asking pipelines, and checking the cache and
-//! the counters.
+//! Helpers for the tests of the cache: they send requests to pipelines, and check how answers were
+//! obtained and what was counted.
 
 use serde_json::Value;
 
@@ -25,8 +25,7 @@ pub(super) async fn ask_with(
     send(client, "POST", pipeline, &request.to_string(), &[header]).await
 }
 
-/// Asks by any method, with the JSON as it is written: in the URL of GET and HEAD,
-/// otherwise in the body.
+/// Sends the JSON unchanged by any method: in the URL for GET and HEAD, otherwise in the body.
 pub(super) async fn send(
     client: &Client,
     method: &str,
@@ -52,13 +51,13 @@ pub(super) fn path(pipeline: &str) -> String {
     format!("/v1/pipelines/{pipeline}")
 }
 
-/// How often a pipeline has run, with any result.
+/// How often a pipeline has run, with whatever result.
 pub(super) async fn runs(client: &Client, pipeline: &str) -> f64 {
     client.metric("weir_pipeline_runs_total", &[("pipeline", pipeline)]).await
 }
 
-/// Waits until so many requests of a pipeline have looked for an answer in vain: they lead or
-/// follow from then on.
+/// Waits until `count` requests to a pipeline have missed the cache. From then on, each of them
+/// leads a run or follows one.
 pub(super) async fn missed(client: &Client, pipeline: &str, count: usize) {
     let labels = [("pipeline", pipeline), ("outcome", "miss")];
     eventually(&format!("{count} misses of {pipeline}"), async || {
@@ -68,13 +67,13 @@ pub(super) async fn missed(client: &Client, pipeline: &str, count: usize) {
     .await;
 }
 
-/// Answers from the cache, with the ttl that it says is left, in seconds.
+/// Asserts that an answer is a hit, and returns the rest of its ttl in seconds.
 #[track_caller]
 pub(super) fn assert_hit(answer: &Answer) -> u64 {
     answer.assert_status(200);
     let status = answer.header("cache-status");
     let ttl = status.strip_prefix(HIT).and_then(|ttl| ttl.parse().ok());
-    ttl.unwrap_or_else(|| panic!("no hit: {answer:?}"))
+    ttl.unwrap_or_else(|| panic!("not a hit: {answer:?}"))
 }
 
 /// Asserts how an answer was obtained.
@@ -91,8 +90,8 @@ pub(super) fn under_default(config: &mut Config, name: &str, component: &str, gr
         .set(&format!("pipelines.{name}.policy"), "default");
 }
 
-/// Hosts `search`, and as `slow` the guest that answers what it found before the collection
-/// changed.
+/// A server that hosts `search` and, as `slow`, a guest that waits for a change of the collection
+/// and then answers what it found before.
 pub(super) async fn server_with_slow_reader() -> Server {
     Server::with(|config| {
         config.search();
@@ -103,7 +102,7 @@ pub(super) async fn server_with_slow_reader() -> Server {
     .await
 }
 
-/// Waits until `slow` has searched so many times for the first time of a run.
+/// Waits until `count` runs of `slow` have made their first search.
 pub(super) async fn searched(server: &Server, count: usize) {
     eventually(&format!("{count} runs have searched"), async || {
         (server.log().matches(" searched ").count() >= count).then_some(())

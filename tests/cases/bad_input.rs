@@ -1,4 +1,4 @@
-//! Bad input: each gets its status, its code and a message that helps, and changes nothing.
+//! Bad input: each kind gets its status, its code and a helpful message, and changes nothing.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ const NDJSON: &str = "application/x-ndjson";
 const SEARCH: &str = "/v1/pipelines/search";
 const DOCUMENTS: &str = "/v1/collections/docs/documents";
 
-/// A server with a collection `docs` of one document, and all that could be changed of it.
+/// A server with one document in the collection `docs`, and the state that bad input could change.
 struct Fixture {
     server: Server,
     before: String,
@@ -30,7 +30,8 @@ impl Fixture {
         format!("{} {} {}", collections.position(), collections.text(), document.text())
     }
 
-    /// The answer is this problem, says `says`, and nothing is changed.
+    /// Asserts that the answer is this problem, that its detail contains `says`, and that nothing
+    /// has changed.
     async fn refused(&self, what: &str, answer: &Answer, problem: (u16, &str), says: &str) {
         println!("{what}: {}", answer.text());
         answer.assert_problem(problem.0, problem.1);
@@ -45,7 +46,7 @@ fn shown(body: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn questions_that_cannot_be_asked() {
+async fn invalid_questions() {
     let fixture = Fixture::new().await;
     let deep = format!(r#"{{"query":"a","filter":{}{}}}"#, "[".repeat(64), "]".repeat(64));
     let large = format!(r#"{{"query":"{}"}}"#, "a".repeat(1 << 20));
@@ -101,7 +102,7 @@ async fn questions_that_cannot_be_asked() {
 }
 
 #[tokio::test]
-async fn documents_that_cannot_be_stored() {
+async fn invalid_documents() {
     let fixture = Fixture::new().await;
     let good = r#"{"id":"second","text":"The second document."}"#;
     let batch = |document: &str| format!(r#"{{"documents":[{good},{document}]}}"#).into_bytes();
@@ -188,7 +189,7 @@ async fn names_and_ids_in_paths() {
         let answer = Answer::to(fixture.server.client.request(method, path)).await;
         fixture.refused(path, &answer, problem, says).await;
     }
-    // Clients resolve these before they send them.
+    // Clients resolve these before they send a request.
     for path in ["/v1/collections/..", "/v1/collections/%2e%2e", "/v1/collections/."] {
         let mut raw = Raw::connect(fixture.server.address).await;
         raw.send(format!("DELETE {path} HTTP/1.1\r\nhost: weir\r\n\r\n")).await;
@@ -258,7 +259,7 @@ async fn routes_methods_and_types() {
 }
 
 #[tokio::test]
-async fn idempotency_keys_that_cannot_be_used() {
+async fn invalid_idempotency_keys() {
     let fixture = Fixture::new().await;
     let client = &fixture.server.client;
     let put = async |key: &[u8], text: &str| {
@@ -274,7 +275,7 @@ async fn idempotency_keys_that_cannot_be_used() {
     put(b"key", "one text").await.assert_status(200);
     let before = Fixture::state(client).await;
     put(b"key", "another text").await.assert_problem(422, "idempotency-key-reused");
-    // The same body to another collection is another request too.
+    // The same body to another collection is also another request.
     client.create("others").await;
     let body = json!({ "documents": [document("keyed", "one text")] }).to_string();
     let request = client.request("POST", "/v1/collections/others/documents");

@@ -1,4 +1,4 @@
-//! What is kept of answers, under which key, and when it is no longer served.
+//! Which answers are kept, under which key, and when they are no longer served.
 
 use serde_json::{Value, json};
 
@@ -69,7 +69,7 @@ async fn methods_and_spellings_of_the_same_json_share_one_key() {
 }
 
 #[tokio::test]
-async fn what_differs_has_a_key_of_its_own() {
+async fn different_requests_have_different_keys() {
     let server = server().await;
     let client = &server.client;
     let texts = [
@@ -114,7 +114,7 @@ async fn a_head_has_the_headers_of_its_get() {
 }
 
 #[tokio::test]
-async fn a_client_that_has_the_answer_is_told_so_but_not_on_post() {
+async fn a_client_that_has_the_answer_gets_304_except_for_post() {
     let server = server().await;
     let client = &server.client;
     bake(client).await;
@@ -141,12 +141,12 @@ async fn a_client_that_has_the_answer_is_told_so_but_not_on_post() {
         assert_eq!(answer.header("etag"), etag, "{method} {condition}");
         assert_eq!(answer.position(), first.position(), "{method} {condition}");
     }
-    // Computed anew and the same: it is still the answer that the client has.
+    // A new run gives the same answer, so the client still has the current one.
     client.ingest("docs", &[document("stone", "Granite is a stone.")]).await;
     client.delete("/v1/collections/docs/documents/stone").await.assert_status(200);
     let same = send(client, "GET", "search", question, &[("if-none-match", &etag)]).await;
     assert_eq!((same.status, same.header("cache-status")), (304, STORED));
-    // Another one is not.
+    // A different answer is sent in full.
     client.ingest("docs", &[document("mill", "A mill grinds flour.")]).await;
     let other = send(client, "GET", "search", question, &[("if-none-match", &etag)]).await;
     assert_via(&other, STORED);
@@ -242,7 +242,7 @@ async fn an_answer_is_not_served_after_its_ttl() {
 }
 
 #[tokio::test]
-async fn an_answer_larger_than_an_entry_may_be_is_not_kept() {
+async fn an_answer_larger_than_the_limit_for_entries_is_not_kept() {
     let server = Server::with(|config| {
         search_and_echo(config);
         config.set("cache.max_entry_bytes", 4_096);
@@ -263,7 +263,7 @@ async fn an_answer_larger_than_an_entry_may_be_is_not_kept() {
 }
 
 #[tokio::test]
-async fn the_memory_tier_keeps_to_its_bound() {
+async fn the_memory_tier_stays_within_its_limit() {
     let server = Server::with(|config| {
         search_and_echo(config);
         config.set("cache.memory_bytes", 200_000).set("cache.max_entry_bytes", 20_000);
@@ -271,7 +271,7 @@ async fn the_memory_tier_keeps_to_its_bound() {
     .await;
     let client = &server.client;
     let request = |number: usize| json!({ "number": number, "text": "x".repeat(10_000) });
-    // The tier evicts a little after it has taken in.
+    // The tier evicts shortly after an insertion.
     eventually("at most 20 entries of 10,000 bytes are in 200,000", async || {
         let mut hits = 0;
         for number in 0..100 {

@@ -12,12 +12,12 @@ use super::asking::{
 };
 use crate::harness::{Answer, Client, Raw, Server, document, eventually};
 
-/// What `slow` is asked in these cases.
+/// The question that these tests ask `slow`.
 fn harbour() -> Value {
     json!({ "collection": "docs", "text": "harbour" })
 }
 
-/// Asks `slow` in a task of its own.
+/// Asks `slow` in a separate task.
 fn ask_slow(client: &Client) -> JoinHandle<Answer> {
     let client = client.clone();
     tokio::spawn(async move { ask(&client, "slow", &harbour()).await })
@@ -33,7 +33,7 @@ fn ids(answer: &Answer) -> Vec<String> {
     serde_json::from_value(answer.json()["ids"].clone()).unwrap()
 }
 
-/// `slow` with `first` in the collection.
+/// A server with `slow`, and the document `first` in the collection.
 async fn harbour_server() -> Server {
     let server = server_with_slow_reader().await;
     server.client.create("docs").await;
@@ -41,7 +41,7 @@ async fn harbour_server() -> Server {
     server
 }
 
-/// Asks with a connection for each of `count` clients, all at once.
+/// Asks for `count` clients at once, each with its own connection.
 async fn at_once<F>(count: usize, ask: impl Fn(usize) -> F) -> Vec<Answer>
 where
     F: Future<Output = Answer> + Send + 'static,
@@ -85,13 +85,13 @@ async fn two_hundred_clients_with_one_cold_question_run_the_pipeline_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_who_ask_while_the_pipeline_runs_wait_for_that_run() {
+async fn requests_during_a_run_wait_for_that_run() {
     let server = harbour_server().await;
     let client = &server.client;
     let asked: Vec<_> = (0..200).map(|_| ask_slow(client)).collect();
     missed(client, "slow", 200).await;
     searched(&server, 1).await;
-    assert_eq!(runs(client, "slow").await, 0.0, "none has ended");
+    assert_eq!(runs(client, "slow").await, 0.0, "no run has ended");
     moor(client, "second").await;
     let mut led = 0;
     for answer in asked {
@@ -135,7 +135,7 @@ async fn a_fill_that_races_with_a_write_never_leaves_the_old_answer() {
     assert_eq!(ids(&answer), ["first"], "it was made before the write");
     assert!(answer.position() < wrote.position(), "and says so: {answer:?} {wrote:?}");
 
-    // The old answer is not kept, and the question is as cacheable as it was: two who ask now
+    // The old answer is not kept, but the question is still cacheable: two clients that ask now
     // share one run.
     let again = [ask_slow(client), ask_slow(client)];
     missed(client, "slow", 3).await;
@@ -151,15 +151,15 @@ async fn a_fill_that_races_with_a_write_never_leaves_the_old_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_asks_after_a_write_does_not_get_what_was_begun_before_it() {
+async fn a_request_after_a_write_does_not_get_an_answer_begun_before_it() {
     let server = harbour_server().await;
     let client = &server.client;
     let leader = ask_slow(client);
     searched(&server, 1).await;
     let early = ask_slow(client);
     missed(client, "slow", 2).await;
-    // Another document of the collection: the leader's guest does not see its own answer
-    // change, and goes on.
+    // A change of the collection that does not change the leader's answer, so its guest keeps
+    // waiting.
     let unrelated = client.ingest("docs", &[document("hill", "A hill is seen.")]).await;
     let late = ask_slow(client);
     missed(client, "slow", 3).await;
@@ -169,7 +169,7 @@ async fn who_asks_after_a_write_does_not_get_what_was_begun_before_it() {
         assert_eq!(ids(&answer), ["first"]);
         assert!(answer.position() < unrelated.position());
     }
-    // It runs by itself, from the start.
+    // `late` gets its own run, from the start.
     searched(&server, 2).await;
     moor(client, "third").await;
     let late = late.await.unwrap();
@@ -179,7 +179,7 @@ async fn who_asks_after_a_write_does_not_get_what_was_begun_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_made_from_a_header_outside_the_key_is_neither_kept_nor_shared() {
+async fn an_answer_made_from_a_header_outside_the_key_is_neither_kept_nor_shared() {
     const CLIENTS: usize = 50;
     let server = Server::with(|config| {
         config.search();
@@ -210,7 +210,7 @@ async fn what_is_made_from_a_header_outside_the_key_is_neither_kept_nor_shared()
 }
 
 #[tokio::test]
-async fn what_is_made_from_the_method_is_neither_kept_nor_shared() {
+async fn an_answer_made_from_the_method_is_neither_kept_nor_shared() {
     let server = Server::with(|config| {
         config.search();
         under_default(config, "method", "reads-method", &[]);
@@ -227,9 +227,9 @@ async fn what_is_made_from_the_method_is_neither_kept_nor_shared() {
     assert_eq!(runs(client, "method").await, 6.0);
 }
 
-/// The pipeline embeds many texts, so that there is time to go away.
+/// The pipeline embeds many texts, so that the client has time to leave.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_goes_away_does_not_cut_the_fill() {
+async fn a_client_that_disconnects_does_not_cancel_the_fill() {
     let server = Server::with(|config| {
         config.search();
         under_default(config, "busy", "many-calls", &["embedding"]);
@@ -252,7 +252,7 @@ async fn a_client_that_goes_away_does_not_cut_the_fill() {
         (client.metric("weir_host_calls_total", &[("call", "embed")]).await > 0.0).then_some(())
     })
     .await;
-    assert_eq!(runs(client, "busy").await, 0.0, "it has not ended");
+    assert_eq!(runs(client, "busy").await, 0.0, "the run has not ended");
     drop(connection);
 
     eventually("the answer is kept", async || {

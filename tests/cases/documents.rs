@@ -1,4 +1,4 @@
-//! Documents: in, out, replaced, deleted, found; over HTTP and by `weir ingest`.
+//! Documents: stored, read, replaced, deleted and found, over HTTP and by `weir ingest`.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,7 @@ async fn found(client: &Client, query: &str) -> [Vec<String>; 3] {
 }
 
 #[tokio::test]
-async fn collections_are_made_listed_and_dropped() {
+async fn collections_are_created_listed_and_dropped() {
     let server = Server::start().await;
     let client = &server.client;
     let made = client.put(COLLECTION).await;
@@ -43,7 +43,7 @@ async fn collections_are_made_listed_and_dropped() {
     let listed = client.get("/v1/collections").await;
     let listed = listed.json()["collections"].clone();
     assert_eq!((&listed[0]["name"], &listed[1]["name"]), (&json!(longest), &json!("docs")));
-    // An empty one can be asked, and has nothing.
+    // An empty collection can be searched, and has no hits.
     assert_eq!(found(client, "anything").await, [NONE; 3]);
     client.ingest("docs", &[document("a", "Something to find.")]).await;
     let dropped = client.delete(COLLECTION).await;
@@ -52,7 +52,7 @@ async fn collections_are_made_listed_and_dropped() {
     let question = json!({ "query": "something" });
     client.post("/v1/pipelines/search", &question).await.assert_problem(404, "unknown-collection");
     client.delete(COLLECTION).await.assert_problem(404, "unknown-collection");
-    // What comes back under the name is empty.
+    // A new collection with the same name is empty.
     client.create("docs").await;
     assert_eq!(found(client, "something").await, [NONE; 3]);
     assert_eq!(client.count("docs").await, 0);
@@ -72,7 +72,7 @@ async fn a_document_is_stored_found_replaced_and_deleted() {
     let expected = json!({ "position": position, "searchable": true, "documents": 2 });
     assert_eq!(stored.json(), expected);
 
-    // It can be searched at once, and the answer says that it knows the write.
+    // It is searchable at once, and the answer's position shows that it includes the write.
     let answer = client.search(&json!({ "query": "flour", "mode": "keyword" })).await;
     assert_eq!((answer.ids(), answer.position()), (vec!["bread".to_owned()], position));
     let hit = &answer.results()[0];
@@ -180,13 +180,13 @@ async fn a_text_without_words_is_kept_and_never_found() {
         assert_eq!(dense, ["words"], "{query}");
         assert!(keyword.len() <= 1 && hybrid == ["words"], "{query}: {keyword:?} {hybrid:?}");
     }
-    // Short is not wordless: what the old system lost is found.
+    // A short text is not a text without words: it is found.
     client.ingest("docs", &[document("short", "x")]).await;
     assert_eq!(found(client, "x").await[1], ["short"]);
 }
 
 #[tokio::test]
-async fn hits_slice_their_documents_to_the_byte() {
+async fn the_range_of_a_hit_is_exact_to_the_byte() {
     let server = server().await;
     let client = &server.client;
     let animals = ["crab 🦀", "Käfer", "猫は窓辺で眠る", "naïve café owl", "e\u{301}lan", "yak"];
@@ -218,7 +218,7 @@ async fn hits_slice_their_documents_to_the_byte() {
 }
 
 #[tokio::test]
-async fn a_request_under_a_key_is_carried_out_once() {
+async fn a_request_with_an_idempotency_key_is_carried_out_once() {
     let server = server().await;
     let client = &server.client;
     let body = json!({ "documents": [document("a", "Once."), document("b", "Twice.")] });
@@ -238,7 +238,7 @@ async fn a_request_under_a_key_is_carried_out_once() {
     }
     assert_eq!(replayed, 15);
     assert_eq!(client.get("/v1/collections").await.position(), position);
-    // Later, and after a restart, it is still the same request.
+    // It is still the same request later, and after a restart.
     client.delete(&format!("{DOCUMENTS}/a")).await.assert_status(200);
     assert_eq!(put().await.position(), position);
     let server = server.restart().await;
@@ -250,7 +250,7 @@ async fn a_request_under_a_key_is_carried_out_once() {
 }
 
 #[tokio::test]
-async fn writes_at_once_all_count() {
+async fn concurrent_writes_are_all_counted() {
     let server = server().await;
     let client = &server.client;
     let put = |n: usize| async move {
@@ -268,14 +268,14 @@ async fn writes_at_once_all_count() {
 }
 
 #[tokio::test]
-async fn what_is_only_durable_is_said_to_be() {
+async fn a_write_that_is_not_searchable_yet_is_reported_as_such() {
     let server = Server::with(|config| {
         config.search().set("ingest.searchable_timeout_ms", 0);
     })
     .await;
     let client = &server.client;
     client.put(COLLECTION).await.assert_status(201);
-    // Enough to embed that it cannot be done by the time of the answer.
+    // Too much to embed before the answer is sent.
     let documents: Vec<_> =
         (0..20).map(|n| document(&format!("d{n}"), &format!("Number {n}. ").repeat(10))).collect();
     let answer = client.post(DOCUMENTS, &json!({ "documents": documents })).await;
@@ -320,7 +320,7 @@ async fn files_become_documents() {
     file("blank.txt", b"  \n");
     file(".hidden.md", b"hidden");
 
-    // The second run stores the same again: nothing doubles.
+    // The second run stores the same documents again, without duplicates.
     for _ in 0..2 {
         let ended = ingest(&server, &[folder.path()]).await;
         assert!(ended.success, "{ended:?}");
@@ -347,7 +347,7 @@ async fn files_become_documents() {
 }
 
 #[tokio::test]
-async fn an_ingest_that_is_not_whole_fails() {
+async fn an_incomplete_ingest_fails() {
     let server = Server::start().await;
     let folder = tempfile::tempdir().unwrap();
     let nothing = ingest(&server, &[folder.path()]).await;
@@ -360,7 +360,7 @@ async fn an_ingest_that_is_not_whole_fails() {
     refused.assert_refused(&["some documents were not stored"]);
     assert!(refused.stdout.contains("(document-too-large)"), "{refused:?}");
 
-    // A line that is no document is left out, and named.
+    // A line that is not a document is skipped and reported.
     fs::write(&path, "{\"id\":\"good\",\"text\":\"A text.\"}\n{\"id\":\"bad\"}\n").unwrap();
     let some = ingest(&server, &[&path]).await;
     assert!(some.success && some.stdout.contains("large.ndjson:2: missing field"), "{some:?}");

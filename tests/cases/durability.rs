@@ -1,4 +1,4 @@
-//! What survives: a kill in the middle of an ingest, a restart, a drain.
+//! What survives a kill in the middle of an ingest, a restart and a drain.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,10 +8,10 @@ use crate::harness::{Client, Raw, Server, document, eventually};
 
 const WRITERS: usize = 4;
 const DOCUMENTS_IN_BATCH: usize = 5;
-/// Enough that the writers are in the middle of it.
+/// Enough for the writers to be in the middle of their work.
 const ACKNOWLEDGED_BATCHES: usize = 12;
 
-/// The documents of a batch; each has a word that no other has.
+/// The documents of a batch, each with a word that no other document has.
 fn batch(writer: usize, number: usize) -> Vec<Value> {
     let document = |index| {
         let word = word(writer, number, index);
@@ -24,7 +24,7 @@ fn word(writer: usize, number: usize, index: usize) -> String {
     format!("w{writer}b{number}d{index}")
 }
 
-/// Writes batch after batch until the server is gone; notes what is acknowledged.
+/// Writes batch after batch until the server is gone, and records what is acknowledged.
 async fn write(client: Client, writer: usize, acknowledged: Arc<Mutex<Vec<(usize, usize)>>>) {
     for number in 0.. {
         let body = json!({ "documents": batch(writer, number) }).to_string();
@@ -52,7 +52,7 @@ async fn caught_up(client: &Client) {
 #[tokio::test]
 async fn a_kill_during_ingest_loses_nothing_acknowledged() {
     let mut server = Server::with(|config| {
-        // Acknowledged as soon as it is durable: the vectors are behind when it is killed.
+        // A batch is acknowledged as soon as it is durable, so vectors are missing at the kill.
         config.search().set("ingest.searchable_timeout_ms", 0);
     })
     .await;
@@ -75,7 +75,7 @@ async fn a_kill_during_ingest_loses_nothing_acknowledged() {
     let acknowledged = acknowledged.lock().unwrap().clone();
     let mut count = 0;
     for writer in 0..WRITERS {
-        // One batch beyond the last acknowledged one may have been on its way.
+        // The batch after the last acknowledged one may have been in flight.
         let last = acknowledged.iter().filter(|(of, _)| *of == writer).map(|(_, number)| *number);
         for number in 0..=last.max().map_or(0, |last| last + 1) {
             let mut present = 0;
@@ -100,7 +100,7 @@ async fn a_kill_during_ingest_loses_nothing_acknowledged() {
     assert_found(client, &acknowledged).await;
 }
 
-/// Every document of these batches is found: by its word, and by its vector.
+/// Asserts that every document of these batches is found by its word and by its vector.
 async fn assert_found(client: &Client, batches: &[(usize, usize)]) {
     for (writer, number) in batches {
         for document in batch(*writer, *number) {
@@ -116,7 +116,7 @@ async fn assert_found(client: &Client, batches: &[(usize, usize)]) {
 }
 
 #[tokio::test]
-async fn a_restart_keeps_answers_to_the_byte() {
+async fn a_restart_does_not_change_a_byte_of_an_answer() {
     let server = Server::start().await;
     let client = &server.client;
     client.create("docs").await;
@@ -130,7 +130,7 @@ async fn a_restart_keeps_answers_to_the_byte() {
             .collect();
         client.ingest("docs", &documents).await;
     }
-    // Replaced and deleted ones leave nothing behind either.
+    // Replaced and deleted documents leave nothing behind.
     client.ingest("docs", &[document("0-0", "Rewritten: a note on cats.")]).await;
     client.delete("/v1/collections/docs/documents/1-1").await.assert_status(200);
     let before = answers(client).await;
@@ -139,12 +139,12 @@ async fn a_restart_keeps_answers_to_the_byte() {
     assert!(server.wait().await.success());
     let server = server.restart().await;
     assert_eq!(answers(&server.client).await, before);
-    // And without a drain.
+    // The same without a drain.
     let server = server.restart().await;
     assert_eq!(answers(&server.client).await, before);
 }
 
-/// What questions in each mode get, with the position that they are exact at.
+/// The answers to questions in each mode, with the positions at which they are exact.
 async fn answers(client: &Client) -> Vec<(u64, String)> {
     let mut answers = Vec::new();
     for mode in ["dense", "keyword", "hybrid"] {
@@ -169,7 +169,7 @@ impl InFlight {
              content-length: 7\r\nexpect: 100-continue\r\n\r\n",
         )
         .await;
-        // Said when the handler asks for the body: from now on it is in flight.
+        // The server sends this when the handler asks for the body: the request is now in flight.
         let head = raw.head().await;
         assert!(head.starts_with("http/1.1 100"), "{head}");
         Self(raw)
@@ -188,7 +188,7 @@ impl InFlight {
 async fn sigterm_lets_requests_in_flight_finish() {
     let mut server = echo_server(10_000).await;
     let in_flight = InFlight::begin(&server).await;
-    // A probe whose head is on its way: it is answered, and told to go elsewhere.
+    // A probe whose head is incomplete: it is answered, with 503.
     let mut probe = Raw::connect(server.address).await;
     probe.send("GET /health/readiness HTTP/1.1\r\nhost: weir\r\n").await;
     probe.taken().await;
@@ -209,7 +209,7 @@ async fn sigterm_lets_requests_in_flight_finish() {
 }
 
 #[tokio::test]
-async fn a_drain_has_an_end() {
+async fn a_drain_has_a_time_limit() {
     let mut server = echo_server(200).await;
     let InFlight(mut raw) = InFlight::begin(&server).await;
     server.sigterm();
@@ -219,7 +219,7 @@ async fn a_drain_has_an_end() {
 }
 
 #[tokio::test]
-async fn a_second_signal_does_not_wait() {
+async fn a_second_signal_ends_the_drain() {
     let mut server = echo_server(10_000).await;
     let _in_flight = InFlight::begin(&server).await;
     server.sigterm();
@@ -227,7 +227,7 @@ async fn a_second_signal_does_not_wait() {
     let started = std::time::Instant::now();
     server.sigterm();
     assert_eq!(server.wait().await.code(), Some(0), "{}", server.log());
-    assert!(started.elapsed().as_secs() < 9, "it waited for the drain's end");
+    assert!(started.elapsed().as_secs() < 9, "it waited for the drain to end");
 }
 
 async fn echo_server(drain_timeout_ms: i64) -> Server {

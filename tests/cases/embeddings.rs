@@ -10,7 +10,8 @@ const PATH: &str = "/v1/embeddings";
 const MODEL: &str = "all-MiniLM-L6-v2";
 const DIMENSIONS: usize = 384;
 
-/// The vectors of an answer that is OpenAI's, in the order of their indices.
+/// Asserts that an answer has OpenAI's shape, and returns its vectors in the order of their
+/// indices.
 fn vectors(answer: &Answer) -> Vec<Vec<f32>> {
     answer.assert_status(200);
     let body = answer.json();
@@ -48,7 +49,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 }
 
 #[tokio::test]
-async fn a_text_has_one_vector_in_every_form_and_company() {
+async fn a_text_has_the_same_vector_in_every_format_and_list() {
     let server = Server::with(|_| {}).await;
     let embed = async |input: Value, format: Option<&str>| {
         let mut body = json!({ "input": input, "model": MODEL });
@@ -58,7 +59,7 @@ async fn a_text_has_one_vector_in_every_form_and_company() {
         server.client.post(PATH, &body).await
     };
     let text = "A cat sits on the mat.";
-    // Of many lengths: they are padded and batched together.
+    // Texts of different lengths, which are padded and batched together.
     let company = [
         "Dogs bark.",
         text,
@@ -67,7 +68,7 @@ async fn a_text_has_one_vector_in_every_form_and_company() {
         "ü",
         "Ein Satz auf Deutsch, mit 🦀 und 漢字.",
     ];
-    // In company first: alone, it could come from the memory of texts.
+    // The list comes first; otherwise its second text would come from the cache.
     let together = vectors(&embed(json!(company), None).await);
     let alone = vectors(&embed(json!(text), None).await).remove(0);
     assert_eq!(alone, together[1]);
@@ -79,7 +80,7 @@ async fn a_text_has_one_vector_in_every_form_and_company() {
     let mut backwards = vectors(&embed(json!(reversed), Some("base64")).await);
     backwards.reverse();
     assert_eq!(backwards, together);
-    // They mean something: the nearest to another sentence about cats.
+    // The vectors carry meaning: a sentence about cats is nearest to the one about cats.
     let query = vectors(&embed(json!("Where is the cat?"), None).await).remove(0);
     let nearest = (0..company.len())
         .max_by(|a, b| dot(&query, &together[*a]).total_cmp(&dot(&query, &together[*b])));
@@ -91,7 +92,7 @@ async fn a_vector_does_not_depend_on_its_batch() {
     let text = "What must be obeyed when models of aircraft are built?";
     let others: Vec<_> = (1..20).map(|n| "word ".repeat(n)).collect();
     let mut vectors_of_text = Vec::new();
-    // A server each: within one, the second would come from its memory of texts.
+    // Each request gets its own server: on one server, the second would be answered from its cache.
     for input in [json!(text), json!([&others[..], &[text.to_owned()]].concat())] {
         let server = Server::with(|_| {}).await;
         let answer = server.client.post(PATH, &json!({ "input": input, "model": MODEL })).await;
@@ -115,7 +116,7 @@ async fn usage_counts_the_tokens_of_all_texts() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_embedded() {
+async fn invalid_requests() {
     let server = Server::with(|_| {}).await;
     let many = json!({ "input": vec!["a"; 257], "model": MODEL }).to_string();
     let long = json!({ "input": "word ".repeat(600), "model": MODEL }).to_string();

@@ -1,4 +1,4 @@
-//! Guests that misbehave: each ends its own request, with a code, and harms nothing else.
+//! Guests that misbehave: each fails its own request with a code, and harms nothing else.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::asking::{STORED, ask, assert_hit, assert_via, missed, runs, under_default};
 use crate::harness::{Answer, Client, Config, Server, document, eventually, guest, plugin};
 
-/// Hosts each guest under its own name, without a policy and with all that it may ask for.
+/// Hosts each guest under its own name, without a policy and with every grant that it can use.
 fn hostile(config: &mut Config, guests: &[&str]) {
     for name in guests {
         let grants: &[&str] = match *name {
@@ -24,7 +24,7 @@ fn hostile(config: &mut Config, guests: &[&str]) {
     config.pipeline("echo", &plugin("echo"), &[]);
 }
 
-/// Another pipeline answers, and the server is alive.
+/// Asserts that another pipeline answers and that the server is alive.
 async fn assert_unharmed(client: &Client) {
     let request = json!({ "still": "there" });
     assert_eq!(ask(client, "echo", &request).await.json(), request);
@@ -65,10 +65,10 @@ async fn each_ends_its_own_request() {
     }
 }
 
-/// There are slots for four guests, so every guest that ended has released its slot, its memory
-/// and its stack.
+/// There are only four slots, so this passes only if every guest that ends releases its slot, its
+/// memory and its stack.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_of_each_leave_every_place_as_it_was() {
+async fn a_hundred_of_each_leave_every_slot_free() {
     const PLACES: usize = 4;
     let server = Server::with(|config| {
         hostile(config, &ENDS.map(|(name, _, _)| name));
@@ -76,7 +76,7 @@ async fn a_hundred_of_each_leave_every_place_as_it_was() {
             .set("engine.max_concurrent_guests", PLACES as i64)
             .set("engine.queue_timeout_ms", 60_000)
             .set("pipelines.loop-forever.deadline_ms", 50)
-            // If they were not released, together they would need more memory than the machine has.
+            // Without release, these guests would need more memory than the machine has.
             .set("pipelines.allocate-forever.deadline_ms", 60_000);
     })
     .await;
@@ -95,7 +95,7 @@ async fn a_hundred_of_each_leave_every_place_as_it_was() {
     stream::iter(echoed).buffer_unordered(PLACES).collect::<Vec<_>>().await;
 }
 
-/// Requests to `loop-forever`, each with a key of its own.
+/// Requests to `loop-forever`, each with its own key.
 struct Looping(Vec<JoinHandle<Answer>>);
 
 impl Looping {
@@ -109,12 +109,12 @@ impl Looping {
 
     #[track_caller]
     fn assert_none_has_ended(&self) {
-        assert!(self.0.iter().all(|one| !one.is_finished()), "a guest's time was over first");
+        assert!(self.0.iter().all(|one| !one.is_finished()), "a guest's deadline passed first");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn guests_on_every_thread_delay_neither_hits_nor_others() {
+async fn guests_on_every_thread_delay_neither_hits_nor_other_guests() {
     const LOOPING: usize = 8;
     let server = Server::with(|config| {
         config.search();
@@ -137,7 +137,7 @@ async fn guests_on_every_thread_delay_neither_hits_nor_others() {
     client.get("/health/readiness").await.assert_status(200);
     client.get("/v1/collections/docs/documents/bread").await.assert_status(200);
     looping.assert_none_has_ended();
-    // Others share the threads with them, turn by turn.
+    // Other guests take turns with them on the threads.
     assert_unharmed(client).await;
     assert_eq!(client.search(&json!({ "query": "what is bread?" })).await.ids(), ["bread"]);
     client.ingest("docs", &[document("mill", "A mill grinds flour.")]).await;
@@ -151,7 +151,7 @@ async fn guests_on_every_thread_delay_neither_hits_nor_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_place_a_request_is_refused_and_a_hit_is_not() {
+async fn without_a_free_slot_a_request_is_refused_but_a_hit_is_served() {
     const PLACES: usize = 3;
     let server = Server::with(|config| {
         config
@@ -182,16 +182,16 @@ async fn without_a_place_a_request_is_refused_and_a_hit_is_not() {
         assert_hit(&ask(client, "echo", &kept).await);
     }
     looping.assert_none_has_ended();
-    // Their clients go away, and so do they.
+    // The guests end when their clients disconnect.
     looping.0.iter().for_each(JoinHandle::abort);
-    eventually("a place is free", async || {
+    eventually("a slot is free", async || {
         (ask(client, "echo", &json!("new")).await.status == 200).then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_clients_going_away_ends_its_guest() {
+async fn a_guest_ends_when_its_client_disconnects() {
     let server = Server::with(|config| {
         config
             .pipeline("loop-forever", &guest("loop-forever"), &[])
@@ -213,7 +213,7 @@ async fn a_clients_going_away_ends_its_guest() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_none_is_an_error_of_the_host() {
+async fn an_invalid_answer_is_a_server_error() {
     let server = Server::with(|config| hostile(config, &["bad-headers"])).await;
     let client = &server.client;
     let good = ask(client, "bad-headers", &json!({ "name": "x-good", "value": "it is" })).await;
@@ -293,7 +293,7 @@ async fn members_next_to_the_hits_are_checked() {
 }
 
 #[tokio::test]
-async fn a_failure_keeps_its_code_if_it_is_one_and_its_message_is_cut() {
+async fn a_failure_keeps_a_valid_code_and_its_message_is_truncated() {
     let server = Server::with(|config| hostile(config, &["bad-failure"])).await;
     let client = &server.client;
     let failed = async |code: &str, message: &str| -> Value {
@@ -314,12 +314,12 @@ async fn a_failure_keeps_its_code_if_it_is_one_and_its_message_is_cut() {
         assert_eq!(failed(code, "It failed.").await["code"], answered);
     }
     let problem = failed("long", &"ä".repeat(3_000)).await;
-    assert_eq!(problem["detail"], "ä".repeat(2_048), "4 KiB, on a character's end");
+    assert_eq!(problem["detail"], "ä".repeat(2_048), "4 KiB, at the end of a character");
     assert_eq!(failed("text", "\u{1b}[31m\"\n").await["detail"], "\u{1b}[31m\"\n");
 }
 
 #[tokio::test]
-async fn an_answer_may_be_so_large_and_no_larger() {
+async fn the_size_of_an_answer_is_limited() {
     let server = Server::with(|config| {
         hostile(config, &["huge-answer"]);
         config.set("engine.max_answer_bytes", 1 << 20);
@@ -386,7 +386,7 @@ async fn calls_to_the_host_are_bounded() {
     let some = embed(100).await;
     some.assert_status(200);
     assert_eq!(some.json(), json!({ "embedded": 100 }));
-    // More than the handles that a guest may hold.
+    // More handles than a guest may hold.
     embed(20_000).await.assert_problem(500, "pipeline-trapped");
     assert_unharmed(client).await;
 }

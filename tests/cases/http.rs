@@ -1,4 +1,4 @@
-//! HTTP itself: what every answer carries, and what a connection may do.
+//! HTTP itself: what every answer contains, and the limits of a connection.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ async fn with(configure: impl FnOnce(&mut Config)) -> Server {
     .await
 }
 
-/// Answers of every kind of route: a pipeline's, the host's own, problems.
+/// Answers from every kind of route: from a pipeline, from the host, and problems.
 async fn answers(client: &Client) -> Vec<Answer> {
     vec![
         client.post(ECHO, &json!({ "a": 1 })).await,
@@ -38,7 +38,7 @@ async fn answers(client: &Client) -> Vec<Answer> {
 }
 
 #[tokio::test]
-async fn every_answer_says_its_id_and_its_time() {
+async fn every_answer_has_an_id_and_a_time() {
     let server = server().await;
     let answers = answers(&server.client).await;
     for answer in &answers {
@@ -56,7 +56,7 @@ async fn every_answer_says_its_id_and_its_time() {
     assert_eq!(ids.len(), answers.len(), "{ids:?}");
 }
 
-/// `0.012s`: digits, three decimals, a unit.
+/// Whether `text` is like `0.012s`: digits, three decimals, and the unit.
 fn is_seconds(text: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.strip_suffix('s')
@@ -87,7 +87,7 @@ async fn a_clients_request_id_is_kept() {
 }
 
 #[tokio::test]
-async fn http_1_and_2_answer_alike() {
+async fn http_1_and_2_give_the_same_answers() {
     let server = server().await;
     let http2 = Client::http2(server.address);
     server.client.put("/v1/collections/docs").await.assert_status(201);
@@ -128,7 +128,7 @@ async fn requests_on_one_connection_are_answered_in_order() {
         assert!(head.starts_with("http/1.1 200"), "{head}");
         assert_eq!(String::from_utf8(body).unwrap(), format!("{{\"n\":{}}}", 100 + n));
     }
-    // Of an answer to HEAD there is only a head: what follows is the next answer's.
+    // An answer to HEAD has only a head: what follows belongs to the next answer.
     let head = raw.head().await;
     assert!(head.starts_with("http/1.1 200") && head.contains("content-length: "), "{head}");
     raw.send(format!("HEAD {ECHO}?json=%7B%7D HTTP/1.1\r\nhost: weir\r\n\r\n")).await;
@@ -162,7 +162,7 @@ async fn slow_heads_and_idle_connections_are_closed() {
     let drips = async {
         let mut raw = Raw::connect(server.address).await;
         raw.send("GET / HTTP/1.1\r\n").await;
-        // A byte at a time is not faster, however often one comes.
+        // Sending byte after byte does not extend the time for the head.
         eventually("the connection is closed", async || raw.try_send(b"a").await.err()).await;
     };
     let idles = async {
@@ -178,7 +178,7 @@ async fn slow_heads_and_idle_connections_are_closed() {
 }
 
 #[tokio::test]
-async fn a_body_has_a_time() {
+async fn a_slow_body_times_out() {
     let server = with(|config| {
         config.set("server.body_timeout_ms", 300);
     })
@@ -193,7 +193,7 @@ async fn a_body_has_a_time() {
 }
 
 #[tokio::test]
-async fn further_connections_wait_for_a_place() {
+async fn connections_over_the_limit_wait() {
     let mut server = with(|config| {
         config.set("server.max_connections", 2);
     })
@@ -202,7 +202,7 @@ async fn further_connections_wait_for_a_place() {
     let mut three = Raw::connect(server.address).await;
     let liveness = "GET /health/liveness HTTP/1.1\r\nhost: weir\r\n\r\n";
     three.send(liveness).await;
-    eventually("two are open and a third waits", async || {
+    eventually("two connections are open and a third waits", async || {
         one.send("GET /metrics HTTP/1.1\r\nhost: weir\r\n\r\n").await;
         let metrics = String::from_utf8(one.answer().await.1).unwrap();
         let open = metrics.contains("weir_http_connections 2\n");
@@ -216,7 +216,7 @@ async fn further_connections_wait_for_a_place() {
     assert!(server.wait().await.success());
 }
 
-/// The head of a POST to `echo`, with a body of so many bytes to come.
+/// The head of a POST to `echo` with a body of `length` bytes.
 fn head(length: usize, more: &str) -> String {
     format!(
         "POST {ECHO} HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\n\
@@ -225,7 +225,7 @@ fn head(length: usize, more: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large() {
+async fn a_head_that_is_too_large_or_malformed_is_refused() {
     let server = server().await;
     let mut raw = Raw::connect(server.address).await;
     let padding = "a".repeat(20_000);
@@ -279,7 +279,7 @@ async fn a_refusal_reaches_a_client_that_sends_all_of_its_body_first() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_is_refused_before_it_sends() {
+async fn a_client_that_expects_100_continue_is_refused_before_it_sends_its_body() {
     let server = server().await;
     let mut raw = Raw::connect(server.address).await;
     raw.send(head(LARGE_BYTES, "expect: 100-continue\r\n")).await;

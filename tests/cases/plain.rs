@@ -1,12 +1,12 @@
-//! Pipelines without `async func`, as JavaScript and Python have them: the same capabilities,
-//! grants and answers through the plain twins.
+//! Pipelines without `async func`, as in JavaScript and Python: they have the same capabilities,
+//! grants and answers, through the plain interfaces.
 
 use serde_json::{Value, json};
 
 use super::asking::{STORED, ask, assert_hit, assert_via, send, under_default};
 use crate::harness::{Client, Server, document};
 
-/// A server with the collection `docs`, which hosts the plain guests next to `search`.
+/// A server with the collection `docs` that hosts the plain guests and `search`.
 async fn server() -> Server {
     let server = Server::with(|config| {
         config.search();
@@ -44,7 +44,7 @@ async fn a_plain_pipeline_finds_what_an_async_one_finds() {
 }
 
 #[tokio::test]
-async fn what_it_may_not_do_is_an_error_of_its_own() {
+async fn a_refused_call_is_reported_to_the_client() {
     let server = server().await;
     let client = &server.client;
     for (request, status, code, says) in [
@@ -89,7 +89,7 @@ async fn many_documents_are_put_and_deleted_at_one_position_or_not_at_all() {
     let put_at = write(client, &put).await["put"].as_u64().unwrap();
     assert_eq!(client.count("docs").await, 5);
 
-    // One id that cannot be: none of the others is deleted.
+    // One id is invalid, so none of the others is deleted.
     for ids in [json!(["d0", "a\nb"]), json!(vec!["d0"; 1_001])] {
         let request = json!({ "collection": "docs", "delete": ids });
         ask(client, "plain-writer", &request).await.assert_problem(400, "invalid-document");
@@ -98,6 +98,6 @@ async fn many_documents_are_put_and_deleted_at_one_position_or_not_at_all() {
     let delete = json!({ "collection": "docs", "delete": ["d0", "d1", "never", "d0"] });
     assert_eq!(write(client, &delete).await["deleted"], put_at + 1, "one change");
     assert_eq!(client.count("docs").await, 3);
-    // None of them exists: nothing changes.
+    // None of them exists any more, so nothing changes.
     assert_eq!(write(client, &delete).await["deleted"], put_at + 1);
 }

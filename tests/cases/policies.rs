@@ -1,4 +1,4 @@
-//! What cache policies decide, and what becomes of one that fails or cannot be.
+//! What cache policies decide, and what happens if one fails or is invalid.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::harness::{Answer, Server, guest, plugin};
 
 const BYPASS: &str = "weir; fwd=bypass; detail=policy";
 
-/// A server that hosts `pipeline` as `it`, under the policy of the guest `policy`.
+/// A server that hosts `pipeline` as `it`, under the guest `policy` as its policy.
 async fn under(policy: &str, pipeline: std::path::PathBuf) -> Server {
     Server::with(|config| {
         config
@@ -23,7 +23,7 @@ async fn with_segment(server: &Server, request: &Value, segment: &str) -> Answer
 }
 
 #[tokio::test]
-async fn a_key_of_fields_shows_the_pipeline_those_fields_and_no_others() {
+async fn a_key_of_fields_shows_the_pipeline_only_those_fields() {
     let server = under("policy-keying", plugin("echo")).await;
     let client = &server.client;
     let first = ask(client, "it", &json!({ "query": "Ham AND Eggs", "user": "anna" })).await;
@@ -51,7 +51,7 @@ async fn a_key_of_fields_shows_the_pipeline_those_fields_and_no_others() {
 }
 
 #[tokio::test]
-async fn keying_tells_requests_apart_that_the_plan_does_not() {
+async fn keying_distinguishes_requests_that_the_plan_does_not() {
     let server = under("policy-keying", plugin("echo")).await;
     let client = &server.client;
     let request = json!({ "query": "ham" });
@@ -68,7 +68,7 @@ async fn keying_tells_requests_apart_that_the_plan_does_not() {
 }
 
 #[tokio::test]
-async fn keying_may_bypass_the_cache() {
+async fn keying_can_bypass_the_cache() {
     let server = under("policy-keying", plugin("echo")).await;
     let client = &server.client;
     let request = json!({ "query": "ham" });
@@ -82,7 +82,7 @@ async fn keying_may_bypass_the_cache() {
 }
 
 #[tokio::test]
-async fn an_answer_made_from_a_header_in_the_key_is_kept_apart_and_varies_by_it() {
+async fn an_answer_made_from_a_header_in_the_key_is_kept_per_value_and_varies_by_it() {
     let server = under("policy-header", guest("reads-header")).await;
     let client = &server.client;
     let request = json!({});
@@ -150,7 +150,7 @@ async fn without_admission_only_a_200_is_kept() {
 }
 
 #[tokio::test]
-async fn a_policy_that_fails_means_that_the_cache_is_bypassed() {
+async fn the_cache_is_bypassed_if_the_policy_fails() {
     for policy in ["policy-traps", "policy-loops"] {
         let server = under(policy, plugin("echo")).await;
         let client = &server.client;
@@ -181,7 +181,7 @@ async fn a_policy_that_imports_is_refused() {
 }
 
 #[tokio::test]
-async fn a_pipeline_is_no_policy_and_a_policy_no_pipeline() {
+async fn a_pipeline_is_not_a_policy_and_a_policy_is_not_a_pipeline() {
     let ended = Server::refused(|config| {
         config.policy("echo", &plugin("echo"));
     });
@@ -196,7 +196,7 @@ async fn a_pipeline_is_no_policy_and_a_policy_no_pipeline() {
 }
 
 #[tokio::test]
-async fn settings_that_a_policy_refuses_are_said_in_its_words() {
+async fn refused_settings_are_reported_in_the_policys_words() {
     for (name, value, words) in [
         ("ttl_ms", "0", "'ttl_ms' must be an integer from 1 to 86400000, and is '0'"),
         ("ttl_ms", "5m", "'ttl_ms' must be an integer from 1 to 86400000, and is '5m'"),
@@ -210,10 +210,10 @@ async fn settings_that_a_policy_refuses_are_said_in_its_words() {
     }
 }
 
-/// Which keys two policies have cannot be compared from outside; that the settings are taken,
-/// as a number and as a text, can.
+/// The keys of two policies cannot be compared from outside. The test only shows that settings are
+/// accepted as numbers and as texts.
 #[tokio::test]
-async fn settings_are_numbers_or_texts() {
+async fn settings_can_be_numbers_or_texts() {
     let server = Server::with(|config| {
         config
             .policy("its", &plugin("policy-default"))

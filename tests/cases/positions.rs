@@ -1,4 +1,5 @@
-//! `Weir-Position`: what a write gets, what an answer is exact at, and that neither goes back.
+//! `Weir-Position`: the position of a write, the one at which an answer is exact, and that neither
+//! goes back.
 
 use serde_json::json;
 
@@ -75,7 +76,7 @@ async fn a_hit_is_exact_at_the_latest_position_while_others_write() {
 }
 
 #[tokio::test]
-async fn what_one_client_reads_does_not_go_back() {
+async fn the_positions_that_one_client_reads_do_not_go_back() {
     let server = Server::start().await;
     let client = &server.client;
     client.create("docs").await;
@@ -94,8 +95,8 @@ async fn what_one_client_reads_does_not_go_back() {
     }
 }
 
-/// A write that is acknowledged while a question is answered again and again is in every
-/// answer that is asked for afterwards.
+/// A question is answered again and again while a write is acknowledged. Every answer to a later
+/// request contains the write.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acknowledged_write_is_in_every_later_answer() {
     let server = Server::start().await;

@@ -1,4 +1,4 @@
-//! What `search` finds: by meaning, by words and by both, of which documents, page by page.
+//! What `search` finds: by meaning, by words and by both, with filters, and page by page.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::asking::ask;
 use crate::harness::{Answer, Client, Server, document, plugin};
 
-/// A server that hosts `search`, and as `fresh` the same without a cache.
+/// A server that hosts `search` and, as `fresh`, the same pipeline without a cache.
 async fn server() -> Server {
     Server::with(|config| {
         let grants = ["embedding", "read", "settings"];
@@ -19,8 +19,8 @@ async fn server() -> Server {
     .await
 }
 
-/// One text a subject; no word of the questions in [`dense_finds_what_is_meant`] is in its
-/// answer.
+/// One text per subject. The questions in [`dense_finds_what_is_meant`] have no word in common with
+/// the texts that answer them.
 const SUBJECTS: [(&str, &str); 8] = [
     ("pie", "Apple pie: slice the apples, sprinkle cinnamon over them and bake under a crust."),
     ("volcano", "Molten rock rises through the vent, and lava flows down the flanks of Etna."),
@@ -60,7 +60,7 @@ async fn dense_finds_what_is_meant() {
     ] {
         let answer = server.client.search(&json!({ "query": question, "mode": "dense" })).await;
         assert_eq!(answer.ids()[0], id, "{question}: {}", answer.text());
-        assert_eq!(answer.ids().len(), SUBJECTS.len(), "every document is at some distance");
+        assert_eq!(answer.ids().len(), SUBJECTS.len(), "dense search finds every document");
         assert_eq!(answer.json()["mode"], "dense");
         let scores = scores(&answer);
         assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
@@ -126,7 +126,7 @@ async fn hybrid_fuses_the_ranks_of_both() {
     }
 }
 
-/// Paragraphs on different things, with characters of one to four bytes.
+/// Paragraphs about different subjects, with characters of one to four bytes.
 fn long_document() -> String {
     let filler = "Café owners naïvely façade the Übergröße of crème brûlée — 🍮 — every day. ";
     let glaciers = "Glaciers are rivers of ice that carve valleys while they creep downhill.";
@@ -134,7 +134,7 @@ fn long_document() -> String {
 }
 
 #[tokio::test]
-async fn a_document_is_found_once_by_its_best_chunk_with_its_exact_place() {
+async fn a_document_is_found_once_by_its_best_chunk_at_its_exact_range() {
     let server = server().await;
     let client = &server.client;
     client.create("docs").await;
@@ -168,7 +168,7 @@ async fn a_document_is_found_once_by_its_best_chunk_with_its_exact_place() {
 }
 
 #[tokio::test]
-async fn metadata_comes_as_it_was_given() {
+async fn metadata_is_returned_as_it_was_given() {
     let server = server().await;
     let client = &server.client;
     client.create("docs").await;
@@ -182,7 +182,7 @@ async fn metadata_comes_as_it_was_given() {
 }
 
 #[tokio::test]
-async fn filters_say_which_documents_may_be_found() {
+async fn filters_restrict_which_documents_are_found() {
     let server = server().await;
     let client = &server.client;
     client.create("docs").await;
@@ -257,7 +257,7 @@ async fn filters_say_which_documents_may_be_found() {
 }
 
 #[tokio::test]
-async fn below_the_minimum_score_nothing_is_found() {
+async fn nothing_below_the_minimum_score_is_found() {
     let server = with_subjects().await;
     for mode in ["dense", "keyword", "hybrid"] {
         let query = "the immune system of apples";
@@ -276,9 +276,9 @@ async fn below_the_minimum_score_nothing_is_found() {
     }
 }
 
-/// Texts of the same score come by id, in every page.
+/// Documents with the same score are ordered by id, on every page.
 #[tokio::test]
-async fn pages_follow_each_other_and_ties_come_by_id() {
+async fn pages_are_contiguous_and_ties_are_ordered_by_id() {
     let server = server().await;
     let client = &server.client;
     client.create("docs").await;
@@ -316,7 +316,7 @@ async fn pages_follow_each_other_and_ties_come_by_id() {
 }
 
 #[tokio::test]
-async fn the_same_question_has_the_same_bytes() {
+async fn the_same_question_gets_the_same_bytes() {
     let server = with_subjects().await;
     let client: &Client = &server.client;
     for mode in ["dense", "keyword", "hybrid"] {
@@ -328,7 +328,7 @@ async fn the_same_question_has_the_same_bytes() {
             assert_eq!(again.body, first.body, "{mode}");
             assert_eq!(again.header("etag"), first.header("etag"), "{mode}");
         }
-        assert_eq!(client.search(&request).await.body, first.body, "{mode}, by the cache");
+        assert_eq!(client.search(&request).await.body, first.body, "{mode}, from the cache");
     }
 }
 

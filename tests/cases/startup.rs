@@ -1,4 +1,4 @@
-//! What keeps a server from starting: each ends it with a message that says how to fix it.
+//! What prevents a server from starting: each mistake gets a message that says how to fix it.
 
 use std::fs;
 use std::net::TcpListener;
@@ -163,7 +163,7 @@ async fn files_of_the_model() {
         });
         ended.await.assert_refused(&says);
     }
-    // Of a model that nobody knows, the files themselves say what is wrong.
+    // For a model without known digests, the errors come from loading the files.
     for wrong_key in ["model", "tokenizer"] {
         let ended = Server::refused(|config| {
             config.remove("embedding.models");
@@ -177,7 +177,7 @@ async fn files_of_the_model() {
 }
 
 #[tokio::test]
-async fn a_data_folder_that_another_server_holds() {
+async fn a_data_folder_in_use_by_another_server() {
     let server = Server::with(|_| {}).await;
     let folder = value(&server.folder().join("data"));
     let ended = Server::refused(|config| {
@@ -192,7 +192,7 @@ async fn a_data_folder_that_cannot_be_written() {
     let (_folder, plain_file) = file("data", b"");
     let database = tempfile::tempdir().unwrap();
     fs::create_dir_all(database.path().join("tenants/default/truth.sqlite")).unwrap();
-    // Permissions do not stop root, who runs tests in containers; these stop everyone.
+    // In containers tests run as root, which ignores permissions; these paths stop root too.
     for (folder, says) in [
         (plain_file.as_path(), "cannot be written"),
         (std::path::Path::new("/proc/weir"), "cannot be written"),
@@ -210,16 +210,16 @@ async fn a_damaged_database() {
     let folder = tempfile::tempdir().unwrap();
     let truth = folder.path().join("tenants/default/truth.sqlite");
     fs::create_dir_all(truth.parent().unwrap()).unwrap();
-    fs::write(&truth, "this is no database. ".repeat(1_000)).unwrap();
+    fs::write(&truth, "this is not a database. ".repeat(1_000)).unwrap();
     let ended = Server::refused(|config| {
         config.set("data.folder", value(folder.path()));
     });
     ended.await.assert_refused(&["not a database"]);
-    assert!(fs::read(&truth).unwrap().starts_with(b"this is no database"));
+    assert!(fs::read(&truth).unwrap().starts_with(b"this is not a database"));
 }
 
 #[tokio::test]
-async fn check_says_what_serve_would() {
+async fn check_reports_what_serve_would_report() {
     let server = Server::start().await;
     let valid = value(&server.folder().join("weir.toml"));
     let ended = weir(&["check", "--config", &valid]).await;

@@ -1,17 +1,17 @@
-//! Tenants: which request is whose, and that nothing of one reaches another.
+//! Tenants: which tenant a request belongs to, and that tenants share nothing.
 
 use serde_json::json;
 
 use crate::harness::{Answer, Config, Server, document, weir};
 
-/// A key as its tenant sends it, and as the configuration keeps it.
+/// A key as a tenant sends it, and as the configuration stores it.
 struct Key {
     key: String,
     stored: String,
 }
 
 impl Key {
-    /// Made by the program, as an operator makes one.
+    /// A key made by `weir api-key`, as an operator makes one.
     async fn new() -> Self {
         let made = weir(&["api-key"]).await;
         assert!(made.success, "{made:?}");
@@ -21,8 +21,8 @@ impl Key {
     }
 }
 
-/// `acme` by its host name; `beta` by its path or host name and with a key; `gamma` by its key
-/// alone, and without `echo`.
+/// `acme` is identified by its host name, `beta` by its path or host name and a key, and `gamma` by
+/// its key alone. `gamma` has no `echo`.
 fn three_tenants(config: &mut Config, beta: &Key, gamma: &Key) {
     config
         .search()
@@ -73,7 +73,7 @@ impl Sender<'_> {
 }
 
 #[tokio::test]
-async fn whose_a_request_is() {
+async fn which_tenant_a_request_belongs_to() {
     let (beta, gamma) = (Key::new().await, Key::new().await);
     let server = Server::with(|config| three_tenants(config, &beta, &gamma)).await;
     let (b, g) = (Some(beta.key.as_str()), Some(gamma.key.as_str()));
@@ -139,7 +139,7 @@ async fn tenants_share_nothing() {
         beta.ingest("b", "beta gives twenty days of leave").await.position()
     );
 
-    // One request, one key of the policy's, two entries.
+    // The policy gives both requests the same key, but there are two entries.
     for (tenant, id) in [(acme, "a"), (beta, "b")] {
         let first = tenant.search().await;
         assert_eq!(
@@ -150,7 +150,7 @@ async fn tenants_share_nothing() {
         assert_eq!(again.ids(), [id]);
         assert!(again.header("cache-status").starts_with("weir; hit"), "{again:?}");
     }
-    // A write of one invalidates nothing of the other, and moves no position of its.
+    // A write of one tenant neither invalidates the other's answers nor moves its position.
     acme.ingest("a2", "more leave").await;
     let hit = beta.search().await;
     assert!(hit.header("cache-status").starts_with("weir; hit"), "{hit:?}");
@@ -161,7 +161,7 @@ async fn tenants_share_nothing() {
         .await
         .assert_problem(404, "unknown-document");
 
-    // All of it is there again after a crash, each with its owner.
+    // After a crash, everything is still there, and still belongs to its tenant.
     let server = server.restart().await;
     let (acme, beta) = acme_and_beta(&server, &key);
     assert_eq!(acme.search().await.ids().len(), 2);
@@ -169,7 +169,7 @@ async fn tenants_share_nothing() {
 }
 
 #[tokio::test]
-async fn health_needs_no_tenant_and_tells_only_ones_own() {
+async fn health_needs_no_tenant_and_shows_only_the_callers_own() {
     let (beta, gamma) = (Key::new().await, Key::new().await);
     let server = Server::with(|config| three_tenants(config, &beta, &gamma)).await;
     let nobody = Sender { server: &server, host: "x", prefix: "", key: None };
@@ -184,7 +184,7 @@ async fn health_needs_no_tenant_and_tells_only_ones_own() {
 }
 
 #[tokio::test]
-async fn without_tenants_every_request_is_the_defaults() {
+async fn without_tenants_every_request_belongs_to_the_default() {
     let server = Server::start().await;
     for host in ["acme.example", "x"] {
         let sender = Sender { server: &server, host, prefix: "", key: Some("weir_x_y") };

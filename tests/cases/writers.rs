@@ -1,4 +1,4 @@
-//! Pipelines that import a writer: run for each request, by POST only.
+//! Pipelines that import a writer: they run for each request, and accept only POST.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use crate::harness::{Answer, Client, Server, document, eventually};
 
 const VIA: &str = "weir; fwd=bypass; detail=writes";
 
-/// A server that hosts `search` and the guest that puts the document of its body as `writer`,
-/// with the collection `docs`.
+/// A server with the collection `docs`, which hosts `search` and, as `writer`, the guest that puts
+/// the document of its body.
 async fn server() -> Server {
     let server = Server::with(|config| {
         config.search();
@@ -26,7 +26,7 @@ fn put(id: &str, text: &str) -> Value {
     json!({ "collection": "docs", "id": id, "text": text })
 }
 
-/// A position that the pipeline was told.
+/// The position that the pipeline's write returned.
 fn told(answer: &Answer) -> u64 {
     assert_via(answer, VIA);
     answer.json()["position"].as_u64().unwrap()
@@ -44,7 +44,11 @@ async fn each_request_runs_the_pipeline() {
     let same = put("same", "The same document.");
     let asked = (0..CLIENTS).map(|_| write(client, &same));
     let positions: BTreeSet<_> = join_all(asked).await.iter().map(told).collect();
-    assert_eq!(positions.len(), 1, "the same document again is no change: {positions:?}");
+    assert_eq!(
+        positions.len(),
+        1,
+        "storing the same document again is not a change: {positions:?}"
+    );
     assert_eq!(runs(client, "writer").await, CLIENTS as f64);
 
     let requests: Vec<_> = (0..CLIENTS).map(|n| put("one", &format!("Version {n}."))).collect();
@@ -56,7 +60,7 @@ async fn each_request_runs_the_pipeline() {
 }
 
 #[tokio::test]
-async fn it_is_refused_by_methods_that_promise_to_change_nothing() {
+async fn it_refuses_methods_that_promise_to_change_nothing() {
     let server = server().await;
     let client = &server.client;
     let text = put("by-get", "Not to be written.").to_string();
@@ -73,7 +77,7 @@ async fn it_is_refused_by_methods_that_promise_to_change_nothing() {
 }
 
 #[tokio::test]
-async fn what_it_writes_invalidates_and_is_found() {
+async fn its_writes_invalidate_and_are_found() {
     let server = server().await;
     let client = &server.client;
     client.ingest("docs", &[document("bread", "Bread is baked from flour.")]).await;
@@ -97,7 +101,7 @@ async fn what_it_writes_invalidates_and_is_found() {
 }
 
 #[tokio::test]
-async fn what_it_cannot_write_is_its_failure() {
+async fn a_failed_write_fails_the_pipeline() {
     let server = server().await;
     let client = &server.client;
     for (collection, id, text, status, code) in [
