@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: what must hold before a change lands, in stages.
+//! `cargo xtask ci`: the checks that a change must pass, in stages.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,14 +16,15 @@ use crate::process;
 use crate::set_up::{self, WASM_TARGET};
 use crate::workspace::Workspace;
 
-/// Check formatting, structure, lints, documentation and dependencies, test, run the demo once, and
-/// run what is packed
+/// Run all the checks that CI runs
 ///
-/// The first stage that fails ends it. `.ci/run` calls this.
+/// Checks formatting, structure, lints, documentation and dependencies, runs the tests, runs the
+/// demo once, packs the tarball and runs it, and compares the instructions of an answer with the
+/// pinned figures. Stops at the first stage that fails. `.ci/run` calls this.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Ci {
-    /// The Cranfield collection, unless it lies in ../shared/data/cranfield
+    /// The folder of the Cranfield collection, if it is not ../shared/data/cranfield
     #[arg(long, value_name = "FOLDER")]
     cranfield: Option<PathBuf>,
 }
@@ -104,11 +105,12 @@ fn dependencies(workspace: &Workspace, cargo_deny: &Path, manifest: &Path) -> Co
     command
 }
 
-/// Stages that have passed, with what they took.
+/// The results of the stages so far.
 #[derive(Default)]
 struct Stages {
+    /// Stages that passed, and how long they took.
     passed: Vec<(&'static str, Duration)>,
-    /// Stages that could not check anything here, with why.
+    /// Stages that could not check anything here, and why.
     skipped: Vec<(&'static str, String)>,
 }
 
@@ -121,7 +123,7 @@ impl Stages {
         self.run_or_skip(name, async { stage.await.map(|()| None) }).await
     }
 
-    /// A stage that says why, where it has nothing to check by.
+    /// Runs a stage that returns the reason if it cannot check anything.
     async fn run_or_skip(
         &mut self,
         name: &'static str,

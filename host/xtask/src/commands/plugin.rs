@@ -1,4 +1,4 @@
-//! `cargo xtask plugin`: one plugin from its crate to a component, wherever the crate is.
+//! `cargo xtask plugin`: builds the crate of a plugin, in any folder, into a component.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,22 +10,22 @@ use crate::components;
 use crate::set_up;
 use crate::workspace::Workspace;
 
-/// Build a plugin's crate, which may be anywhere, into a component
+/// Build the crate of a plugin, in any folder, into a component
 ///
-/// The crate depends on weir-sdk, by path or by git, and has in its Cargo.toml
+/// The crate must depend on weir-sdk, by path or by git, and its Cargo.toml must contain
 ///
 ///     [lib]
 ///     crate-type = ["cdylib"]
 ///
-/// It is compiled and linked as the plugins of this repository are, unless it has flags of its
-/// own in .cargo/config.toml. The component is what `weir.toml` names.
+/// It is compiled and linked like the plugins of this repository, unless it has its own
+/// .cargo/config.toml. `component` in weir.toml is the path of the resulting file.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Plugin {
     /// The folder of the crate
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
-    /// The file to write; FOLDER/NAME.wasm without it, NAME being that of the folder
+    /// The file to write; by default FOLDER/NAME.wasm, where NAME is the folder's name
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -40,7 +40,7 @@ impl Plugin {
         let out = match self.out {
             Some(out) => out,
             None => {
-                let name = folder.file_name().context("the root folder is no crate")?;
+                let name = folder.file_name().context("the root folder is not a crate")?;
                 folder.join(name).with_extension("wasm")
             }
         };

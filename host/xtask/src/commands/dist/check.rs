@@ -1,5 +1,5 @@
-//! Runs what was packed the way a user would on a bare machine: unpacked into an empty folder,
-//! without environment variables, started from another folder.
+//! Runs the archive as a user would on a bare machine: unpacks it into an empty folder, and starts
+//! the server from another folder without environment variables.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const TEXT: &str = "Everyone has 30 days of leave.";
 
 /// Fails unless the archive serves, ingests and answers on its own.
 pub(super) async fn run(archive: &Path, name: &str) -> Result<()> {
-    let parent = archive.parent().context("an archive is in a folder")?;
+    let parent = archive.parent().context("the path of the archive has no folder")?;
     let digest = digest_of(archive);
     process::run(
         std::process::Command::new("sha256sum")
@@ -41,23 +41,23 @@ pub(super) async fn run(archive: &Path, name: &str) -> Result<()> {
     let stopped = server.stop().await;
     used.and(stopped)?;
     machine.nothing_was_left_elsewhere()?;
-    println!("unpacked, it served, ingested and answered");
+    println!("the unpacked server ingested a document and answered questions");
     Ok(())
 }
 
 /// Folders that simulate a machine where nothing is installed.
 struct Machine {
     folder: TempDir,
-    /// What was unpacked.
+    /// The unpacked folder.
     weir: PathBuf,
     home: PathBuf,
-    /// Where the commands run, with a document.
+    /// The working directory of the commands, with a document in it.
     elsewhere: PathBuf,
 }
 
 impl Machine {
     fn new(archive: &Path, name: &str) -> Result<Self> {
-        let folder = tempfile::tempdir().context("making an empty folder")?;
+        let folder = tempfile::tempdir().context("creating an empty folder")?;
         let [unpacked, home, elsewhere] =
             ["unpacked", "home", "elsewhere"].map(|name| folder.path().join(name));
         archive::unpack(archive, &unpacked)?;
@@ -67,7 +67,7 @@ impl Machine {
         Ok(Self { weir: unpacked.join(name), folder, home, elsewhere })
     }
 
-    /// The unpacked binary, with a home folder and no other variable, not even `PATH`.
+    /// Runs the unpacked binary with `HOME` as its only environment variable, not even `PATH`.
     fn weir(&self) -> Command {
         let mut command = Command::new(self.weir.join("weir"));
         command.env_clear().env("HOME", &self.home).current_dir(&self.elsewhere);
@@ -87,7 +87,7 @@ impl Machine {
         let second = ask(&client, &question).await?;
         ensure!(
             is_cache_hit(&second.cache_status),
-            "asked again, it was not answered from the cache: {:?}",
+            "the second answer did not come from the cache: {:?}",
             second.cache_status,
         );
         let echoed: Value = client.ask("echo", &question).await?;
@@ -100,7 +100,7 @@ impl Machine {
             let found: Vec<_> = fs::read_dir(folder)?
                 .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
                 .collect::<Result<_>>()?;
-            ensure!(found == expected, "{} holds {found:?} afterwards", folder.display());
+            ensure!(found == expected, "{} contains {found:?} afterwards", folder.display());
         }
         Ok(())
     }

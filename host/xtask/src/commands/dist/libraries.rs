@@ -1,4 +1,4 @@
-//! What a program or a library needs of the system that it runs on.
+//! Finds out what a program or a library needs from the system that it runs on.
 
 use std::fs;
 use std::path::Path;
@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::process;
 
-/// What every Linux on x86-64 with glibc has: the C library in its parts, and the runtimes of
-/// GCC and C++, for ONNX Runtime. The kernel brings linux-vdso itself.
+/// What we expect of every Linux system on x86-64 with glibc: the parts of the C library, and the
+/// runtimes of GCC and C++. linux-vdso is part of the kernel.
 const OF_THE_SYSTEM: [&str; 9] = [
     "ld-linux-x86-64.so.2",
     "libc.so.6",
@@ -22,7 +22,7 @@ const OF_THE_SYSTEM: [&str; 9] = [
     "linux-vdso.so.1",
 ];
 
-/// An error if `file` needs a library that a system may lack, by `ldd`.
+/// Fails if `file` needs a library that a system may lack, according to `ldd`.
 pub(super) fn check(file: &Path) -> Result<()> {
     let said = process::output(Command::new("ldd").arg(file))?;
     let others = others(&said)?;
@@ -35,7 +35,7 @@ pub(super) fn check(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The libraries in the output of `ldd` that are not [`OF_THE_SYSTEM`].
+/// The libraries in the output of `ldd` that are not in [`OF_THE_SYSTEM`].
 fn others(ldd: &str) -> Result<Vec<&str>> {
     let mut others = Vec::new();
     for line in ldd.lines() {
@@ -51,25 +51,25 @@ fn others(ldd: &str) -> Result<Vec<&str>> {
     Ok(others)
 }
 
-/// The oldest glibc that has everything the files need. The C++ library of a system with that glibc
-/// is new enough, too.
+/// The oldest version of glibc that has everything these files need. A system with that version
+/// also has a C++ library that is new enough.
 pub(super) fn newest_glibc(files: &[&Path]) -> Result<String> {
     let mut newest = None;
     for file in files {
         let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
         newest = newest.max(newest_in(&bytes));
     }
-    let newest = newest.context("no file names a version of glibc")?;
+    let newest = newest.context("no file contains a version of glibc")?;
     Ok(newest.iter().map(u32::to_string).collect::<Vec<_>>().join("."))
 }
 
-/// The highest `GLIBC_2.34` in a file: each symbol's version is a string in it.
+/// The highest version in strings such as `GLIBC_2.34`, which a file contains for each symbol.
 fn newest_in(bytes: &[u8]) -> Option<Vec<u32>> {
     const PREFIX: &[u8] = b"GLIBC_";
     let starts = bytes.windows(PREFIX.len()).enumerate().filter(|(_, window)| *window == PREFIX);
     let version = |(start, _): (usize, _)| {
         let rest = bytes.get(start + PREFIX.len()..)?;
-        // A string of an ELF file ends with a zero byte.
+        // Strings in ELF files end with a zero byte.
         let text = std::str::from_utf8(rest.split(|byte| *byte == 0).next()?).ok()?;
         text.split('.').map(|part| part.parse().ok()).collect()
     };

@@ -1,4 +1,4 @@
-//! The licences of the third-party crates that are compiled into what is shipped, in one text.
+//! Collects the licences of the third-party crates in the shipped binaries.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 
 use crate::packages::{Package, Packages};
 
-/// How the names of licence files begin, in lower case.
+/// How the names of licence files start, in lower case.
 const FILE_STARTS: [&str; 5] = ["copying", "copyright", "licence", "license", "notice"];
 
-/// Each third-party crate that is shipped, with its licence, then the texts, each once.
+/// Lists each shipped third-party crate with its licence, followed by each text once.
 pub(super) fn of_crates(
     workspaces: &[Packages],
     is_shipped: &dyn Fn(&Package) -> bool,

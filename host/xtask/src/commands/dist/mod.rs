@@ -1,7 +1,7 @@
-//! `cargo xtask dist`: a tarball that runs where nothing is installed.
+//! `cargo xtask dist`: packs a tarball that runs on a machine where nothing is installed.
 //!
-//! `archive` packs, `licences` collects the texts of third parties, `libraries` says what the system
-//! must have, and `check` runs what was packed.
+//! `archive` writes the tarball, `licences` collects the licences of third-party crates,
+//! `libraries` finds out what the system must provide, and `check` runs the result.
 
 mod archive;
 mod check;
@@ -30,13 +30,13 @@ const PLUGINS: [&str; 3] = ["echo", "policy-default", "search"];
 
 /// Pack the server, its plugins and a model into a tarball
 ///
-/// weir-VERSION-x86_64-linux.tar.gz in the target folder, with its sha-256 next to it: the
-/// server, ONNX Runtime, the model, the plugins, a configuration that runs as it is, and the
-/// licences. The same files give the same bytes.
+/// Writes weir-VERSION-x86_64-linux.tar.gz to the target folder, and its sha-256 next to it. The
+/// tarball contains the server, ONNX Runtime, the model, the plugins, a configuration that runs
+/// as it is, and the licences. The same files give the same bytes.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Dist {
-    /// Unpack it into an empty folder, serve, ingest and search there without an environment
+    /// Unpack the tarball into an empty folder; serve, ingest and search there, with no environment
     #[arg(long)]
     check: bool,
 }
@@ -65,7 +65,7 @@ impl Dist {
     }
 }
 
-/// What is packed, by its path in the folder.
+/// What is packed, by path in the tarball's folder.
 fn entries(workspace: &Workspace, tools: &Tools) -> Result<Entries> {
     let root = &workspace.root;
     let server = stripped(workspace)?;
@@ -94,7 +94,7 @@ fn entries(workspace: &Workspace, tools: &Tools) -> Result<Entries> {
     Ok(entries)
 }
 
-/// A copy of the server without debugging information. Names of functions stay, for backtraces.
+/// Copies the server without its debugging information. Function names stay, for backtraces.
 fn stripped(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.target.join("weir-dist");
     fs::create_dir_all(&folder)?;
@@ -120,10 +120,11 @@ fn licences_of_crates(root: &Path) -> Result<String> {
     licences::of_crates(&workspaces, &is_shipped)
 }
 
-/// Writes `ARCHIVE.sha256`, as `sha256sum --check` reads it.
+/// Writes `ARCHIVE.sha256`, in the format that `sha256sum --check` reads.
 fn write_digest(archive: &Path) -> Result<()> {
     let bytes = fs::read(archive)?;
-    let name = archive.file_name().context("an archive has a name")?.to_string_lossy();
+    let name =
+        archive.file_name().context("the path of the archive has no file name")?.to_string_lossy();
     let line = format!("{}  {name}\n", hex::encode(Sha256::digest(bytes)));
     let file = digest_of(archive);
     fs::write(&file, line).with_context(|| format!("writing {}", file.display()))

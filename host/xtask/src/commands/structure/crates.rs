@@ -1,14 +1,14 @@
-//! The crates: their order, and what they must not depend on.
+//! Checks the order of the crates, and what they must not depend on.
 //!
-//! Cargo itself refuses cycles of crates, except through the dependencies of tests. It does not
-//! know which direction is meant, so that is written down here.
+//! Cargo refuses cycles of crates, except through dev-dependencies. It does not know the intended
+//! direction, so that is defined here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use crate::packages::{Edge, Graph, Package, Packages};
 
-/// Our crates, from top to bottom: each may depend on those after it only.
+/// Our crates, from top to bottom: each may depend only on those after it.
 const ORDER: &[&str] = &[
     "xtask",
     "weir-tests",
@@ -29,31 +29,31 @@ const ORDER: &[&str] = &[
     "weir-sdk",
 ];
 
-/// Dependencies of tests against that order, each with its reason.
+/// Dev-dependencies that may go against that order, each with its reason.
 const AGAINST_ORDER: &[(&str, &str, &str)] = &[];
 
-/// What a crate must not reach by any chain of dependencies, those of its own tests included.
-/// A `*` at the end stands for any rest of a name.
+/// What crates must not depend on, directly or indirectly, not even in their own tests. A `*` at
+/// the end of a name matches any ending.
 const KEPT_OUT: &[(&[&str], &[&str])] = &[
-    // The truth, search, embedding and cache build and test without WebAssembly and HTTP …
+    // Core, cache, store, search and embedding build and test without WebAssembly and HTTP …
     (
         &["weir-core", "weir-cache", "weir-store", "weir-search", "weir-embedding"],
         &["wasmtime*", "weir-bindings", "axum*", "hyper*"],
     ),
-    // … and without each other where they can.
+    // … and, if possible, without each other.
     (&["weir-core", "weir-cache"], &["sqlx*", "ort", "tokenizers"]),
     (&["weir-store"], &["ort", "tokenizers", "moka"]),
     (&["weir-embedding"], &["sqlx*"]),
-    // What only `weir ingest` needs is not in the server.
+    // The server does not contain what only `weir ingest` needs.
     (
         &["weir-server", "weir-runtime"],
         &["weir-client", "reqwest", "scraper", "pulldown-cmark", "indicatif"],
     ),
-    // A client knows the server by HTTP alone.
+    // The client talks to the server only over HTTP.
     (&["weir-client"], &["wasmtime*", "axum*", "sqlx*", "ort"]),
 ];
 
-/// The root files of all that is compiled, each with its name.
+/// The name and the root file of each target.
 pub(super) fn roots(packages: &Packages) -> Vec<(String, PathBuf)> {
     let targets = packages.members().flat_map(|package| {
         package.targets.iter().map(|target| {
@@ -64,7 +64,7 @@ pub(super) fn roots(packages: &Packages) -> Vec<(String, PathBuf)> {
     targets.collect()
 }
 
-/// What is wrong between the crates of these workspaces, one line each.
+/// Finds violations in the dependencies of these workspaces, one line each.
 pub(super) fn findings(workspaces: &[Packages]) -> Vec<String> {
     let rules = Rules { order: ORDER, against_order: AGAINST_ORDER, kept_out: KEPT_OUT };
     let mut findings: Vec<_> =
@@ -98,7 +98,7 @@ impl Rules {
         findings
     }
 
-    /// Names in the rules that no crate has any more: such a rule cannot fail.
+    /// Finds names in the rules that no crate has any more. Such a rule can never fail.
     fn stale(&self, workspaces: &[Packages]) -> Vec<String> {
         let is_member = |name: &str| {
             workspaces.iter().flat_map(Packages::members).any(|package| package.name == name)
@@ -136,14 +136,14 @@ impl Rules {
     }
 }
 
-/// Those of `kept_out` that are below a package, each with the shortest chain to it.
+/// Finds packages in `kept_out` that a package depends on, each with the shortest chain to it.
 fn reached(graph: &Graph<'_>, start: &Package, kept_out: &[&str]) -> Vec<String> {
     let mut chains = BTreeMap::from([(start.id.as_str(), vec![start.name.as_str()])]);
     let mut open = VecDeque::from([start.id.as_str()]);
     let mut findings = Vec::new();
     while let Some(id) = open.pop_front() {
         for Edge { package, is_for_tests } in graph.direct(id) {
-            // Tests of others are not built.
+            // The tests of other packages are not built.
             if chains.contains_key(package.id.as_str()) || (*is_for_tests && id != start.id) {
                 continue;
             }
@@ -179,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    /// A workspace of `high` and `low`, whose dependencies are given by `from`, `to` and kind.
+    /// A workspace of `high` and `low`, with dependencies given as `from`, `to` and kind.
     fn workspace(dependencies: &[(&str, &str, Option<&str>)]) -> Packages {
         let names = ["high", "low", "new", "web", "web-types", "between"];
         let package = |name: &str| {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_and_what_is_kept_out() {
+    fn the_order_and_forbidden_dependencies_are_checked() {
         let rules = Rules {
             order: &["high", "low"],
             against_order: &[],
@@ -231,10 +231,10 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_dependency_of_tests_is_allowed_and_no_other() {
+    fn only_a_listed_dev_dependency_may_go_against_the_order() {
         let rules = Rules {
             order: &["high", "low"],
-            against_order: &[("low", "high", "it is tried on it")],
+            against_order: &[("low", "high", "it is tested with it")],
             kept_out: &[],
         };
         assert_eq!(rules.findings(&workspace(&[("low", "high", Some("dev"))])).len(), 0);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_about_nothing_is_found() {
+    fn a_rule_about_a_missing_crate_is_reported() {
         let workspaces = [workspace(&[])];
         let rules = |order, kept_out| Rules { order, against_order: &[], kept_out };
         for (rules, expected) in [
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_without_a_place_is_found() {
+    fn a_crate_missing_from_the_order_is_reported() {
         let rules = Rules { order: &["high"], against_order: &[], kept_out: &[] };
         let found = rules.findings(&workspace(&[]));
         assert_eq!(found, ["low has no place in the order of crates"]);

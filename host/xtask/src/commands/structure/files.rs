@@ -1,4 +1,4 @@
-//! The style of source files: where they are, how they open, and how long they are.
+//! Checks the style of source files: where they are, how they begin, and how long they are.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,22 +6,23 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use walkdir::WalkDir;
 
-/// Files should stay under about 400 lines; a longer one than this has to be split.
+/// Files should stay under about 400 lines; this is the limit.
 const MAX_LINES: usize = 450;
 
 /// Files that may be longer, each with its reason.
 const LONGER: &[(&str, &str)] = &[];
 
-/// Where the sources are, below the root of the repository.
+/// The folders with sources, below the root of the repository.
 const FOLDERS: [&str; 3] = ["host", "plugins", "tests"];
 
-/// A file of Rust, its path below the root of the repository.
+/// A Rust file.
 pub(super) struct Source {
+    /// Relative to the root of the repository.
     pub(super) path: PathBuf,
     pub(super) text: String,
 }
 
-/// All Rust sources of the repository, in order.
+/// Reads all Rust sources of the repository, sorted by path within each folder.
 pub(super) fn read(root: &Path) -> Result<Vec<Source>> {
     let mut sources = Vec::new();
     for folder in FOLDERS {
@@ -42,13 +43,15 @@ pub(super) fn read(root: &Path) -> Result<Vec<Source>> {
     Ok(sources)
 }
 
-/// What is wrong with these files, one line each.
+/// Finds violations in these files, one line each.
 pub(super) fn findings(sources: &[Source]) -> Vec<String> {
     let mut findings = Vec::new();
     for Source { path, text } in sources {
         let shown = path.display();
         if !text.starts_with("//!") {
-            findings.push(format!("{shown}:1 does not open with `//!`, which says what it is for"));
+            findings.push(format!(
+                "{shown}:1 does not open with a `//!` line that says what it is for"
+            ));
         }
         let folder = path.with_extension("");
         if sources.iter().any(|other| other.path.starts_with(&folder)) {
@@ -82,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn each_rule_finds_what_breaks_it_and_nothing_else() {
+    fn each_rule_reports_only_what_breaks_it() {
         let long = |lines| format!("//!{}", "\n".repeat(lines));
         for (sources, expected) in [
             (vec![source("a/mod.rs", "//! A."), source("a/b.rs", "//! B.")], None),

@@ -1,7 +1,7 @@
-//! `cargo xtask structure`: that crates and modules depend on each other in one direction.
+//! `cargo xtask structure`: checks that crates and modules depend on each other in one direction.
 //!
-//! `crates` looks at what cargo resolves, `modules` at the paths in the code, `files` at where
-//! and how the files are. Nothing is compiled.
+//! `crates` checks what cargo resolves, `modules` checks the paths in the code, and `files` checks
+//! the files themselves. Nothing is compiled.
 
 mod crates;
 mod files;
@@ -17,17 +17,18 @@ use self::modules::{Cycle, Modules};
 use crate::packages::Packages;
 use crate::workspace::Workspace;
 
-/// What Weir is built for.
+/// The target that Weir is built for.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// The uses that are shown of each edge of a cycle.
+/// How many uses are shown for each edge of a cycle.
 const USES_SHOWN: usize = 3;
 
-/// Check that crates and modules are acyclic, and that files are where they belong
+/// Check the dependencies between crates and modules, and the layout of files
 ///
-/// Crates are in an order, each depends on lower ones only, and some must not reach others.
-/// Modules next to each other depend on each other in one direction, by resolved paths: inline
-/// ones too, through renames, globs and re-exports, and in macros. Files open with `//!`, the
-/// file of a module with a folder is `mod.rs` inside it, and none is too long.
+/// Crates are in an order: each may depend only on lower ones, and some must not depend on
+/// certain packages at all. Sibling modules, inline ones included, must not depend on each other
+/// in a cycle; paths are resolved through renames, globs, re-exports and in macros. Every file
+/// must open with `//!` and must not be too long, and the file of a module that has a folder must
+/// be `mod.rs` in that folder.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Structure {}
@@ -50,13 +51,17 @@ impl Structure {
             crates += 1;
         }
         findings.iter().for_each(|finding| println!("{finding}"));
-        ensure!(findings.is_empty(), "the structure is not in order; findings: {}", findings.len());
-        println!("{crates} crates and {} files are in order", sources.len());
+        ensure!(
+            findings.is_empty(),
+            "the structure breaks the rules; violations: {}",
+            findings.len()
+        );
+        println!("{crates} crates and {} files checked, no violations", sources.len());
         Ok(())
     }
 }
 
-/// A cycle with the places that make it one.
+/// Describes a cycle, with the places in the code that cause it.
 fn show(name: &str, cycle: &Cycle, root: &Path) -> String {
     let mut text = format!("{name}, {}: {}", cycle.parent, cycle.members.join(" ⇄ "));
     for edge in &cycle.edges {

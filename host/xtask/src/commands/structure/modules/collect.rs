@@ -1,8 +1,8 @@
 //! Reads the sources of a crate: its modules, their names and the paths in their code.
 //!
-//! Code for tests only is left out. Paths are found wherever Rust allows one: in
-//! `use` lines, expressions, types, patterns, bounds and attributes, and in the tokens of macros,
-//! where everything that looks like a path counts.
+//! Code that only tests use is left out. Paths are found wherever Rust allows them: in `use` lines,
+//! expressions, types, patterns, bounds and attributes. In the tokens of macros, everything that
+//! looks like a path counts.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use syn::{Attribute, Ident, ImplItem, Item, Meta, UseTree};
 
 use super::{Module, Modules, Read, Reference};
 
-/// Reads the crate whose root is this file.
+/// Reads the crate with this root file.
 pub(super) fn root(modules: &mut Modules, file: &Path, read: Read<'_>) -> Result<()> {
     let folder = file.parent().unwrap_or(Path::new("")).to_owned();
     modules.modules.push(Module { name: "crate".to_owned(), ..Module::default() });
@@ -28,7 +28,7 @@ struct Collector<'a> {
     read: Read<'a>,
     /// The module that is being read.
     module: usize,
-    /// Where the files of its children are.
+    /// The folder with the files of its children.
     folder: PathBuf,
     /// The first error; a visitor cannot return it.
     failed: Option<anyhow::Error>,
@@ -112,7 +112,7 @@ impl Collector<'_> {
         }
     }
 
-    /// Refers to everything that looks like a path; `above` is what precedes a `{` of paths.
+    /// Records everything that looks like a path. `above` is the path in front of a `{…}` group.
     fn tokens(&mut self, tokens: TokenStream, above: &[String]) {
         let tokens: Vec<_> = tokens.into_iter().collect();
         let punct = |index: usize, wanted: char| matches!(tokens.get(index), Some(TokenTree::Punct(found)) if found.as_char() == wanted);
@@ -120,7 +120,7 @@ impl Collector<'_> {
         let mut index = 0;
         while let Some(token) = tokens.get(index) {
             let before = |back: usize, wanted| index >= back && punct(index - back, wanted);
-            // Fields and methods, lifetimes, `$variables`, and what follows a type in brackets.
+            // Fields, methods, lifetimes, `$variables`, and names after a leading `::` or `<T>::`.
             let is_other = (before(1, '.') && !before(2, '.'))
                 || before(1, '\'')
                 || (before(1, ':') && before(2, ':'))
@@ -209,7 +209,7 @@ impl<'ast> Visit<'ast> for Collector<'_> {
         let Meta::List(list) = &attribute.meta else { return };
         self.tokens(list.tokens.clone(), &[]);
         if list.path.is_ident("serde") {
-            // `#[serde(with = "some::module")]`: a path as a text.
+            // `#[serde(with = "some::module")]`: a path in a string.
             for token in list.tokens.clone() {
                 if let TokenTree::Literal(literal) = token
                     && let Ok(text) = syn::parse_str::<syn::LitStr>(&literal.to_string())
@@ -223,7 +223,8 @@ impl<'ast> Visit<'ast> for Collector<'_> {
     }
 }
 
-/// The attributes of an item, and the name that it defines; modules and imports are not here.
+/// The attributes of an item, and the name that it defines. The names of modules and imports are
+/// recorded elsewhere.
 fn parts(item: &Item) -> (&[Attribute], Option<&Ident>) {
     match item {
         Item::Const(item) => (&item.attrs, Some(&item.ident)),
@@ -243,7 +244,7 @@ fn parts(item: &Item) -> (&[Attribute], Option<&Ident>) {
     }
 }
 
-/// `#[test]`, `#[cfg(test)]` or `#[cfg(all(test, …))]`.
+/// Whether the attribute is `#[test]`, `#[cfg(test)]` or `#[cfg(all(test, …))]`.
 fn is_test(attribute: &Attribute) -> bool {
     if attribute.path().is_ident("test") {
         return true;

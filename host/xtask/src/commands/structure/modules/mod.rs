@@ -1,10 +1,10 @@
-//! The modules of one crate: which refers to which, by resolved paths, and where that is a cycle.
+//! Finds cycles between the modules of one crate, by the paths in their code.
 //!
 //! `collect` reads the sources. Here, each path is resolved to the module that *defines* what it
-//! names: through `use` lines with their renames, through globs, and through re-exports. A
-//! reference then counts at one level of the tree, between the two siblings below the closest
-//! common ancestor of both modules. A parent's own code is not a node among its children: it combines
-//! them, and may define what they share, so the parent and its children count as one.
+//! names, through `use` lines, renames, globs and re-exports. A reference counts at one level of
+//! the tree: between the two siblings below the closest common ancestor of both modules. A parent's
+//! own code is not a node among its children, because it combines them and can define what they
+//! share. So a parent and its children count as one.
 //!
 //! Out of scope: what only type inference knows, such as the module of a method's type, and what
 //! macros of other crates generate.
@@ -25,7 +25,7 @@ pub(super) type Read<'a> = &'a dyn Fn(&Path) -> Option<String>;
 #[derive(Default)]
 pub(super) struct Modules {
     modules: Vec<Module>,
-    /// Where each `macro_rules!` is: their names have a scope of their own.
+    /// The module of each `macro_rules!`. Macros have a scope of their own.
     macros: BTreeMap<String, usize>,
 }
 
@@ -37,7 +37,7 @@ struct Module {
     children: BTreeMap<String, usize>,
     /// Names that are defined here.
     items: BTreeSet<String>,
-    /// Names that `use` lines bring in; one name may stand for a type and for a function.
+    /// Names that `use` lines bring in. One name can mean both a type and a function.
     imports: BTreeMap<String, Vec<Vec<String>>>,
     globs: Vec<Vec<String>>,
     references: Vec<Reference>,
@@ -47,7 +47,7 @@ struct Module {
 struct Reference {
     segments: Vec<String>,
     line: usize,
-    /// In a `use`, where a path of one segment may name a module.
+    /// Whether the path is in a `use` line, where a single segment can name a module.
     is_use: bool,
 }
 
@@ -55,14 +55,14 @@ struct Reference {
 #[derive(Clone, Copy, PartialEq)]
 enum Target {
     Module(usize),
-    /// An item, or a name within one such as a variant, defined in this module.
+    /// An item that this module defines, or a name inside such an item, such as a variant.
     Item(usize),
 }
 
-/// Siblings that depend on each other.
+/// Sibling modules that depend on each other.
 #[derive(Debug, PartialEq)]
 pub(super) struct Cycle {
-    /// The path of their parent: `crate`, `crate::pipeline`.
+    /// The path of their parent, such as `crate` or `crate::pipeline`.
     pub(super) parent: String,
     pub(super) members: Vec<String>,
     pub(super) edges: Vec<Edge>,
@@ -78,14 +78,14 @@ pub(super) struct Edge {
 }
 
 impl Modules {
-    /// Reads all modules below the root file, except what is for tests only.
+    /// Reads all modules below the root file, except code that only tests use.
     pub(super) fn read(root: &Path, read: Read<'_>) -> Result<Self> {
         let mut modules = Self::default();
         collect::root(&mut modules, root, read)?;
         Ok(modules)
     }
 
-    /// Every group of siblings that depend on each other, at each level of the tree.
+    /// All groups of siblings that depend on each other, at all levels of the tree.
     pub(super) fn cycles(&self) -> Vec<Cycle> {
         let mut levels: BTreeMap<usize, BTreeMap<(usize, usize), Vec<_>>> = BTreeMap::new();
         for (from, module) in self.modules.iter().enumerate() {
@@ -119,13 +119,13 @@ impl Modules {
         cycles
     }
 
-    /// The level at which a reference counts, and the siblings there.
+    /// The closest common ancestor of both modules of a reference, and the two siblings below it.
     fn edge(&self, from: usize, reference: &Reference) -> Option<(usize, (usize, usize))> {
         if let [name] = &reference.segments[..]
             && !reference.is_use
             && self.modules[from].imports.contains_key(name)
         {
-            // The `use` line has been counted.
+            // The `use` line has already been counted.
             return None;
         }
         let target = self.resolve(from, &reference.segments, &mut Vec::new());
@@ -134,7 +134,7 @@ impl Modules {
             _ => None,
         });
         let to = match target? {
-            // A variable or the like: outside of `use`, a module is followed by something in it.
+            // A variable, for example: outside `use`, a single name is not a module.
             Target::Module(_) if reference.segments.len() == 1 && !reference.is_use => return None,
             Target::Module(to) | Target::Item(to) => to,
         };
@@ -163,7 +163,7 @@ impl Modules {
             target = match segment.as_str() {
                 "self" => target,
                 "super" => Target::Module(self.modules[module].parent?),
-                // A name that is not found, such as one that a macro makes, is the module's own.
+                // A name that is not found may come from a macro. It counts as the module's own.
                 name => {
                     self.look_up(module, name, is_last, visiting).unwrap_or(Target::Item(module))
                 }
@@ -172,7 +172,7 @@ impl Modules {
         Some(target)
     }
 
-    /// What a name means in a module; `None` for names of other crates and for local ones.
+    /// Resolves a name in a module. `None` for names of other crates and local variables.
     fn look_up(
         &self,
         module: usize,
@@ -182,14 +182,14 @@ impl Modules {
     ) -> Option<Target> {
         let here = &self.modules[module];
         let child = here.children.get(name).copied().map(Target::Module);
-        // A module and a function may have the same name; only the module has something inside.
+        // A module and a function can have the same name, but only a module contains other names.
         if child.is_some() && !is_last {
             return child;
         }
         if here.items.contains(name) {
             return Some(Target::Item(module));
         }
-        // The first `a` of `use a::a` is not what this line brings in.
+        // The first `a` of `use a::a` is not the name that this line brings in.
         let mut guarded = |key: String, find: &mut dyn FnMut(&mut Vec<_>) -> Option<Target>| {
             let key = (module, key);
             if visiting.contains(&key) {
@@ -202,7 +202,7 @@ impl Modules {
         };
         for path in here.imports.get(name).into_iter().flatten() {
             let found = guarded(name.to_owned(), &mut |visiting| {
-                // Something of another crate is a name of the module that brings it in.
+                // A name of another crate counts as a name of the module that imports it.
                 Some(self.resolve(module, path, visiting).unwrap_or(Target::Item(module)))
             });
             if found.is_some() {
@@ -222,7 +222,7 @@ impl Modules {
         })
     }
 
-    /// From the root to the module.
+    /// The modules from the root to this one.
     fn ancestors(&self, module: usize) -> Vec<usize> {
         let mut path: Vec<_> =
             std::iter::successors(Some(module), |module| self.modules[*module].parent).collect();
@@ -236,7 +236,7 @@ impl Modules {
     }
 }
 
-/// The strongly connected components of more than one node, each sorted.
+/// The strongly connected components with more than one node, each sorted.
 pub(super) fn components<N: Copy + Ord>(edges: &[(N, N)]) -> Vec<BTreeSet<N>> {
     let nodes: BTreeSet<N> = edges.iter().flat_map(|(from, to)| [*from, *to]).collect();
     let reachable: BTreeMap<N, BTreeSet<N>> =

@@ -4,7 +4,7 @@
 
 use super::*;
 
-/// `PARENT: MEMBER ⇄ MEMBER | FROM → TO FILE:LINE PATH | …`, one for each cycle.
+/// Describes each cycle as `PARENT: MEMBER ⇄ MEMBER | FROM → TO FILE:LINE PATH | …`.
 fn cycles(sources: &[(&str, &str)]) -> Vec<String> {
     let read = |path: &Path| {
         let source = sources.iter().find(|(name, _)| Path::new(name) == path);
@@ -22,7 +22,7 @@ fn cycles(sources: &[(&str, &str)]) -> Vec<String> {
     modules.cycles().into_iter().map(show).collect()
 }
 
-/// A root with modules `a`, `b` and `c`; `b` refers to `a` in its first line.
+/// The cycles of a root with modules `a`, `b` and `c`. `b` refers to `a` in its first line.
 fn planted(a: &str, c: &str) -> Vec<String> {
     cycles(&[
         ("lib.rs", "mod a; mod b; mod c; pub struct Root;"),
@@ -57,7 +57,7 @@ fn a_cycle_is_found_however_it_is_written() {
         ),
         ("pub struct A; #[serde(with = \"crate::b::make\")] struct S;", "crate::b::make"),
         ("pub struct A; #[arg(value_parser = crate::b::make)] struct S;", "crate::b::make"),
-        // Through what another module re-exports, by name, renamed, or all of it.
+        // Through another module's re-exports: by name, renamed, or as a glob.
         ("pub struct A(crate::c::B);", "crate::c::B"),
         ("pub struct A(crate::c::Renamed);", "crate::c::Renamed"),
         ("pub struct A; fn f() { crate::c::make(); }", "crate::c::make"),
@@ -71,7 +71,7 @@ fn a_cycle_is_found_however_it_is_written() {
 }
 
 #[test]
-fn what_is_not_a_dependency_is_not_found() {
+fn what_is_not_a_dependency_is_not_reported() {
     let c = "pub use crate::a::A;";
     for a in [
         "pub struct A;",
@@ -84,9 +84,9 @@ fn what_is_not_a_dependency_is_not_found() {
         "pub struct A { b: u8 } fn f(a: A) { let b = a.b; m!(b, a.b, $b::make, 'b, <T>::b::c); }",
         "use super::*; pub struct A; fn f() { let b = 1; m!(b = b); b; }",
         "pub struct A; pub(in crate::b) struct B;",
-        // Its own, although another module's has the same name.
+        // Its own `B`, although another module's item has the same name.
         "use crate::b_of_another_crate::*; pub struct A; pub struct B; type C = B;",
-        // Defined here, though the path goes through c.
+        // Defined in `a`, although the path goes through `c`.
         "pub struct A; type Same = crate::c::A;",
     ] {
         assert_eq!(planted(a, c), Vec::<String>::new(), "{a}");
@@ -94,7 +94,7 @@ fn what_is_not_a_dependency_is_not_found() {
 }
 
 #[test]
-fn a_cycle_counts_where_the_paths_of_both_part() {
+fn a_cycle_counts_below_the_closest_common_ancestor() {
     let tree = |deep: &'static str| {
         cycles(&[
             ("src/lib.rs", "mod p; mod q;"),
@@ -104,7 +104,7 @@ fn a_cycle_counts_where_the_paths_of_both_part() {
             ("src/q.rs", "use crate::p::X;"),
         ])
     };
-    // A parent and its children are one: x uses what the parent defines, which uses y.
+    // A parent and its children count as one: x uses what the parent defines, which uses y.
     assert_eq!(tree("pub fn f() {}"), Vec::<String>::new());
     // The parent re-exports what x defines.
     assert_eq!(
@@ -118,8 +118,8 @@ fn a_cycle_counts_where_the_paths_of_both_part() {
 }
 
 #[test]
-fn a_name_may_stand_for_a_module_and_a_function() {
-    // `plan` is a module and a function; globs and imports that lead back to themselves end.
+fn a_name_can_mean_a_module_and_a_function() {
+    // `plan` is a module and a function. Globs and imports that refer to themselves do not loop.
     let sources = [
         ("lib.rs", "mod policy; use a::a; pub use self::*;"),
         ("policy/mod.rs", "mod plan; mod other; pub use plan::plan; use nothing::nothing;"),
@@ -159,7 +159,7 @@ fn a_file_that_is_missing_or_not_rust_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_component_is_what_reaches_itself_through_others() {
+fn the_nodes_of_a_component_reach_each_other() {
     for (edges, expected) in [
         (&[(1, 2), (2, 3)][..], &[][..]),
         (&[(1, 1)], &[]),
