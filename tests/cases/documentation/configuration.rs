@@ -1,5 +1,5 @@
-//! The server that a document speaks of: the demo's, or the example's, with what the document's
-//! own blocks of `toml` add.
+//! The server that a document describes: that of the demo or of the example, with what the
+//! document's own `toml` blocks add.
 
 use std::fs;
 
@@ -19,11 +19,11 @@ const ELIDED_KEY: &str = "0123456789abcdef:…";
 /// A document while its blocks are run.
 pub(super) struct Documented<'a> {
     document: &'a str,
-    /// What its blocks of `toml` say, as one file each.
+    /// The text of its `toml` blocks, which are merged in order.
     sections: Vec<String>,
     server: Option<Server>,
     shell: Shell,
-    /// Blocks for the present server, each with what it should print.
+    /// Blocks for the current server, each with the block that it should print.
     waiting: Vec<(Block, Option<Block>)>,
     comparison: Comparison,
 }
@@ -40,7 +40,7 @@ impl<'a> Documented<'a> {
         }
     }
 
-    /// Adds a configuration, which must be valid. What comes after it is served by it.
+    /// Adds a configuration, which must be valid. The blocks after it run against a server with it.
     pub(super) async fn configure(&mut self, place: &str, text: &str) {
         self.finish().await;
         let mut text = text.to_owned();
@@ -56,7 +56,7 @@ impl<'a> Documented<'a> {
         let file = folder.path().join("weir.toml");
         fs::write(&file, config.toml()).unwrap();
         let checked = weir(&["check", "--config", file.to_str().unwrap()]).await;
-        assert!(checked.success, "{place}: this configuration is refused\n{}", checked.stderr);
+        assert!(checked.success, "{place}: this configuration is invalid\n{}", checked.stderr);
     }
 
     /// Keeps a block until all blocks for the same server are known.
@@ -64,7 +64,7 @@ impl<'a> Documented<'a> {
         self.waiting.push((block.clone(), printed.cloned()));
     }
 
-    /// Runs the blocks that wait, and compares what they print.
+    /// Runs the waiting blocks, and compares what they print.
     pub(super) async fn finish(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
         if waiting.is_empty() {
@@ -101,11 +101,11 @@ impl<'a> Documented<'a> {
         let Some(expected) = expected else { return };
         if let Some(difference) = self.comparison.difference(&expected.text, stdout) {
             panic!(
-                "{document}:{line}: the block of line {of} prints something else \
-                 (numbers as output.rs compares them)\n  \
-                 documented: {documented}\n  printed:    {printed}\nAll that it printed:\n{stdout}{stderr}",
+                "{document}:{line}: the block at line {of} prints something else \
+                 (numbers are shown as output.rs compares them)\n  \
+                 documented: {documented}\n  printed:    {printed}\nIts whole output:\n{stdout}{stderr}",
                 document = self.document,
-                // The fence is a line, too.
+                // The fence is also a line.
                 line = expected.line + 1 + difference.line,
                 of = block.line,
                 documented = difference.documented,
@@ -114,12 +114,12 @@ impl<'a> Documented<'a> {
         }
     }
 
-    /// The configuration as of now.
+    /// Applies the configuration so far.
     fn apply(&self, config: &mut Config) {
         if self.document.starts_with("examples/search/") {
             let own = config.clone();
             config.merge(&read("examples/search/weir.toml"));
-            // What is the machine's: addresses and files.
+            // Addresses and files are those of this machine.
             config.merge(&own.toml());
         } else {
             config.search().remove("pipelines.search.settings");
@@ -129,7 +129,7 @@ impl<'a> Documented<'a> {
         }
         config.complete(|name| {
             let built = [outside(name), plugin(name)].into_iter().find(|file| file.is_file());
-            // A component in another language is not built here: one with the same imports.
+            // A component in another language is not built here; `search` has the same imports.
             built.unwrap_or_else(|| plugin("search"))
         });
     }

@@ -1,14 +1,14 @@
-//! The documents' code blocks do what the documents say, one case a document.
+//! Checks that the code blocks of the documents do what the documents say.
 //!
-//! | block | what is done with it |
+//! | block | what happens to it |
 //! |---|---|
-//! | `sh` | run in order by bash, against a server that stands for the demo; see `shell` |
-//! | `text`, next after a block of `sh` | what that must print; see `output` |
-//! | `toml` | a configuration: `weir check` accepts it, and the blocks after it are served by it |
-//! | `json` | parses, but for what `…` leaves out |
-//! | any with `same-as=` | is the code of that file |
-//! | any with `file=` | is part of a crate that `cargo xtask test` has built, outside of the repository |
-//! | all others | in [`NOT_RUN`], each with its reason; a block that is not there fails its case |
+//! | `sh` | bash runs it, in order, against a server that stands in for the demo; see `shell` |
+//! | `text`, right after an `sh` block | what that block must print; see `output` |
+//! | `toml` | `weir check` must accept it, and the blocks after it run against a server with it |
+//! | `json` | must parse, apart from what `…` leaves out |
+//! | any with `same-as=` | must be the code of that file |
+//! | any with `file=` | `cargo xtask test` has built its crate, outside the repository |
+//! | any other | must be listed in [`NOT_RUN`] with a reason; otherwise the test fails |
 
 mod configuration;
 mod output;
@@ -25,7 +25,7 @@ use crate::harness::outside;
 
 /// Blocks that are not run here: the document, the first line, and the reason.
 const NOT_RUN: &[(&str, &str, &str)] = &[
-    ("README.md", "$ cargo xtask demo", "CI runs it as a stage of its own"),
+    ("README.md", "$ cargo xtask demo", "CI runs it as a separate stage"),
     (
         "CONTRIBUTING.md",
         "$ cargo xtask test    # set up, build the server, plugins and guests, run every test",
@@ -46,22 +46,22 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
     (
         "docs/configuration.md",
         "$ weir check --config weir.toml    # says everything that is wrong, and serves nothing",
-        "the cases here do both",
+        "the tests here run both commands",
     ),
     (
         "docs/configuration.md",
         "Authorization: Bearer weir_…",
-        "it is a header; the cases of tenants send it",
+        "it is a header, which the tests of tenants send",
     ),
     (
         "examples/search/README.md",
         "$ cargo xtask setup          # the model, ONNX Runtime, a way to build plugins",
-        "CI runs both commands, and the case serves this configuration",
+        "CI runs both commands, and the test serves this configuration",
     ),
     (
         "examples/languages/javascript/README.md",
         "$ npm install @bytecodealliance/componentize-js@0.23.0",
-        "it installs packages of npm",
+        "it installs npm packages",
     ),
     (
         "examples/languages/python/README.md",
@@ -71,7 +71,7 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
     (
         "plugins/README.md",
         "$ cargo xtask plugin ../handbook --out handbook.wasm",
-        "`cargo xtask test` builds the crate by the same code",
+        "`cargo xtask test` builds the crate with the same code",
     ),
     (
         "plugins/README.md",
@@ -80,7 +80,7 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Documents with a case of their own; `all_others` is the case of the rest.
+/// Documents with their own test; `all_others` tests the rest.
 const WITH_CASES: [&str; 5] = [
     "README.md",
     "plugins/README.md",
@@ -118,14 +118,14 @@ async fn configuration() {
 async fn all_others() {
     let documents = documents();
     for named in WITH_CASES {
-        assert!(documents.contains(named), "{named} has a case, and does not exist");
+        assert!(documents.contains(named), "{named} has a test, but does not exist");
     }
     for document in documents.iter().filter(|document| !WITH_CASES.contains(&document.as_str())) {
         assert_true(document).await;
     }
 }
 
-/// What users read, by path in the repository.
+/// The documents that users read, by their paths in the repository.
 fn documents() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (folder, is_deep) in [("", false), ("docs", true), ("examples", true), ("plugins", true)] {
@@ -137,7 +137,7 @@ fn documents() -> BTreeSet<String> {
 fn collect(folder: &Path, is_deep: bool, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let (path, kind) = entry.map(|entry| (entry.path(), entry.file_type().unwrap())).unwrap();
-        // What was built or installed in a folder of an example is not ours.
+        // Skip what was built or installed in an example's folder.
         let is_foreign = ["node_modules", "target", "venv"].iter().any(|name| path.ends_with(name));
         if kind.is_dir() && is_deep && !is_foreign {
             collect(&path, is_deep, found);
@@ -157,7 +157,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// Every block of the document holds.
+/// Asserts that every block of the document is as it should be.
 async fn assert_true(document: &str) {
     let all = blocks(&read(document)).unwrap_or_else(|error| panic!("{document}: {error}"));
     let built = packages(&all).unwrap_or_else(|error| panic!("{document}: {error}"));
@@ -185,8 +185,8 @@ async fn assert_true(document: &str) {
             }
             (language, _) => panic!(
                 "{place}: nothing here can run this block of '{language}': {}\n\
-                 A block of `text` must be the next one after `sh`; what cannot be run here is \
-                 listed in NOT_RUN with its reason",
+                 A `text` block must come right after an `sh` block. List a block that cannot be run \
+                 here in NOT_RUN, with a reason",
                 block.first_line(),
             ),
         }
@@ -194,7 +194,7 @@ async fn assert_true(document: &str) {
     documented.finish().await;
 }
 
-/// The file without its documentation and without blank lines around.
+/// Asserts that `text` is the code of the file, without doc comments and surrounding blank lines.
 fn assert_is_code(place: &str, text: &str, path: &str) {
     let file = read(path);
     let is_code = |line: &&str| !["//!", "///"].iter().any(|mark| line.trim().starts_with(mark));
@@ -208,8 +208,8 @@ fn assert_is_json(place: &str, text: &str) {
     }
 }
 
-/// JSON without `…` outside of strings, which stands for any members or elements; the comma in
-/// front of it goes with it.
+/// Removes each `…` outside of strings, which stands for any members or elements, together with
+/// the comma in front of it.
 fn without_elisions(text: &str) -> String {
     let mut kept = String::new();
     let (mut is_string, mut is_escaped) = (false, false);
@@ -226,7 +226,7 @@ fn without_elisions(text: &str) -> String {
 }
 
 #[test]
-fn elided_members_are_left_out_of_json() {
+fn elisions_are_removed_from_json() {
     for (text, expected) in [
         (r#"{"a": 1, …}"#, r#"{"a": 1}"#),
         (r#"[…]"#, "[]"),

@@ -1,25 +1,25 @@
-//! What a block printed, against what the document says that it prints.
+//! Compares what a block printed with what the document says, line by line.
 //!
-//! Line by line. In a line of the document, `…` and the blanks next to it stand for anything; a line that is `…` alone
-//! stands for any lines, also for none. Everything else is the same, but for numbers that a
-//! document cannot know:
+//! In a line of the document, `…` and the blanks next to it stand for anything; a line of only `…`
+//! stands for any number of lines, including none. Everything else must be equal, except for
+//! numbers that a document cannot know:
 //! - Positions (`"position":`, `"created":`, `weir-position:`) depend on what was written before.
-//!   They are compared by their distance from the document's first one, so what follows from a
-//!   write is exact.
-//! - Seconds (`ttl=`, `age:`) depend on how busy the machine is: less than a minute may have passed.
-//! - `x-response-time:` is any time.
+//!   They are compared by their distance from the first position on the same side, so the effect
+//!   of each write is still checked.
+//! - Seconds (`ttl=`, `age:`) depend on how busy the machine is. They are compared by the minute.
+//! - `x-response-time:` can be any time.
 
-/// Positions on one side, the document's or the server's.
+/// The positions on one side: in the document or in the output.
 #[derive(Default)]
 pub(super) struct Positions {
     first: Option<i64>,
 }
 
-/// What stands in front of such numbers.
+/// The text in front of such numbers.
 const LABELS: [&str; 5] = ["\"position\":", "\"created\":", "weir-position: ", "ttl=", "age: "];
 
 impl Positions {
-    /// The line, with each number that is compared loosely as what is compared of it.
+    /// The line in the form in which it is compared, with such numbers replaced.
     fn normal(&mut self, line: &str) -> String {
         let line = line.trim_end();
         if let Some((name, _)) = line.split_once("x-response-time: ") {
@@ -52,14 +52,14 @@ impl Positions {
     }
 }
 
-/// The number behind a label, and what is behind both.
+/// The number after the label at the start of `text`, and the text after both.
 fn number_after<'a>(text: &'a str, label: &str) -> (Option<i64>, &'a str) {
     let rest = &text[label.len()..];
     let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     (rest[..end].parse().ok(), &rest[end..])
 }
 
-/// Both sides of a document.
+/// The document's side and the output's side.
 #[derive(Default)]
 pub(super) struct Comparison {
     documented: Positions,
@@ -67,8 +67,8 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// The first difference: the number of the documented line, from 0, and both lines as they
-    /// are compared.
+    /// The first difference: the number of the documented line, from 0, and both lines in the form
+    /// in which they are compared.
     pub(super) fn difference(&mut self, documented: &str, printed: &str) -> Option<Difference> {
         let expected: Vec<_> =
             documented.lines().map(|line| self.documented.normal(line)).collect();
@@ -77,7 +77,7 @@ impl Comparison {
     }
 }
 
-/// Where they differ.
+/// A difference between the document and the output.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Difference {
     pub(super) line: usize,
@@ -108,9 +108,9 @@ fn difference(expected: &[String], found: &[String], line: usize) -> Option<Diff
     }
 }
 
-/// Whether a line is as documented, `…` being anything.
+/// Whether a line matches the documented one, where `…` matches anything.
 fn fits(documented: &str, printed: &str) -> bool {
-    // What a line begins with matters, and none ends with blanks.
+    // Leading blanks are significant, and no line ends with blanks.
     let parts = documented.split('…').enumerate();
     let mut parts = parts.map(|(at, part)| if at == 0 { part.trim_end() } else { part.trim() });
     let first = parts.next().unwrap_or_default();
@@ -128,7 +128,7 @@ fn fits(documented: &str, printed: &str) -> bool {
 }
 
 #[test]
-fn lines_are_compared_by_the_rules() {
+fn lines_are_compared_as_documented() {
     let same = [
         ("a\nb", "a\nb\n"),
         ("cache-status: weir; hit", "cache-status: weir; hit\r\n"),

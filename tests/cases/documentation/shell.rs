@@ -1,8 +1,8 @@
-//! Blocks of `sh`, run by bash in a folder that stands for a checkout next to a running demo.
+//! Runs `sh` blocks with bash, in a folder that stands in for a checkout next to a running demo.
 //!
-//! What a reader has is there under its own name: `target/release/weir`, `weir` and `rustc`, whose
-//! documentation the demo ingests. The blocks are run as they are, but for the server's address.
-//! A request that is answered with an error fails its block.
+//! The programs that a reader has are there under the same names: `target/release/weir`, `weir`,
+//! and `rustc`, whose documentation the demo ingests. The blocks run unchanged, except for the
+//! server's address. A request that is answered with an error fails its block.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -17,13 +17,13 @@ use tokio::time::timeout;
 
 use crate::harness::binary;
 
-/// What all blocks of a server get.
+/// The time for all blocks that run against one server.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// The address that documents give.
+/// The server's address in the documents.
 const DOCUMENTED: &str = "127.0.0.1:8080";
 
-/// In front of the output of a block comes its number, between two of these.
+/// The number of a block is printed before its output, between two of these.
 const SEPARATOR: char = '\u{1e}';
 
 /// A folder to run blocks in.
@@ -31,9 +31,9 @@ pub(super) struct Shell {
     folder: TempDir,
 }
 
-/// What was printed.
+/// What the blocks printed.
 pub(super) struct Printed {
-    /// By each block, as far as they were run.
+    /// The output of each block that was started.
     pub(super) stdout: Vec<String>,
     pub(super) stderr: String,
     pub(super) success: bool,
@@ -56,7 +56,7 @@ impl Shell {
         Self { folder }
     }
 
-    /// Runs the blocks in order, by one bash that ends with the first that fails.
+    /// Runs the blocks in order in one bash, which stops at the first block that fails.
     pub(super) async fn run(&self, blocks: &[&str], server: SocketAddr) -> Printed {
         self.install(server);
         let mut script = String::new();
@@ -75,11 +75,12 @@ impl Shell {
             .kill_on_drop(true)
             .output();
         let output = timeout(DEADLINE, bash).await;
-        let output = output.unwrap_or_else(|_| panic!("not within {DEADLINE:?}:\n{script}"));
+        let output = output
+            .unwrap_or_else(|_| panic!("the blocks did not end within {DEADLINE:?}:\n{script}"));
         let output = output.expect("bash starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Printed {
-            // Pairs of a number and an output, behind what is in front of the first separator.
+            // The text before the first separator, then pairs of a number and an output.
             stdout: text(&output.stdout)
                 .split(SEPARATOR)
                 .skip(2)
@@ -91,7 +92,7 @@ impl Shell {
         }
     }
 
-    /// Puts the programs where documents call them.
+    /// Puts the programs where the documents expect them.
     fn install(&self, server: SocketAddr) {
         let folder = self.folder.path();
         let ingest = format!("[ \"$1\" != ingest ] || set -- \"$@\" --url http://{server}");
