@@ -16,9 +16,9 @@ use crate::{components, outside, process};
 /// Set up, build plugins, guests and server, and run every test
 ///
 /// Tests run under cargo-nextest if it is installed, otherwise under `cargo test`. They find what
-/// they need by environment variables: WEIR_BINARY (the server), WEIR_COMPONENTS (plugins/,
+/// they need through environment variables: WEIR_BINARY (the server), WEIR_COMPONENTS (plugins/,
 /// guests/ and outside/, built from source), WEIR_ONNXRUNTIME_LIBRARY, WEIR_MODEL, WEIR_TOKENIZER,
-/// and WEIR_CRANFIELD (the Cranfield collection; tests that use it say so if it is missing).
+/// and WEIR_CRANFIELD (the Cranfield collection, which only ignored tests need).
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Test {

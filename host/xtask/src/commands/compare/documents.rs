@@ -1,5 +1,5 @@
-//! What every contender searches: passages of the demo's corpus, each short enough for the
-//! model's window, so that all of them rank the same vectors.
+//! The documents that every contender searches: passages of the demo's corpus, each short enough
+//! for the model's window, so that all contenders rank the same vectors.
 
 use std::collections::HashSet;
 use std::fs;
@@ -18,10 +18,10 @@ use crate::server::Server;
 const PASSAGES: usize = 2_000;
 const WORDS_OF_A_PASSAGE: usize = 50;
 const WORDS_OF_A_QUESTION: usize = 10;
-/// Passages in one request.
+/// Passages per request.
 const BATCH: usize = 250;
 
-/// Passages, on disk for those who read them there.
+/// The passages, in memory and in a file.
 pub(super) struct Documents {
     /// NDJSON of `{"id", "text", "metadata"}`.
     pub(super) file: PathBuf,
@@ -29,7 +29,7 @@ pub(super) struct Documents {
 }
 
 impl Documents {
-    /// Cuts the corpus into passages.
+    /// Splits the corpus into passages.
     pub(super) fn of(corpus: &Corpus, folder: &Path) -> Result<Self> {
         let mut passages = Vec::new();
         for name in &corpus.files {
@@ -58,7 +58,7 @@ impl Documents {
         self.passages.len()
     }
 
-    /// Puts all of them into Weir, and returns when they can be searched.
+    /// Ingests all passages into Weir, and returns once they are searchable.
     pub(super) async fn ingest(&self, weir: &Server) -> Result<()> {
         eprintln!("Ingesting {} passages …", self.count());
         let client = Client::new(&weir.url())?;
@@ -70,8 +70,8 @@ impl Documents {
         Ok(())
     }
 
-    /// The share of results that two contenders have in common, over questions from the
-    /// passages themselves: near 1, or they do not do the same work.
+    /// The share of results that two contenders have in common, for questions taken from the
+    /// passages. If it is not close to 1, they do not do the same work.
     pub(super) async fn agreement(
         &self,
         a: &Contender,
@@ -95,18 +95,18 @@ async fn found(contender: &Contender, question: &Value) -> Result<HashSet<String
     let url = format!("http://{}{}", contender.address, EMBEDDED.path);
     let answer = reqwest::Client::new().post(url).json(question).send().await?;
     let answer: Value = answer.error_for_status()?.json().await?;
-    let results = answer["results"].as_array().context("an answer without results")?;
+    let results = answer["results"].as_array().context("the answer has no results")?;
     let id = |hit: &Value| hit["document_id"].as_str().map(str::to_owned);
-    results.iter().map(|hit| id(hit).context("a result without an id")).collect()
+    results.iter().map(|hit| id(hit).context("a result has no id")).collect()
 }
 
-/// The text between a page's tags, good enough for a benchmark: entities stay as they are.
+/// The text between the tags of a page. Entities are not decoded, which a benchmark does not need.
 fn without_tags(page: &str) -> String {
     let main = page.split_once("<main>").map_or(page, |(_, main)| main);
     let main = main.split_once("</main>").map_or(main, |(main, _)| main);
     let mut text = String::with_capacity(main.len());
     for part in main.split('<') {
-        // What comes before the first tag has no end of one.
+        // The text before the first tag has no `>`.
         text.push_str(part.split_once('>').map_or(part, |(_, after)| after));
         text.push(' ');
     }
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_what_stands_between_tags() {
+    fn text_is_what_is_between_tags() {
         for (page, expected) in [
             ("<head>x</head><main><p class=\"a\">One <b>two</b>.</p></main>", "One two ."),
             ("# Plain text\nof a file", "# Plain text of a file"),

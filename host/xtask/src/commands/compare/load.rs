@@ -1,4 +1,4 @@
-//! Loads a contender and measures: throughput and CPU time in a closed loop, by the load
+//! Puts load on a contender and measures throughput and CPU time in a closed loop, with the load
 //! generator of `bench`, and latency at a fixed rate.
 
 use std::net::SocketAddr;
@@ -17,44 +17,44 @@ use crate::commands::bench::generator::{Connection, Counted, request};
 use crate::commands::bench::machine::CpuTime;
 use crate::commands::bench::questions::body;
 
-/// New questions that one measurement asks at most.
+/// How many new questions are set aside for each measurement.
 pub(super) const NEW_QUESTIONS: usize = 1_000;
-/// Connections while latency is measured: enough that a slow answer does not delay the next.
+/// Connections for measuring latency: enough that a slow answer does not delay other requests.
 const LATENCY_CONNECTIONS: usize = 16;
 
 /// A server under load.
 pub(super) struct Contender {
     pub(super) name: &'static str,
     pub(super) address: SocketAddr,
-    /// All processes that answer.
+    /// All processes that take part in answering.
     pub(super) processes: Vec<u32>,
 }
 
-/// How much is asked.
+/// How many questions to ask.
 #[derive(Clone, Copy)]
 pub(super) enum Amount {
-    /// For so many seconds; of the known questions, some more often than others (Zipf 1.0).
+    /// Questions drawn by Zipf 1.0, for this many seconds.
     Seconds(f64),
-    /// Each question once, from this one on.
+    /// Each question once, starting with this number.
     EachOnce(usize),
 }
 
-/// What a contender can do.
+/// The throughput of a contender, and the CPU time that an answer costs.
 pub(super) struct Throughput {
     pub(super) answers_per_second: f64,
-    /// CPU time an answer: all of the machine's but the load generator's.
+    /// CPU time per answer of the whole machine, without the load generator's.
     pub(super) machine_us: f64,
-    /// CPU time an answer: its own processes', to check the other by.
+    /// CPU time per answer of the contender's own processes, to check `machine_us`.
     pub(super) processes_us: f64,
 }
 
-/// How long answers take.
+/// The latency of answers.
 pub(super) struct Latency {
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
 }
 
-/// Loads a contender and measures what an answer costs.
+/// Measures throughput and the CPU time per answer.
 pub(super) async fn measure(
     contender: &Contender,
     case: &Case,
@@ -68,11 +68,11 @@ pub(super) async fn measure(
     let counted = load(contender, case, amount, connections).await?;
     let spent: Vec<_> =
         now()?.into_iter().zip(before).map(|(after, before)| after.since(before)).collect();
-    // Plain axum says what Weir said, so its answers count as hits too.
+    // Plain axum repeats Weir's headers, so its answers count as hits too.
     let hits = if case.path == CACHED.path { counted.answers } else { 0 };
     ensure!(
         counted.hits == hits,
-        "{}, {}: {} of {} answers came from the cache, and {hits} should have",
+        "{}, {}: {} of {} answers came from the cache, but {hits} should have",
         contender.name,
         case.name,
         counted.hits,
@@ -98,7 +98,7 @@ pub(super) async fn load(
         Questions::Known(count) => count,
         Questions::New => NEW_QUESTIONS,
     };
-    // The program itself: a build may have replaced the file that it was started from.
+    // This program itself: a build may have replaced the file that it was started from.
     let mut generator = Command::new("/proc/self/exe");
     generator
         .arg("bench-load")
@@ -112,12 +112,17 @@ pub(super) async fn load(
         Amount::EachOnce(first) => generator.args(["--first-key", &first.to_string()]),
     };
     let output = generator.output().await.context("starting the load generator")?;
-    ensure!(output.status.success(), "loading {} at {} failed", case.path, contender.address);
-    serde_json::from_slice(&output.stdout).context("reading what was counted")
+    ensure!(
+        output.status.success(),
+        "the load generator failed for {} at {}",
+        case.path,
+        contender.address
+    );
+    serde_json::from_slice(&output.stdout).context("reading the counts of the load generator")
 }
 
-/// Asks at the case's rate, whether or not earlier answers have arrived. A request's time
-/// starts when it is due, also when it has to wait for a free connection.
+/// Measures latency at the case's rate. Requests are sent whether or not earlier answers have
+/// arrived. The time of a request starts when it is due, even if it waits for a free connection.
 pub(super) async fn latency(
     contender: &Contender,
     case: &Case,
@@ -148,7 +153,7 @@ pub(super) async fn latency(
                 let due = started + interval * number;
                 let is_early = Instant::now() < due;
                 sleep_until(due).await;
-                // Timers are as fine as a millisecond: what they are late is not the server's.
+                // Timers are up to a millisecond late, which is not the server's fault.
                 let begun = if is_early { Instant::now() } else { due };
                 connection.ask(asked.as_bytes()).await?;
                 times.push(begun.elapsed());
@@ -164,7 +169,7 @@ pub(super) async fn latency(
     Ok(Latency { p50_ms: milliseconds(0.5), p99_ms: milliseconds(0.99) })
 }
 
-/// The smallest of the sorted times that a share of them does not exceed.
+/// The smallest of the sorted times that at least this share of them does not exceed.
 fn percentile(sorted: &[Duration], share: f64) -> Duration {
     let place = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(place.max(1) - 1).copied().unwrap_or_default()
@@ -175,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_of_the_times_themselves() {
+    fn percentiles_are_not_interpolated() {
         let times: Vec<_> = (1..=200).map(Duration::from_millis).collect();
         for (share, expected) in [(0.5, 100), (0.99, 198), (1.0, 200), (0.0, 1)] {
             assert_eq!(percentile(&times, share), Duration::from_millis(expected));

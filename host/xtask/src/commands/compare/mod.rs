@@ -1,13 +1,13 @@
-//! `cargo xtask compare`: Weir next to what people use today, in one run.
+//! `cargo xtask compare`: measures Weir next to what people use today, in one run.
 //!
-//! The same questions about the same passages (of the demo's corpus), answered in three ways: from
-//! the cache, by a search for a question that was embedded before, and by a search for a new
-//! question. The contenders are Weir, the service in `python/` ([`python`] starts it), and for
-//! cached answers `plain-axum`, which sends the bytes of Weir's answer and does nothing else.
+//! All contenders answer the same questions about the same passages of the demo's corpus, in three
+//! ways: from the cache, by a search for a question that was embedded before, and by a search for a
+//! new question. The contenders are Weir, the service in `python/` ([`python`] starts it), and, for
+//! cached answers, `plain-axum`, which sends the bytes of Weir's answer and does nothing else.
 //!
-//! Everything runs once in each round, one after the other, so that what changes on the machine
-//! in the meantime affects all of it; [`load`] measures, and [`table`] prints medians over rounds. What
-//! changes in Weir from revision to revision is `bench`'s.
+//! In each round, all measurements run once, one after the other, so that other load of the machine
+//! affects all of them. [`load`] measures, and [`table`] prints medians over rounds. Revisions of
+//! Weir are compared by `bench`.
 
 mod documents;
 mod load;
@@ -36,22 +36,22 @@ use crate::set_up::{self, Embedding, Tools};
 use crate::workspace::Workspace;
 use crate::{client, components, process};
 
-/// A way of answering.
+/// A way of answering, and how it is measured.
 pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) path: &'static str,
-    /// Different questions.
+    /// The questions that are asked.
     pub(super) questions: Questions,
-    /// Requests a second while latency is measured: well below what any contender can do.
+    /// Requests per second for measuring latency, well below what any contender can answer.
     pub(super) rate: f64,
 }
 
 /// Which questions a case asks.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Questions {
-    /// The first so many, again and again: all of them are known after the first round.
+    /// This many questions, over and over. Each has been asked once before the first round.
     Known(usize),
-    /// New ones each time.
+    /// Questions that have not been asked before.
     New,
 }
 
@@ -74,27 +74,27 @@ const NEW: Case = Case {
     rate: 25.0,
 };
 
-/// Searchable before a write is answered, however busy the machine is.
+/// Long enough that documents are searchable when a write is answered, even on a busy machine.
 const SEARCHABLE_TIMEOUT_MS: u64 = 600_000;
 const WARM_UP_SECONDS: f64 = 1.0;
-/// Questions whose answers are compared.
+/// How many questions are asked to compare results.
 const AGREEMENT_QUESTIONS: usize = 50;
 
 /// Compare Weir with a Python service and Redis, and with a plain HTTP server
 ///
-/// Needs redis-server and python3 with venv; Python's packages go into an environment below
-/// ~/.cache/weir. Prints a table of medians. CPU time is all of the machine's but the load
-/// generator's, so let nothing else run.
+/// Needs redis-server, and python3 with venv. Python packages are installed into an environment
+/// below ~/.cache/weir. Prints tables of medians. CPU time is that of the whole machine without
+/// the load generator's, so run nothing else at the same time.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Compare {
-    /// Rounds; everything runs once in each
+    /// Number of rounds; all measurements run once in each
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long each measurement takes in a round, of throughput and of latency
+    /// Seconds per measurement, except for the throughput of new questions
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Connections while throughput is measured, each with one request in flight
+    /// Connections for measuring throughput, each with one request in flight
     #[arg(long, default_value_t = 64)]
     connections: usize,
 }
@@ -107,7 +107,7 @@ impl Compare {
         build_server(&workspace)?;
         build_plain(&workspace)?;
         let corpus = Corpus::find(&workspace.root)?;
-        let folder = tempfile::tempdir().context("making a folder for the servers")?;
+        let folder = tempfile::tempdir().context("creating a folder for the servers")?;
         let weir = start_weir(&workspace, &tools.embedding, folder.path()).await?;
         let documents = Documents::of(&corpus, folder.path())?;
         documents.ingest(&weir).await?;
@@ -124,14 +124,14 @@ impl Compare {
         machine::warn_if_busy()?;
         println!("{}", machine::description()?);
         println!(
-            "{} rounds, {} s for each figure, {} connections for throughput",
+            "{} rounds, {} s per measurement, {} connections for throughput",
             self.rounds, self.seconds, self.connections
         );
         let agreement =
             documents.agreement(&of_weir, &of_python, AGREEMENT_QUESTIONS).await? * 100.0;
         println!(
-            "{}: {} passages, searched in mode dense for 10 results; {} and {} have {agreement:.0} % \
-             of their results in common",
+            "{}: {} passages, searched in dense mode for 10 results; {} and {} have \
+             {agreement:.0} % of their results in common",
             corpus.title,
             documents.count(),
             of_weir.name,
@@ -153,7 +153,7 @@ impl Compare {
     }
 
     async fn measure(&self, rows: &mut [Row<'_>]) -> Result<()> {
-        // New questions start where the known ones end, and no two runs ask the same.
+        // New questions have higher numbers than the known ones, and none of them is asked twice.
         let mut next_question = 1_000_000;
         for round in 0..=self.rounds {
             let seconds = if round == 0 { WARM_UP_SECONDS } else { self.seconds };
@@ -195,7 +195,7 @@ impl Compare {
 async fn start_weir(workspace: &Workspace, embedding: &Embedding, folder: &Path) -> Result<Server> {
     let mut sections = search_sections(&workspace.plugins());
     let pipelines = &mut sections["pipelines"];
-    // The questions name no mode: what the Python service can do is the default here.
+    // The questions name no mode, so the only mode of the Python service is the default here.
     pipelines["search"]["settings"] = json!({ "mode": "dense" });
     let mut uncached = pipelines["search"].clone();
     if let Some(uncached) = uncached.as_object_mut() {
@@ -207,14 +207,14 @@ async fn start_weir(workspace: &Workspace, embedding: &Embedding, folder: &Path)
     Server::start(&workspace.server_binary(), &folder.join("weir"), &configuration).await
 }
 
-/// The plain server; killed when dropped, for it has nothing to drain.
+/// The plain server. It has nothing to drain, so it is killed when dropped.
 struct Plain {
     contender: Contender,
     _child: Child,
 }
 
 impl Plain {
-    /// Starts it with the answer that Weir's cache gives now.
+    /// Starts it with the current answer of Weir's cache.
     async fn start(workspace: &Workspace, folder: &Path, weir: &Server) -> Result<Self> {
         let url = format!("{}{}", weir.url(), CACHED.path);
         let request = reqwest::Client::new().post(url).header("content-type", "application/json");
@@ -246,7 +246,7 @@ impl Plain {
 
 fn build_plain(workspace: &Workspace) -> Result<()> {
     let mut build = process::cargo();
-    // By itself, because its dependencies are those of this program, compiled already.
+    // Only this package: its dependencies have already been compiled, for this program.
     build.args(["build", "--release", "--package", "xtask", "--bin", "plain-axum"]);
     process::run(build.current_dir(&workspace.root))
 }

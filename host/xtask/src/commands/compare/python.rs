@@ -1,5 +1,5 @@
-//! The Python service of a comparison, with a Redis of its own: an environment with its
-//! packages, its index, and its processes. What it does is in `python/service.py`.
+//! Runs the Python service of a comparison with a Redis of its own: installs its packages, prepares
+//! its index, and starts and stops its processes. The service itself is in `python/service.py`.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -23,11 +23,11 @@ use crate::server::free_address;
 use crate::set_up::Embedding;
 use crate::workspace::cache_folder;
 
-/// Importing its packages and loading the model takes seconds.
+/// Importing packages and loading the model takes seconds.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Both processes, and what they start; killed when dropped without [`Python::stop`].
+/// Both processes and their children, killed if they are dropped without [`Python::stop`].
 pub(super) struct Python {
     service: Group,
     redis: Group,
@@ -61,7 +61,7 @@ impl Python {
             .env("TOKENIZER", &embedding.tokenizer)
             .env("INDEX", &index)
             .env("REDIS_URL", format!("redis://{redis_address}/0"))
-            // One thread a worker: there is a worker for each core.
+            // One thread per worker, because there is a worker for each core.
             .env("OPENBLAS_NUM_THREADS", "1")
             .env("TOKENIZERS_PARALLELISM", "false")
             .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -76,20 +76,20 @@ impl Python {
         Ok(started)
     }
 
-    /// As something to load: the service, its workers and Redis.
+    /// The contender to measure: the service, its workers and Redis.
     pub(super) fn contender(&self) -> Result<Contender> {
         let mut processes = vec![self.redis.id()?];
         with_descendants(self.service.id()?, &mut processes)?;
         Ok(Contender { name: "FastAPI, Redis, NumPy", address: self.address, processes })
     }
 
-    /// SIGTERM to both, and their end awaited.
+    /// Sends SIGTERM to both, and waits until they have exited.
     pub(super) async fn stop(self) -> Result<()> {
         self.service.stop().await.context("stopping the Python service")?;
         self.redis.stop().await.context("stopping Redis")
     }
 
-    /// Waits until it answers.
+    /// Waits until the service answers.
     async fn ready(&mut self) -> Result<()> {
         let url = format!("http://{}{}", self.address, CACHED.path);
         let http = reqwest::Client::new();
@@ -110,17 +110,18 @@ impl Python {
         };
         timeout(READY_TIMEOUT, asking)
             .await
-            .with_context(|| format!("the Python service was not ready in {READY_TIMEOUT:?}"))?
+            .with_context(|| format!("the Python service was not ready within {READY_TIMEOUT:?}"))?
     }
 }
 
-/// An environment below the cache folder that holds the pinned packages: its interpreter.
+/// Installs the pinned packages into an environment below the cache folder, unless it exists.
+/// Returns the environment's interpreter.
 fn environment(sources: &Path) -> Result<PathBuf> {
     let requirements = sources.join("requirements.txt");
     let digest = digest(&[&requirements])?;
     let folder = cache_folder()?.join("compare").join(format!("python-{digest}"));
     let python = folder.join("bin/python");
-    // Written last.
+    // Written last, so that it exists only if everything was installed.
     let complete = folder.join("complete");
     if complete.is_file() {
         return Ok(python);
@@ -128,7 +129,7 @@ fn environment(sources: &Path) -> Result<PathBuf> {
     eprintln!("Installing Python packages into {} …", folder.display());
     let mut create = std::process::Command::new("python3");
     process::run(create.args(["-m", "venv", "--clear"]).arg(&folder))
-        .context("this needs python3 with venv (Debian: apt-get install python3-venv)")?;
+        .context("`compare` needs python3 with venv (Debian: apt-get install python3-venv)")?;
     let mut install = std::process::Command::new(&python);
     install
         .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"])
@@ -139,7 +140,8 @@ fn environment(sources: &Path) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// The folder of the documents and their vectors, which are computed once.
+/// Computes the vectors of the documents, unless they have been computed before. Returns the folder
+/// with both.
 fn index(
     python: &Path,
     sources: &Path,
@@ -171,17 +173,18 @@ fn start_redis(address: SocketAddr, folder: &Path) -> Result<Group> {
     let mut redis = Command::new("redis-server");
     redis
         .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
-        // A cache: nothing is written to disk.
+        // It is only a cache, so nothing is written to disk.
         .args(["--save", "", "--appendonly", "no", "--dir"])
         .arg(&folder)
         .stdout(File::create(folder.join("redis.log"))?);
-    Group::start(redis).context("this needs redis-server (Debian: apt-get install redis-server)")
+    Group::start(redis)
+        .context("`compare` needs redis-server (Debian: apt-get install redis-server)")
 }
 
-/// A process and what it starts.
+/// A process and its children.
 struct Group {
     child: Child,
-    /// Set once it has ended: its number may be another's by then.
+    /// Whether the process has exited, so that its id may belong to another one.
     has_ended: bool,
 }
 
@@ -196,7 +199,7 @@ impl Group {
     }
 
     fn id(&self) -> Result<u32> {
-        self.child.id().context("it has ended")
+        self.child.id().context("the process has exited")
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
@@ -207,7 +210,7 @@ impl Group {
         self.signal(Signal::SIGTERM)?;
         timeout(STOP_TIMEOUT, self.child.wait())
             .await
-            .with_context(|| format!("it did not stop in {STOP_TIMEOUT:?}"))??;
+            .with_context(|| format!("it did not stop within {STOP_TIMEOUT:?}"))??;
         self.has_ended = true;
         Ok(())
     }
@@ -216,13 +219,13 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if !self.has_ended {
-            // It has ended already, or ends now: there is nobody left to tell.
+            // An error means that it has already exited.
             let _ = self.signal(Signal::SIGKILL);
         }
     }
 }
 
-/// Adds a process and all that descend from it.
+/// Adds a process and all of its descendants.
 fn with_descendants(process: u32, processes: &mut Vec<u32>) -> Result<()> {
     processes.push(process);
     let path = format!("/proc/{process}/task/{process}/children");
@@ -233,7 +236,7 @@ fn with_descendants(process: u32, processes: &mut Vec<u32>) -> Result<()> {
     Ok(())
 }
 
-/// Of the files' contents: 16 hex digits.
+/// A digest of the files' contents, as 16 hex digits.
 fn digest(files: &[&Path]) -> Result<String> {
     let mut hasher = Sha256::new();
     for file in files {

@@ -1,9 +1,9 @@
-//! The table of a comparison: medians over rounds.
+//! The tables of a comparison, with medians over rounds.
 
 use super::Case;
 use super::load::{Contender, Latency, Throughput};
 
-/// A contender in a case, with what each round gave.
+/// A contender in one case, with the measurements of each round.
 pub(super) struct Row<'a> {
     pub(super) case: &'static Case,
     pub(super) contender: &'a Contender,
@@ -20,7 +20,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Prints all rows, ready to be pasted into documents: once in full, once in short.
+/// Prints a full table and a short one, ready to paste into documents.
 pub(super) fn print(rows: &[Row<'_>]) {
     print_all(rows);
     print_short(rows);
@@ -28,7 +28,7 @@ pub(super) fn print(rows: &[Row<'_>]) {
 
 fn print_all(rows: &[Row<'_>]) {
     println!(
-        "\n| answer | by | requests/s | CPU µs an answer | of it its processes | p50 ms | p99 ms |"
+        "\n| answer | by | requests/s | CPU µs per answer | its own processes | p50 ms | p99 ms |"
     );
     println!("|---|---|---:|---:|---:|---:|---:|");
     for row in rows {
@@ -49,7 +49,7 @@ fn print_all(rows: &[Row<'_>]) {
     println!("\nLatency at {}.", rates.join(", "));
 }
 
-/// A line for each case, a column for each contender.
+/// Prints a line for each case and a column for each contender.
 fn print_short(rows: &[Row<'_>]) {
     let mut contenders: Vec<&str> = Vec::new();
     for row in rows {
@@ -57,7 +57,7 @@ fn print_short(rows: &[Row<'_>]) {
             contenders.push(row.contender.name);
         }
     }
-    println!("\n| answers a second · CPU an answer | {} |", contenders.join(" | "));
+    println!("\n| answers per second · CPU per answer | {} |", contenders.join(" | "));
     println!("|---|{}", "---:|".repeat(contenders.len()));
     for rows in by_case(rows) {
         let cells = contenders.iter().map(|contender| {
@@ -72,7 +72,7 @@ fn print_short(rows: &[Row<'_>]) {
     }
 }
 
-/// The rows of each case, which follow each other.
+/// Groups rows by case. The rows of a case must be adjacent.
 fn by_case<'a, 'b>(rows: &'a [Row<'b>]) -> impl Iterator<Item = &'a [Row<'b>]> {
     rows.chunk_by(|a, b| a.case.name == b.case.name)
 }
@@ -90,7 +90,7 @@ fn grouped(number: f64) -> String {
     text
 }
 
-/// One decimal below a hundred; nobody compares tenths of more.
+/// One decimal below 100, otherwise none.
 fn three_digits(number: f64) -> String {
     if number < 100.0 { format!("{number:.1}") } else { grouped(number) }
 }

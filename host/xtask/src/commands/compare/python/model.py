@@ -1,4 +1,4 @@
-"""Embeds texts with the model that Weir uses: mean over the mask, then unit length."""
+"""Embeds texts with the model that Weir uses: the mean over the mask, scaled to unit length."""
 
 import numpy
 import onnxruntime
@@ -8,7 +8,7 @@ MAX_TOKENS = 256
 
 
 class Model:
-    """One session with one thread, as each of Weir's sessions has."""
+    """One session with one thread, like each of Weir's sessions."""
 
     def __init__(self, model: str, tokenizer: str) -> None:
         options = onnxruntime.SessionOptions()
@@ -20,12 +20,12 @@ class Model:
         )
         self.inputs = {given.name for given in self.session.get_inputs()}
         self.tokenizer = tokenizers.Tokenizer.from_file(tokenizer)
-        # The file pads every text to 128 tokens and cuts it there.
+        # The tokenizer's file says to pad and truncate every text to 128 tokens.
         self.tokenizer.enable_padding()
         self.tokenizer.enable_truncation(MAX_TOKENS)
 
     def embed(self, texts: list[str]) -> numpy.ndarray:
-        """A unit vector for each text. Texts beyond the model's window are cut."""
+        """Returns a unit vector for each text. Texts beyond the model's window are truncated."""
         encoded = self.tokenizer.encode_batch(texts)
         ids = numpy.array([text.ids for text in encoded], dtype=numpy.int64)
         mask = numpy.array([text.attention_mask for text in encoded], dtype=numpy.int64)

@@ -19,7 +19,7 @@ def main(model_file: str, tokenizer: str, documents_file: str, folder: str) -> N
     model = Model(model_file, tokenizer)
     with open(documents_file, encoding="utf-8") as lines:
         documents = [json.loads(line) for line in lines]
-    # Texts of a similar length together, so that padding costs little.
+    # Texts of similar length share a batch, so that padding costs little.
     order = sorted(range(len(documents)), key=lambda place: len(documents[place]["text"]))
     vectors = numpy.empty((len(documents), 384), dtype=numpy.float32)
     for start in range(0, len(order), BATCH):
@@ -27,7 +27,7 @@ def main(model_file: str, tokenizer: str, documents_file: str, folder: str) -> N
         vectors[batch] = model.embed([documents[place]["text"] for place in batch])
     target = pathlib.Path(folder)
     numpy.save(target / "vectors.npy", vectors)
-    # Last: its presence says that both are complete.
+    # Written last: its presence means that both files are complete.
     (target / "documents.json.new").write_text(json.dumps(documents), encoding="utf-8")
     (target / "documents.json.new").rename(target / "documents.json")
 

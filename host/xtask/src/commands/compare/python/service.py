@@ -1,12 +1,12 @@
-"""What Weir is compared with: a search service as one builds it in Python today.
+"""The service that Weir is compared with: search as people build it in Python today.
 
-FastAPI on uvicorn (uvloop, httptools, one worker a core), answers cached in Redis by a hash
+FastAPI on uvicorn (uvloop, httptools, one worker per core), answers cached in Redis by a hash
 of the canonical request, ONNX Runtime in process, and an exact search with numpy in memory.
-It is tuned where that is usual: the hit path parses JSON with orjson and sends the cached
+It is tuned in the usual ways: the hit path parses JSON with orjson and sends the cached
 bytes as they are, and questions that were embedded before are not embedded again.
 
 It does less than Weir does: no sandbox, no filters, no other modes, and its documents do not
-change while it runs, so it need not find out which answers a write makes stale.
+change while it runs, so it does not have to find out which answers a write makes stale.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class Index:
         with open(os.path.join(folder, "documents.json"), "rb") as file:
             content = file.read()
         self.vectors = numpy.load(os.path.join(folder, "vectors.npy"))
-        # With another model the vectors are others.
+        # The vectors are included, because they depend on the model.
         self.version = hashlib.sha256(content + self.vectors.tobytes()).digest()
         self.results = [
             {
@@ -65,7 +65,7 @@ class Index:
 
 
 class Vectors:
-    """The vectors of the last questions."""
+    """The vectors of recent questions."""
 
     def __init__(self) -> None:
         self.known: OrderedDict[str, numpy.ndarray] = OrderedDict()
@@ -90,7 +90,7 @@ app = FastAPI()
 
 
 def key_of(request: object) -> bytes:
-    """The same for every spelling of a request; another one for other documents."""
+    """The same key for every spelling of a request, and a different one for other documents."""
     canonical = orjson.dumps(request, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(index.version + canonical).digest()
 
@@ -114,7 +114,7 @@ def respond(body: bytes, cache_status: str) -> Response:
 async def embed_once(query: str) -> numpy.ndarray:
     vector = vectors.get(query)
     if vector is None:
-        # In a thread: ONNX Runtime gives the interpreter's lock back while it computes.
+        # In a thread, because ONNX Runtime releases the interpreter's lock while it computes.
         vector = (await run_in_threadpool(model.embed, [query]))[0]
         vectors.put(query, vector)
     return vector
@@ -122,7 +122,7 @@ async def embed_once(query: str) -> numpy.ndarray:
 
 @app.post("/v1/pipelines/search")
 async def search(request: Request) -> Response:
-    """Answers from Redis where it can."""
+    """Answers from Redis if it can."""
     asked = orjson.loads(await request.body())
     key = key_of(asked)
     cached = await cache.get(key)
@@ -136,7 +136,7 @@ async def search(request: Request) -> Response:
 
 @app.post("/v1/pipelines/search-uncached")
 async def search_uncached(request: Request) -> Response:
-    """Searches each time, and embeds a question once."""
+    """Searches every time, but embeds each question only once."""
     question = parse(orjson.loads(await request.body()))
     body = answer(question, await embed_once(question.query))
     return respond(body, "redis; fwd=bypass")
