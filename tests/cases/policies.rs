@@ -198,10 +198,10 @@ async fn a_pipeline_is_not_a_policy_and_a_policy_is_not_a_pipeline() {
 #[tokio::test]
 async fn refused_settings_are_reported_in_the_policys_words() {
     for (name, value, words) in [
-        ("ttl_ms", "0", "'ttl_ms' must be an integer from 1 to 86400000, and is '0'"),
-        ("ttl_ms", "5m", "'ttl_ms' must be an integer from 1 to 86400000, and is '5m'"),
-        ("key_epoch", "-1", "'key_epoch' must be an integer from 0 to 4294967295, and is '-1'"),
-        ("ttl", "1", "there is no setting 'ttl': there are 'ttl_ms' and 'key_epoch'"),
+        ("ttl_ms", "0", "'ttl_ms' must be an integer from 1 to 86400000, but is '0'"),
+        ("ttl_ms", "5m", "'ttl_ms' must be an integer from 1 to 86400000, but is '5m'"),
+        ("key_epoch", "-1", "'key_epoch' must be an integer from 0 to 4294967295, but is '-1'"),
+        ("ttl", "1", "unknown setting 'ttl': the settings are 'ttl_ms' and 'key_epoch'"),
     ] {
         let ended = Server::refused(|config| {
             config.search().set(&format!("policies.default.settings.{name}"), value);

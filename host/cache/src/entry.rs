@@ -42,7 +42,7 @@ pub(crate) fn whole_ms(duration: Duration) -> u64 {
 pub struct Entry<V> {
     /// The value.
     pub value: V,
-    /// The position that it was computed at: every read saw at least this one.
+    /// The position at which it was computed: every read saw at least this one.
     pub as_of: Position,
     /// The cells of the tags of `depends_on`, for a hit to check.
     pub reads: Reads,

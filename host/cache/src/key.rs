@@ -4,7 +4,7 @@
 //! What the host puts before them (such as tenant, pipeline and digests) is hashed once per
 //! deployment and becomes the key of the hash, so that a request pays only for its own parts.
 //!
-//! Out of scope: which parts there are, which the policy's plan decides.
+//! Out of scope: which parts a key has, which the policy's plan decides.
 
 use std::{
     fmt,
@@ -19,7 +19,7 @@ const ABSENT: u64 = u64::MAX;
 pub struct CacheKey([u8; 32]);
 
 impl CacheKey {
-    /// The key that these bytes are.
+    /// The key with these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -53,7 +53,7 @@ impl fmt::Debug for CacheKey {
     }
 }
 
-/// What comes before the parts in every key of a deployment.
+/// What precedes the parts in every key of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPrefix([u8; 32]);
 
@@ -75,12 +75,12 @@ impl KeyPrefix {
     }
 }
 
-/// Makes one key, part by part.
+/// Builds one key, part by part.
 #[derive(Clone, Debug)]
 pub struct KeyBuilder(blake3::Hasher);
 
 impl KeyBuilder {
-    /// A key of this deployment, still without parts.
+    /// Starts a key of this deployment, without parts.
     #[must_use]
     pub fn new(prefix: &KeyPrefix) -> Self {
         Self(blake3::Hasher::new_keyed(&prefix.0))

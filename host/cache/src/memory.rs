@@ -3,7 +3,7 @@
 //! moka serves only as the store. Its loaders are not used, because they insert what they loaded
 //! even if it was invalidated in the meantime; see [`single_flight`](crate::single_flight).
 //!
-//! Out of scope: whether an entry is still true. Where values can change, the caller asks
+//! Out of scope: whether an entry is still true. If values can change, the caller checks
 //! [`Entry::exact_at`].
 
 use std::{
@@ -27,10 +27,10 @@ const CELL_BYTES: usize = size_of::<usize>();
 /// Longer than any entry lives, and short enough to add to any instant.
 const LONGEST_TTL: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// Why an entry was not stored. Its answer is still good.
+/// Why an entry was not stored. Its answer is still valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotStored {
-    /// It is larger than an entry may be.
+    /// It is larger than the limit for entries.
     #[error("the entry takes {weight_bytes} bytes; at most {max_entry_bytes} are stored")]
     TooHeavy {
         /// The memory that it would take, everything included.
@@ -61,7 +61,7 @@ impl<V: Send + Sync + 'static> MemoryTier<V> {
         Self { store, max_entry_bytes: u32::try_from(max_bytes).unwrap_or(u32::MAX) }
     }
 
-    /// The same tier, which refuses any entry that takes more than `max_entry_bytes`.
+    /// Makes the tier refuse every entry that takes more than `max_entry_bytes`.
     #[must_use]
     pub fn with_max_entry_bytes(mut self, max_entry_bytes: u32) -> Self {
         self.max_entry_bytes = self.max_entry_bytes.min(max_entry_bytes);
@@ -209,7 +209,7 @@ mod tests {
         assert!(tier.get_at(&key(1), stored_at + ttl - Duration::from_nanos(1)).is_some());
         assert!(tier.get_at(&key(1), stored_at + ttl).is_none());
 
-        // A new entry does not inherit what remained of the old one's ttl.
+        // A new entry does not inherit the rest of the old one's ttl.
         let expired = Entry { ttl: Duration::ZERO, ..entry((), 0) };
         assert_eq!(tier.insert(key(1), expired), Err(NotStored::Expired));
         assert!(tier.get(&key(1)).is_none());

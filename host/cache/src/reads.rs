@@ -18,7 +18,7 @@ use crate::tag::Tag;
 /// What an allocation of shared text takes in addition to the text: two counters.
 const SHARED_BYTES: usize = 2 * size_of::<usize>();
 
-/// One thing that an answer can be made from. Things that do not exist count as read too.
+/// One thing that an answer can be made from. Things that do not exist also count as read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Read {
     /// A whole collection: a search of it, whatever it found.
@@ -98,7 +98,7 @@ impl FragmentKey {
     pub const MAX_PARTS: usize = 8;
 
     /// The length of the longest key, all parts together, in bytes. Its tag, in which every
-    /// character may need an escape, still fits into [`Tag::MAX_BYTES`].
+    /// character can need an escape, still fits into [`Tag::MAX_BYTES`].
     pub const MAX_BYTES: usize = 500;
 
     /// Checks the number and length of `parts`.
@@ -168,8 +168,8 @@ fn escaped(part: &str) -> Cow<'_, str> {
 /// Everything that an answer was made from, each thing once.
 ///
 /// A set holds at most [`MAX_READS`](Self::MAX_READS) and
-/// [`MAX_TEXT_BYTES`](Self::MAX_TEXT_BYTES). One read more makes it incomplete, and it stays
-/// so: nobody can tell when an answer with an incomplete read set changes, so such an answer is
+/// [`MAX_TEXT_BYTES`](Self::MAX_TEXT_BYTES). One more read makes it incomplete for good: nobody
+/// can tell when an answer with an incomplete read set changes, so such an answer is
 /// neither stored nor shared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadSet {
@@ -264,7 +264,7 @@ impl FromIterator<Read> for ReadSet {
 }
 
 /// Everything that can invalidate an entry, by name: what its answer was made from, and the tags
-/// that its policy added. Cheap to clone; takes no memory of its own when there is nothing.
+/// that its policy added. Cheap to clone; takes no memory of its own if it is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dependencies(Option<Arc<Named>>);
 

@@ -1,7 +1,7 @@
 //! Extracts text and title from Markdown and HTML.
 //!
-//! Blocks become paragraphs, so that the splitter sees them. Formatting is dropped, and so is
-//! what surrounds a page's content (scripts, navigation, forms).
+//! Blocks become paragraphs, so that the splitter recognizes them. Formatting is dropped, and so is
+//! everything around a page's content (scripts, navigation, forms).
 
 use std::sync::LazyLock;
 

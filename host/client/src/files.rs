@@ -14,7 +14,7 @@ use weir_core::name::DocumentId;
 
 use super::extract::{self, Content};
 
-/// Larger files are skipped: they exceed what a request may contain.
+/// Larger files are skipped, because each file is read into memory as a whole.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Larger text is skipped: this is the default of `ingest.max_text_bytes`.
 const MAX_TEXT_BYTES: usize = 1 << 20;
@@ -166,7 +166,7 @@ fn check(id: &str, text: &str) -> Result<(), String> {
         return Err(format!("its text is larger than {MAX_TEXT_BYTES} bytes"));
     }
     if text.contains('\0') {
-        return Err("its text holds the character U+0000".to_owned());
+        return Err("its text contains the character U+0000".to_owned());
     }
     Ok(())
 }

@@ -70,9 +70,9 @@ pub(super) struct Summary {
     pub(super) documents: usize,
     /// Bytes of the stored documents, as sent.
     pub(super) bytes: usize,
-    /// Not sent.
+    /// What was not sent.
     pub(super) skipped: Vec<Skipped>,
-    /// Sent but not stored.
+    /// What was sent but not stored.
     pub(super) failed: Vec<Skipped>,
     /// Time since the start of the ingest, including reading the files.
     pub(super) elapsed: Duration,

@@ -1,5 +1,5 @@
-//! Names of collections, pipelines and policies, and ids of documents. Each is validated once,
-//! where it enters Weir.
+//! Names of collections, pipelines, policies and tenants, and ids of documents. Each is validated
+//! once, when it enters Weir.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The name of a collection, pipeline or policy: `[a-z0-9][a-z0-9._-]{0,63}`.
+/// The name of a collection, pipeline, policy or tenant: `[a-z0-9][a-z0-9._-]{0,63}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(Arc<str>);
@@ -21,7 +21,9 @@ pub struct DocumentId(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NameError {
     /// Not `[a-z0-9][a-z0-9._-]{0,63}`.
-    #[error("a name is 1 to 64 of a-z, 0-9, '.', '_' and '-', and begins with a letter or a digit")]
+    #[error(
+        "a name is 1 to 64 characters (a-z, 0-9, '.', '_', '-') and begins with a letter or a digit"
+    )]
     Name,
     /// Empty, over 512 bytes, or with a control character.
     #[error("a document's id is 1 to 512 bytes of UTF-8 without control characters")]

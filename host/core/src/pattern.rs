@@ -21,10 +21,10 @@ enum Kind {
     StartsWith(String),
 }
 
-/// The text is not a pattern of names.
+/// A text is not a valid pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "'{0}' is not a pattern: write a name, or the beginning of names followed by one '*', such \
+    "'{0}' is not a pattern: write a name, or the beginning of a name followed by one '*', such \
      as 'handbook', 'notes-*' or '*'"
 )]
 pub struct PatternError(String);
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_covers_a_name_or_what_begins_with_it() {
+    fn a_pattern_matches_a_name_or_a_prefix() {
         for (pattern, name, covered) in [
             ("handbook", "handbook", true),
             ("handbook", "handbook-2", false),

@@ -57,7 +57,7 @@ impl DataFolder {
     pub fn tenant(&self, tenant: &Name) -> Result<PathBuf, TruthError> {
         let folder = self.path.join(TENANTS).join(tenant.as_str());
         make_folder(&folder)?;
-        // Names must survive a power loss as well as file contents do.
+        // Folder names must survive a power loss, just like the contents of files.
         for made in folder.ancestors().take_while(|made| made.starts_with(&self.path)) {
             sync_folder(made)?;
         }

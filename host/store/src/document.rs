@@ -35,7 +35,7 @@ pub struct Document {
     pub chunks: Vec<Range<u32>>,
 }
 
-/// The byte range of a chunk within its document's `text`.
+/// The text of a chunk; `None` if the range is not valid in the document's `text`.
 #[must_use]
 pub fn chunk_text<'t>(text: &'t str, chunk: &Range<u32>) -> Option<&'t str> {
     text.get(chunk.start as usize..chunk.end as usize)
@@ -64,7 +64,8 @@ pub struct IdempotencyKey {
 /// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
-    /// The position of the (first) commit.
+    /// The position at which the write is visible: that of its commit, or of the last commit if it
+    /// changed nothing. For a replayed request, that of the first one.
     pub position: Position,
     /// Whether the request had already been carried out under its idempotency key.
     pub replayed: bool,

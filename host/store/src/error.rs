@@ -11,12 +11,12 @@ pub enum TruthError {
     #[error("there is no collection '{0}'")]
     UnknownCollection(Name),
     /// The tenant has as many collections as it is allowed.
-    #[error("there are {limit} collections already, and no more are allowed")]
+    #[error("there are already {limit} collections, and no more are allowed")]
     TooManyCollections {
         /// The most collections that a tenant can have.
         limit: u32,
     },
-    /// One write has more documents than one position may have.
+    /// One write has more documents than allowed.
     #[error("a write takes at most {limit} documents")]
     TooManyDocuments {
         /// The most documents in one write.
@@ -36,8 +36,8 @@ pub enum TruthError {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyKeyReused,
-    /// The queue of waiting writes is full.
-    #[error("too many writes are waiting")]
+    /// The queue of waiting writes is full, or no connection was free in time.
+    #[error("too many requests are waiting for the database")]
     Overloaded,
     /// Another process holds the data folder.
     #[error("the data folder {folder} is in use by {}", holder(*.pid))]
@@ -59,7 +59,7 @@ pub enum TruthError {
     #[error("the database failed: {0}")]
     Failed(#[source] BoxError),
     /// The write's task ended before it reported a result. The write may or may not be stored.
-    #[error("the write was cut off: {0}")]
+    #[error("the write was interrupted: {0}")]
     Cut(String),
     /// The file is damaged or from a newer Weir.
     #[error("the database's schema cannot be brought up to date: {0}")]

@@ -1,9 +1,10 @@
-//! The cache policy for a start: an answer is kept under the canonical JSON of its request,
-//! for as long as the settings say. Left out: tags, and every hook but planning.
+//! A simple cache policy: an answer is kept under the canonical JSON of its request, for as long
+//! as the settings say. Out of scope: tags, and every hook except planning.
 //!
 //! Settings, all optional:
-//! - `ttl_ms`: how long an answer stays fresh, in milliseconds, 1 to 86,400,000; 300,000.
-//! - `key_epoch`: any u32; a changed one makes every kept answer unreachable; 0.
+//! - `ttl_ms`: how long an answer stays fresh, in milliseconds: 1 to 86,400,000, by default
+//!   300,000.
+//! - `key_epoch`: any u32, by default 0. Changing it makes every kept answer unreachable.
 
 use weir_sdk::policy::{KeyPlan, Planning, Settings, Source, Storage};
 
@@ -33,12 +34,12 @@ impl Planning for ByBody {
 fn integer(name: &str, text: &str, least: u64, most: u64) -> Result<u64, String> {
     match text.parse() {
         Ok(value) if (least..=most).contains(&value) => Ok(value),
-        _ => Err(format!("'{name}' must be an integer from {least} to {most}, and is '{text}'")),
+        _ => Err(format!("'{name}' must be an integer from {least} to {most}, but is '{text}'")),
     }
 }
 
 fn unknown(name: &str) -> String {
-    format!("there is no setting '{name}': there are 'ttl_ms' and 'key_epoch'")
+    format!("unknown setting '{name}': the settings are 'ttl_ms' and 'key_epoch'")
 }
 
 weir_sdk::policy!(ByBody);

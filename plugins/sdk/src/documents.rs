@@ -45,7 +45,7 @@ pub enum DocumentError {
     /// The request has passed more bytes to the host than it may, or the tenant's quota of
     /// documents is used up.
     QuotaExceeded,
-    /// The store does not take writes now, and nothing was written. A later request may succeed.
+    /// The store accepts no writes now, and nothing was written. A later request may succeed.
     Unavailable(String),
     /// The request's deadline has passed. The write may or may not have happened.
     TimedOut,

@@ -38,14 +38,14 @@ pub enum EmbedError {
     TooLong {
         /// The text's index in the call.
         index: u32,
-        /// How many tokens it has.
+        /// How many tokens it has, at least.
         tokens: u32,
         /// How many tokens the model takes.
         max_tokens: u32,
     },
     /// The request has passed more bytes to the host than it may.
     QuotaExceeded,
-    /// The model has too much to do. A later request may succeed.
+    /// The model is overloaded. A later request may succeed.
     Unavailable(String),
     /// The request's deadline has passed.
     TimedOut,
@@ -83,7 +83,7 @@ pub async fn embed(model: Option<&str>, text: &str) -> Result<Embedding, EmbedEr
 /// One vector for each text, in order. One call is cheaper than many: the texts share batches.
 ///
 /// # Errors
-/// There are no vectors: all of them, or none.
+/// There are no vectors: a call returns all of them or none.
 pub async fn embed_all(
     model: Option<&str>,
     texts: impl IntoIterator<Item = impl Into<String>>,

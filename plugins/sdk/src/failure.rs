@@ -14,7 +14,7 @@ pub struct Failure {
     message: String,
 }
 
-/// What kind of failure it is, one HTTP status each.
+/// What kind of failure it is. Each kind has its own HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
     /// 400: the request is wrong.
@@ -98,7 +98,7 @@ impl Failure {
     }
 
     fn quota_exceeded() -> Self {
-        Self::failed("quota-exceeded", "the request used up the bytes that it may pass to the host")
+        Self::failed("quota-exceeded", "the request has passed more bytes to the host than it may")
     }
 
     fn unknown_collection(name: &str) -> Self {

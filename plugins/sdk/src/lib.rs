@@ -1,5 +1,5 @@
 //! Everything that a plugin for Weir needs. A *pipeline* answers requests; a *cache policy* decides
-//! what is cached, under which key and for how long.
+//! what is cached, under which key, and for how long.
 //!
 //! A plugin is a WebAssembly component made from a crate like this:
 //!
@@ -13,8 +13,8 @@
 //!
 //! # A pipeline
 //!
-//! A type that implements [`Pipeline`], named to [`pipeline!`]. This is a whole pipeline that
-//! searches by keyword:
+//! A pipeline is a type that implements [`Pipeline`], passed to [`pipeline!`]. This is a complete
+//! pipeline that searches by keyword:
 //!
 //! ```
 //! use weir_sdk::collections::{Collection, Query};
@@ -41,18 +41,18 @@
 //! - *The request is read through a resource*, because the host records which parts are read: an
 //!   answer made from a header that is not in the cache's key is neither stored nor shared.
 //! - *A failure has a stable code and a message*, and the client receives both as
-//!   `application/problem+json`. Errors of host calls convert with `?`; match on them first where
-//!   a better message is possible.
+//!   `application/problem+json`. Errors of host calls convert with `?`; match on them first if
+//!   you can give a better message.
 //! - *Hits stay on the host.* [`Response::hits`] has the host write `results` from its own memory;
 //!   the texts never enter the sandbox. [`collections::Hits`] reads single fields for a pipeline
 //!   that wants to look at them, and reorders hits for rerankers.
-//! - *Host calls are `async`*: two calls that do not need each other can wait at the same time,
-//!   with any `join` that needs no executor, such as that of the crate `futures`.
+//! - *Host calls are `async`*: independent calls can wait at the same time, with any `join` that
+//!   needs no executor, such as that of the crate `futures`.
 //!
 //! Every request gets a fresh instance, and statics do not outlive it: there is nothing to clean
 //! up, and nothing leaks to the next request.
 //!
-//! # What it may call
+//! # What it can call
 //!
 //! | module | grant | for |
 //! |---|---|---|
@@ -68,19 +68,20 @@
 //! # A cache policy
 //!
 //! See [`mod@policy`]: one function that says what the key is made of and how long an answer
-//! lives, compiled to native code when the policy is loaded, and hooks for those who need them.
+//! lives, and optional hooks. The result of that function is compiled to native code when the
+//! policy is loaded.
 //!
-//! # Natively
+//! # Unit tests
 //!
 //! The crate also compiles for the machine that builds it, so that logic can be unit tested with
-//! `cargo test`. Only a call to the host panics there: keep the calls behind a trait, as the
+//! `cargo test`. Only calls to the host panic there: keep the calls behind a trait, as the
 //! plugin `search` does.
 //!
 //! # Memory
 //!
 //! The crate sets the global allocator: dlmalloc, which first uses the memory that an instance
 //! starts with. Growing the memory costs the host system calls, so give the linker a heap that
-//! covers a usual request, and little stack, in `.cargo/config.toml`:
+//! covers a usual request, and a small stack, in `.cargo/config.toml`:
 //!
 //! ```toml
 //! [target.wasm32-unknown-unknown]
@@ -110,7 +111,7 @@ pub use pipeline::run_pipeline;
 pub use request::Request;
 pub use response::{HitsResponse, Response};
 
-/// Not std's own: depending on its age, that one starts by growing the memory.
+/// Not std's allocator, which in some versions starts by growing the memory.
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;

@@ -1,11 +1,11 @@
-//! The trait of pipelines, and the macro that makes one a component.
+//! The trait of pipelines, and the macro that turns one into a component.
 
 use std::future::Future;
 
 use crate::bindings::pipeline::weir::pipeline::types as wit;
 use crate::{Failure, Request, Response};
 
-/// A pipeline: answers requests. Name it to [`pipeline!`](crate::pipeline!).
+/// A pipeline: answers requests. Pass it to [`pipeline!`](crate::pipeline!).
 pub trait Pipeline {
     /// Answers one request, in a fresh instance that is dropped afterwards. Write it as
     /// `async fn handle`.

@@ -7,8 +7,8 @@ use crate::Failure;
 use crate::bindings::pipeline::weir::pipeline::types as wit;
 use crate::collections::{Hits, VectorError};
 
-/// An answer. If it breaks a rule of the host (a status that is not 200 to 599, a header that is
-/// the host's to set), the client gets an error from the host instead.
+/// An answer. If it breaks a rule of the host (the status is not 200 to 599, or only the host may
+/// set a header), the client gets an error from the host instead.
 #[derive(Debug)]
 pub struct Response {
     status: u16,
@@ -19,9 +19,9 @@ pub struct Response {
 
 #[derive(Debug)]
 enum Body {
-    /// Handed to the host with the answer, so that an answer can be made in native unit tests.
+    /// Passed to the host with the answer, so that native unit tests can make answers.
     Bytes(Vec<u8>),
-    /// Kept by the host already.
+    /// Already kept by the host.
     Hosts(wit::Body),
 }
 
@@ -52,7 +52,7 @@ impl Response {
         Self { status: 200, content_type, headers: Vec::new(), body }
     }
 
-    /// Sets another status than 200.
+    /// Sets a status other than 200.
     #[must_use]
     pub fn status(mut self, status: u16) -> Self {
         self.status = status;
@@ -79,9 +79,9 @@ impl Response {
     }
 }
 
-/// An answer made of hits, on its way to being a [`Response`].
+/// An answer made of hits, from which [`build`](Self::build) makes a [`Response`].
 #[derive(Debug)]
-#[must_use = "it is an answer only once it is built"]
+#[must_use = "call `build` to get the answer"]
 pub struct HitsResponse<'a> {
     hits: &'a Hits,
     members: Vec<(String, String)>,
@@ -100,7 +100,7 @@ impl HitsResponse<'_> {
         self
     }
 
-    /// Has the host write the body.
+    /// Lets the host write the body.
     ///
     /// # Errors
     /// A member is called `results`, is given twice or is not JSON, or there are too many.

@@ -18,7 +18,7 @@ pub fn get(name: &str) -> Option<String> {
 ///
 /// # Errors
 /// It cannot be parsed: a failure with the code `invalid-settings` and status 500, since the
-/// operator is at fault and not the client.
+/// fault is the operator's, not the client's.
 pub fn parse<T: FromStr<Err: Display>>(name: &str) -> Result<Option<T>, Failure> {
     let Some(text) = get(name) else { return Ok(None) };
     text.parse().map(Some).map_err(|error| {

@@ -1,4 +1,4 @@
-//! The component: [`Host`] over the host's real calls, and the answer over its hits.
+//! The component: [`Host`] with the host's real calls, and the answer made from its hits.
 
 use weir_sdk::collections::{self, Collection, Hits, VectorError};
 use weir_sdk::embedding::{self, EmbedError, Embedding};

@@ -1,8 +1,8 @@
-//! How a message names a JSON value that is not what it should be.
+//! How a message describes a JSON value that is not what it should be.
 
 use weir_sdk::serde_json::Value;
 
-/// The value as its sender would know it again, without repeating a long one.
+/// The value in a form that its sender recognizes, without repeating a long one.
 pub(crate) fn described(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),

@@ -13,7 +13,7 @@ use weir_sdk::serde_json::{Map, Value};
 
 use crate::describe::described;
 
-/// Most conditions in all three lists, and most values in an `any_of`.
+/// The most conditions in all three lists, and the most values in an `any_of`.
 pub const MAX_CONDITIONS: usize = 64;
 
 const PREDICATES: &str = "'equals', 'any_of', 'at_least', 'at_most' and 'exists'";
@@ -29,7 +29,7 @@ pub fn parse(value: &Value) -> Result<Filter, Failure> {
             _ => {
                 return Err(wrong(
                     &format!("filter.{name}"),
-                    "is unknown: there are 'must', 'should' and 'must_not'",
+                    "is unknown: a filter has 'must', 'should' and 'must_not'",
                 ));
             }
         };
@@ -40,7 +40,7 @@ pub fn parse(value: &Value) -> Result<Filter, Failure> {
     }
     let count = filter.must.len() + filter.should.len() + filter.must_not.len();
     if count > MAX_CONDITIONS {
-        let problem = format!("has {count} conditions, and may have {MAX_CONDITIONS}");
+        let problem = format!("has {count} conditions, but at most {MAX_CONDITIONS} are allowed");
         return Err(wrong("filter", &problem));
     }
     Ok(filter)
@@ -77,9 +77,12 @@ fn predicate(path: &str, name: &str, value: &Value) -> Result<Predicate, Failure
         "at_most" => Predicate::AtMost(number(path, value)?),
         "exists" if *value == Value::Bool(true) => Predicate::Exists,
         "exists" => {
-            return Err(wrong(path, "must be true: for what does not exist, use 'must_not'"));
+            return Err(wrong(
+                path,
+                "must be true: to find documents without the field, use 'must_not'",
+            ));
         }
-        _ => return Err(wrong(path, &format!("is unknown: there are {PREDICATES}"))),
+        _ => return Err(wrong(path, &format!("is unknown: the predicates are {PREDICATES}"))),
     })
 }
 
@@ -89,36 +92,38 @@ fn scalar(path: &str, value: &Value) -> Result<collections::Value, Failure> {
         Value::Bool(boolean) => Ok(collections::Value::Boolean(*boolean)),
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(integer), _) => Ok(collections::Value::Integer(integer)),
-            // From here on a double merges integers that differ, and equal would be a guess.
+            // Beyond this, different integers can become the same double, so equality would be a
+            // guess.
             (None, Some(number)) if number.abs() < i64::MAX as f64 => {
                 Ok(collections::Value::Number(number))
             }
-            _ => Err(wrong(path, "is too large a number to be compared exactly")),
+            _ => Err(wrong(path, "is too large to be compared exactly")),
         },
         other => Err(wrong(
             path,
-            &format!("must be a string, a number or a boolean, and is {}", described(other)),
+            &format!("must be a string, a number or a boolean, but is {}", described(other)),
         )),
     }
 }
 
 fn number(path: &str, value: &Value) -> Result<f64, Failure> {
-    let problem = || wrong(path, &format!("must be a number, and is {}", described(value)));
+    let problem = || wrong(path, &format!("must be a number, but is {}", described(value)));
     value.as_f64().filter(|number| number.is_finite()).ok_or_else(problem)
 }
 
 fn object<'a>(path: &str, value: &'a Value) -> Result<&'a Map<String, Value>, Failure> {
-    let problem = || wrong(path, &format!("must be an object, and is {}", described(value)));
+    let problem = || wrong(path, &format!("must be an object, but is {}", described(value)));
     value.as_object().ok_or_else(problem)
 }
 
 fn bounded_list<'a>(path: &str, value: &'a Value) -> Result<&'a [Value], Failure> {
     match value {
         Value::Array(list) if list.len() <= MAX_CONDITIONS => Ok(list),
-        Value::Array(list) => {
-            Err(wrong(path, &format!("has {} elements, and may have {MAX_CONDITIONS}", list.len())))
-        }
-        other => Err(wrong(path, &format!("must be a list, and is {}", described(other)))),
+        Value::Array(list) => Err(wrong(
+            path,
+            &format!("has {} elements, but at most {MAX_CONDITIONS} are allowed", list.len()),
+        )),
+        other => Err(wrong(path, &format!("must be a list, but is {}", described(other)))),
     }
 }
 
@@ -136,16 +141,16 @@ mod tests {
         parse(&serde_json::from_str(json).unwrap_or_else(|error| panic!("{json}: {error}")))
     }
 
-    /// The one condition of `must`, as the debugger prints it.
+    /// The only condition of `must`, in its debug format.
     fn predicate_of(condition: &str) -> String {
         let json = format!(r#"{{"must":[{{"field":"f",{condition}}}]}}"#);
         let filter = parsed(&json).unwrap_or_else(|failure| panic!("{json}: {failure:?}"));
         format!("{:?}", filter.must[0].predicate)
     }
 
-    /// The filter is refused, and the message begins with this path.
+    /// Asserts that the filter is refused with a message that begins with this path.
     fn refused(json: &str, path: &str) {
-        let failure = parsed(json).err().unwrap_or_else(|| panic!("{json} is taken"));
+        let failure = parsed(json).err().unwrap_or_else(|| panic!("{json} is accepted"));
         assert_eq!(failure.code(), "invalid-filter");
         assert!(failure.message().starts_with(&format!("{path} ")), "{json}: {failure:?}");
     }

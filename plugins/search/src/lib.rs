@@ -1,13 +1,13 @@
 //! A pipeline that answers a question with the best documents of a collection.
 //!
 //! Request: `{"query", "collection", "mode", "limit", "offset", "filter", "minimum_score"}`,
-//! of which only `query` is required (`request` and `filter` hold the grammar). Answer:
-//! `{"results": [{"document_id", "score", "text", "start", "end", "metadata"}], "mode"}`, one
-//! entry a document, best first, whose `results` the host writes.
+//! of which only `query` is required (`request` and `filter` define the grammar). Answer:
+//! `{"results": [{"document_id", "score", "text", "start", "end", "metadata"}], "mode"}`, with
+//! one result per document, best first. The host writes `results`.
 //!
-//! [`answer`] is the whole of it over a trait, [`Host`], so that tests and benchmarks run the
-//! same code natively; `component` is the trait over the host's real calls. Left out: what a
-//! search means, which is the host's.
+//! [`answer`] is the whole pipeline over a trait, [`Host`], so that tests and benchmarks run the
+//! same code natively; `component` implements the trait with the host's real calls. Out of scope:
+//! what a search means, which the host defines.
 
 #[cfg(target_arch = "wasm32")]
 mod component;
@@ -27,20 +27,20 @@ pub use request::{Defaults, Mode, SearchRequest};
 pub trait Host {
     /// A text's vector.
     type Embedding;
-    /// What a search found.
+    /// The hits of a search.
     type Hits;
 
     /// A setting of the deployment.
     fn setting(&self, name: &str) -> Option<String>;
 
-    /// The vector of `text`, by the model of that name; `None` is the host's default model.
+    /// The vector of `text` from the named model; `None` is the host's default model.
     fn embed(
         &self,
         model: Option<&str>,
         text: &str,
     ) -> impl Future<Output = Result<Self::Embedding, EmbedError>>;
 
-    /// Asks the collection of that name.
+    /// Searches the named collection.
     fn search(
         &self,
         collection: &str,
@@ -48,21 +48,21 @@ pub trait Host {
     ) -> impl Future<Output = Result<Self::Hits, VectorError>>;
 }
 
-/// A query as the WIT's, over any host's embeddings.
+/// A query like the WIT's, with any host's embeddings.
 pub struct Query<'a, E> {
-    /// Dense evidence.
+    /// The vector for dense search.
     pub nearest: Option<&'a E>,
-    /// Keyword evidence.
+    /// The text for keyword search.
     pub text: Option<String>,
-    /// Which documents may be found.
+    /// Which documents can be found.
     pub filter: Option<Filter>,
-    /// Hits below it are left out.
+    /// Hits with a lower score are left out.
     pub minimum_score: Option<f32>,
     /// What a hit is.
     pub unit: Unit,
-    /// Most hits answered.
+    /// The most hits to return.
     pub limit: u32,
-    /// Best hits passed over first.
+    /// How many of the best hits to skip.
     pub offset: u32,
 }
 
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes down what it is asked. Its embeddings are their texts.
+    /// Records its calls. The embedding of a text is the text.
     #[derive(Default)]
     struct Notebook(RefCell<Vec<String>>);
 

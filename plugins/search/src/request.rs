@@ -1,5 +1,5 @@
-//! The request's grammar: JSON in, a checked [`SearchRequest`] out, or a failure that tells
-//! the client what to mend. Pure: settings come in as [`Defaults`].
+//! The request's grammar: turns JSON into a checked [`SearchRequest`], or into a failure that tells
+//! the client what to fix. It calls nothing: settings are passed in as [`Defaults`].
 
 use weir_sdk::Failure;
 use weir_sdk::collections::Filter;
@@ -8,24 +8,24 @@ use weir_sdk::serde_json::{self, Map, Value};
 use crate::describe::described;
 use crate::filter;
 
-/// Longest query, in bytes of UTF-8.
+/// The longest query, in bytes of UTF-8.
 pub const MAX_QUERY_BYTES: usize = 8 * 1024;
-/// Most documents an answer holds.
+/// The most documents in an answer.
 pub const MAX_LIMIT: u32 = 100;
-/// Most documents that an answer passes over.
+/// The most documents that an answer can skip.
 pub const MAX_OFFSET: u32 = 9_900;
 
 const MEMBERS: [&str; 7] =
     ["query", "collection", "mode", "limit", "offset", "filter", "minimum_score"];
 
-/// Which evidence ranks the documents.
+/// How documents are ranked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Nearness of vectors.
+    /// By the similarity of vectors.
     Dense,
-    /// Words, weighed by BM25.
+    /// By words, weighed by BM25.
     Keyword,
-    /// Both rankings, fused.
+    /// By both rankings, fused.
     Hybrid,
 }
 
@@ -45,14 +45,14 @@ impl Mode {
     }
 }
 
-/// What a request that leaves a member out asks for: the deployment's settings.
+/// The values for members that a request leaves out, from the deployment's settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Defaults {
     /// The setting `collection`; without it, requests must name one.
     pub collection: Option<String>,
-    /// The setting `mode`; hybrid.
+    /// The setting `mode`, by default hybrid.
     pub mode: Mode,
-    /// The setting `limit`; 10.
+    /// The setting `limit`, by default 10.
     pub limit: u32,
     /// The setting `model`, which embeds queries; `None` is the host's default model.
     pub model: Option<String>,
@@ -65,7 +65,7 @@ impl Default for Defaults {
 }
 
 impl Defaults {
-    /// Reads the settings; a bad one is the operator's fault: the failure `invalid-settings`.
+    /// Reads the settings. An invalid one is the operator's fault: the failure `invalid-settings`.
     pub fn from_settings(setting: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
         let mut defaults = Self::default();
         if let Some(name) = setting("collection") {
@@ -87,34 +87,34 @@ impl Defaults {
     }
 }
 
-/// A request that can be asked as it is.
+/// A valid request with all its defaults.
 #[derive(Clone, Debug)]
 pub struct SearchRequest {
-    /// Not blank, at most [`MAX_QUERY_BYTES`].
+    /// The text to search for: not blank, and at most [`MAX_QUERY_BYTES`].
     pub query: String,
     /// A valid name; the collection need not exist.
     pub collection: String,
-    /// Which evidence ranks.
+    /// How documents are ranked.
     pub mode: Mode,
     /// 1 to [`MAX_LIMIT`].
     pub limit: u32,
     /// 0 to [`MAX_OFFSET`].
     pub offset: u32,
-    /// Which documents may be found.
+    /// Which documents can be found.
     pub filter: Option<Filter>,
-    /// Finite.
+    /// The lowest score of a result; finite.
     pub minimum_score: Option<f32>,
 }
 
 const NAME_RULE: &str =
-    "1 to 64 of a-z, 0-9, '.', '_' and '-', and begins with a letter or a digit";
+    "1 to 64 characters (a-z, 0-9, '.', '_', '-') that begin with a letter or a digit";
 const MODE_RULE: &str = "one of \"dense\", \"keyword\" and \"hybrid\"";
 const LIMIT_RULE: &str = "an integer from 1 to 100";
 const OFFSET_RULE: &str = "an integer from 0 to 9900";
 
 impl SearchRequest {
-    /// Reads a body. A member that is `null` is refused like any other wrong type: left out
-    /// is what asks for the default.
+    /// Reads a body. To get the default, a request leaves a member out; `null` is refused like any
+    /// other wrong type.
     pub fn parse(body: &[u8], defaults: &Defaults) -> Result<Self, Failure> {
         let mut members: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
             invalid("invalid-body", format!("the body must be a JSON object with 'query': {error}"))
@@ -123,7 +123,7 @@ impl SearchRequest {
             let known = MEMBERS.join("', '");
             return Err(invalid(
                 "unknown-field",
-                format!("there is no field '{name}': there are '{known}'"),
+                format!("unknown field '{name}': the fields are '{known}'"),
             ));
         }
         Ok(Self {
@@ -154,7 +154,7 @@ fn query(value: Option<Value>) -> Result<String, Failure> {
             "'query' is blank: it must be the text to search for".into()
         }
         Some(Value::String(text)) if text.len() > MAX_QUERY_BYTES => {
-            format!("'query' has {} bytes, and may have {MAX_QUERY_BYTES}", text.len())
+            format!("'query' has {} bytes, but at most {MAX_QUERY_BYTES} are allowed", text.len())
         }
         Some(Value::String(text)) => return Ok(text),
         Some(other) => return Err(wrong("invalid-query", "query", "a string", &other)),
@@ -183,7 +183,7 @@ fn minimum_score(value: &Value) -> Result<f32, Failure> {
     score.ok_or_else(|| wrong("invalid-minimum-score", "minimum_score", "a number", value))
 }
 
-/// Integers only as they are written: `10.0` and `1e1` are other lexemes, other keys.
+/// Accepts only plain integers: `10.0` and `1e1` are spelled differently, so they have other keys.
 fn integer(value: &Value, least: u32, most: u32) -> Option<u32> {
     let integer = u32::try_from(value.as_u64()?).ok()?;
     (least..=most).contains(&integer).then_some(integer)
@@ -201,11 +201,11 @@ fn invalid(code: &str, message: impl Into<String>) -> Failure {
 }
 
 fn wrong(code: &str, member: &str, rule: &str, value: &Value) -> Failure {
-    invalid(code, format!("'{member}' must be {rule}, and is {}", described(value)))
+    invalid(code, format!("'{member}' must be {rule}, but is {}", described(value)))
 }
 
 fn bad_setting(name: &str, text: &str, rule: &str) -> Failure {
-    let message = format!("the setting '{name}' must be {rule}, and is '{text}'");
+    let message = format!("the setting '{name}' must be {rule}, but is '{text}'");
     Failure::failed("invalid-settings", message)
 }
 
@@ -225,9 +225,9 @@ mod tests {
         (failure.code().to_owned(), failure.message().to_owned())
     }
 
-    /// The body is refused with this code and a message that holds this text.
+    /// Asserts that the body is refused with this code and a message that contains this text.
     fn refused(body: &str, code: &str, text: &str) {
-        let (actual, message) = parse(body).err().unwrap_or_else(|| panic!("{body} is taken"));
+        let (actual, message) = parse(body).err().unwrap_or_else(|| panic!("{body} is accepted"));
         assert_eq!(actual, code, "{body}: {message}");
         assert!(message.contains(text), "{body}: {message}");
     }

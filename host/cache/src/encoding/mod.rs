@@ -6,12 +6,12 @@
 //! | bytes | what |
 //! |---|---|
 //! | 4 | `WEIR` |
-//! | 2 | version: everything after it is as the version says |
+//! | 2 | version, which determines the meaning of everything after it |
 //! | 4 | [`Portable::FORMAT`] of the value |
 //! | 8 | `as_of` |
 //! | 8 | when the answer was computed, in milliseconds since 1970 |
 //! | 8 | when it was encoded, in milliseconds since 1970 |
-//! | 8 | its age when it was encoded in milliseconds, by the writer's monotonic clock |
+//! | 8 | its age in milliseconds when it was encoded, by the writer's monotonic clock |
 //! | 8 | its ttl in milliseconds; minus the age, this is what remained |
 //! | 2, … | the number of reads, then each: a byte for its kind, and its names |
 //! | 2, … | the number of tags that the policy added, then each |
@@ -65,7 +65,7 @@ mod kind {
 
 /// A value that can leave the process.
 pub trait Portable: Sized {
-    /// Names the type and the version of its encoding: a value of another one is refused.
+    /// Identifies the type and the version of its encoding: values of another format are refused.
     const FORMAT: [u8; 4];
 
     /// The memory that the value takes in bytes, for [`Entry::weight_bytes`].
@@ -109,7 +109,7 @@ pub enum EncodeError {
     #[error("the entry's read set is incomplete")]
     IncompleteReads,
     /// The policy added too many tags.
-    #[error("the entry has {tags} tags of its policy; at most {MAX_ADDED_TAGS} can be encoded")]
+    #[error("the entry has {tags} tags from its policy; at most {MAX_ADDED_TAGS} can be encoded")]
     TooManyTags {
         /// How many it added.
         tags: usize,
@@ -129,7 +129,7 @@ pub enum EncodeError {
 /// Why bytes are not an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
-    /// There are more bytes than an entry may have.
+    /// There are more bytes than the limit.
     #[error("the encoded entry has {bytes} bytes; at most {max_bytes} are allowed")]
     TooLarge {
         /// How many there are.
@@ -155,7 +155,7 @@ pub enum DecodeError {
     /// The bytes end too early.
     #[error("the encoded entry is truncated")]
     Truncated,
-    /// The bytes go on after the end of the entry.
+    /// More bytes follow the end of the entry.
     #[error("the encoded entry has bytes after its end")]
     TrailingBytes,
     /// A part has a value that no writer writes.
@@ -210,18 +210,18 @@ const ALMOST_A_MS: Duration = Duration::from_nanos(999_999);
 pub struct Decoded<V> {
     /// The value.
     pub value: V,
-    /// The position that it was computed at.
+    /// The position at which it was computed.
     pub as_of: Position,
     /// Everything that can invalidate it.
     pub depends_on: Dependencies,
     /// When it was computed: the wall clock is the writer's, the monotonic clock is ours.
     pub stored_at: Moment,
-    /// How long it is fresh after `stored_at`. It may have passed.
+    /// How long it is fresh after `stored_at`. This time can already be over.
     pub ttl: Duration,
 }
 
 impl<V: Portable> Decoded<V> {
-    /// The entry with the cells of its tags. Whether it is valid is as open as before.
+    /// The entry with the cells of its tags. This does not check whether it is valid.
     #[must_use]
     pub fn resolve(self, tags: &TagTable) -> Entry<V> {
         let Self { value, as_of, depends_on, stored_at, ttl } = self;
@@ -267,7 +267,7 @@ pub fn decode<V: Portable>(
     let value = V::decode(take(from, value_bytes)?)?;
     end(from)?;
 
-    // With a wall clock behind the writer's, no time has passed since.
+    // If our wall clock is behind the writer's, no time counts as passed since then.
     let since_ms = now.unix_ms.saturating_sub(encoded_at_unix_ms);
     let age = Duration::from_millis(age_ms.saturating_add(since_ms));
     let monotonic = now.monotonic.checked_sub(age).ok_or(DecodeError::Invalid("the age"))?;
@@ -311,7 +311,7 @@ fn take_dependencies(from: &mut &[u8]) -> Result<Dependencies, DecodeError> {
     let count = usize::from(from.try_get_u16_le()?);
     let mut reads = ReadSet::new();
     for _ in 0..count {
-        // Stops at the first read too many: a set is bounded, its count is not.
+        // This stops at the first read over the limit: the set is bounded, but `count` is not.
         if !reads.insert(take_read(from)?) {
             return Err(DecodeError::Invalid("the read set"));
         }

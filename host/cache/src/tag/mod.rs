@@ -38,7 +38,7 @@ const EVICTED: u64 = u64::MAX;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(Arc<str>);
 
-/// Why a text is not a tag.
+/// Why a text is not a valid tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TagError {
     /// It is empty.
@@ -70,7 +70,7 @@ impl Tag {
     }
 
     /// The tag of something that the host names: its kind, then its names. The names are short,
-    /// and only the last of them may contain a colon.
+    /// and only the last of them can contain a colon.
     pub(crate) fn of<N: Borrow<str>>(kind: &str, names: &[N]) -> Self {
         Self(format!("{kind}:{}", names.join(":")).into())
     }
@@ -243,9 +243,8 @@ impl TagTable {
         cell
     }
 
-    /// Evicts a sixteenth of the cells at once, so that one search for them makes room for as many
-    /// new tags. Cells with the oldest positions go first and, among equals, those that no entry
-    /// holds.
+    /// Evicts a sixteenth of the cells at once, so that one scan makes room for as many new
+    /// tags. Cells with the oldest positions go first and, among equals, those that no entry holds.
     fn evict(&self, inner: &mut Inner) {
         let age = |cell: &Cell| (cell.load(Relaxed), Arc::strong_count(cell) > 1);
         let mut ages: Vec<_> = inner.cells.values().map(age).collect();

@@ -65,7 +65,7 @@ pub enum JsonError {
         max_depth: usize,
     },
     /// The input is too long.
-    #[error("the JSON has {bytes} bytes, and at most {max_bytes} are read")]
+    #[error("the JSON has {bytes} bytes, but at most {max_bytes} are read")]
     TooLarge {
         /// Its length in bytes.
         bytes: usize,
@@ -78,8 +78,8 @@ pub enum JsonError {
         /// The offset of the first invalid byte.
         at: usize,
     },
-    /// A string holds U+0000, raw or escaped, which not every store can keep.
-    #[error("a string holds the character U+0000 at byte {at}, which is not accepted")]
+    /// A string contains U+0000, raw or escaped, which not every store can keep.
+    #[error("a string contains the character U+0000 at byte {at}, which is not accepted")]
     NulInText {
         /// The offset of the character, or of its escape.
         at: usize,
@@ -100,8 +100,7 @@ impl JsonError {
         }
     }
 
-    /// The byte offset that the error is about. For input that is too large, the first byte
-    /// over the limit.
+    /// The byte offset of the error. For input that is too large, the first byte over the limit.
     #[must_use]
     pub fn offset_bytes(&self) -> usize {
         match *self {
@@ -115,7 +114,7 @@ impl JsonError {
     }
 }
 
-/// Canonical JSON text. Two are equal exactly when their requests are the same.
+/// Canonical JSON text. Two of them are equal exactly if their requests are the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CanonicalJson {
     text: Bytes,

@@ -21,7 +21,7 @@ const DOCUMENT_DELETED: u8 = 3;
 
 impl SqliteTruth {
     /// The changes after a position, in order. Changes of one position are never separated, so
-    /// that a caller can continue after the last one; the result exceeds `limit` by the rest of
+    /// that a caller can continue after the last one; the result can exceed `limit` by the rest of
     /// its last position.
     pub(super) async fn read_changes(
         &self,

@@ -206,8 +206,8 @@ fn document(row: &SqliteRow) -> Result<Option<Document>, TruthError> {
     }))
 }
 
-/// Also `None` if the range is not in the text: then the index is wrong about this version, and
-/// the hit is treated like an outdated one.
+/// Also `None` if the range is not in the text. The index is then wrong about this version, and the
+/// hit is treated like an outdated one.
 fn hit_text(row: &SqliteRow, chunk: &ChunkRef) -> Result<Option<HitText>, TruthError> {
     let bytes: &[u8] = row.try_get("bytes")?;
     let whole = u32::try_from(bytes.len()) == Ok(chunk.end.saturating_sub(chunk.start));

@@ -67,7 +67,7 @@ struct Shared {
 }
 
 impl SqliteTruth {
-    /// Opens the truth in `folder`, creating or migrating its file where needed.
+    /// Opens the truth in `folder`, and creates or migrates its file if needed.
     pub(crate) async fn open(folder: &Path) -> Result<Self, TruthError> {
         let file = database_file(folder, TRUTH_FILE)?;
         let options = options(&file);

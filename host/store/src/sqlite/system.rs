@@ -20,7 +20,7 @@ pub(crate) struct SqliteSystem {
 }
 
 impl SqliteSystem {
-    /// Opens the store in `folder`, creating or migrating its file where needed.
+    /// Opens the store in `folder`, and creates or migrates its file if needed.
     pub(crate) async fn open(folder: &Path) -> Result<Self, TruthError> {
         let file = database_file(folder, SYSTEM_FILE)?;
         let pool = open_writer(&file, options(&file)).await?;

@@ -21,7 +21,7 @@ pub use query::{Condition, Filter, Predicate, Query, Unit, Value};
 use crate::bindings::pipeline::weir::vector::collections;
 use crate::bindings::pipeline::weir::vector::types as wit;
 
-/// A collection of the tenant's, open for searching.
+/// One of the tenant's collections, open for searching.
 #[derive(Debug)]
 pub struct Collection(wit::Collection);
 
@@ -30,12 +30,12 @@ impl Collection {
     /// [`search`](Self::search) and [`get`](Self::get) report that.
     ///
     /// # Errors
-    /// The grant does not cover it, or no collection can have this name.
+    /// The grant does not cover it, or the name is not valid.
     pub fn open(name: &str) -> Result<Self, VectorError> {
         Ok(Self(collections::open(name)?))
     }
 
-    /// The name that it was opened by.
+    /// The name with which it was opened.
     #[must_use]
     pub fn name(&self) -> String {
         self.0.name()
@@ -123,7 +123,7 @@ pub enum VectorError {
     Denied(String),
     /// The call breaks a rule.
     Invalid(String),
-    /// The request has passed to the host, or had the host keep for it, more bytes than it may.
+    /// The request has passed more bytes to the host than it may, or made the host keep more.
     QuotaExceeded,
     /// A store does not answer. A later request may succeed.
     Unavailable(String),

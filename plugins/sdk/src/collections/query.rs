@@ -4,7 +4,7 @@ use crate::bindings::pipeline::weir::vector::types as wit;
 use crate::embedding::Embedding;
 
 /// A search. With [`nearest`](Query::nearest) it is dense, with [`text`](Query::text) it is
-/// keyword, and with both it is hybrid. The host refuses one with neither.
+/// keyword, and with both it is hybrid. The host refuses a search with neither.
 #[derive(Debug)]
 #[must_use]
 pub struct Query<'a> {
@@ -43,7 +43,7 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Finds only documents that pass.
+    /// Finds only documents that pass the filter.
     pub fn filter(mut self, filter: impl Into<Option<Filter>>) -> Self {
         self.filter = filter.into();
         self
@@ -92,7 +92,7 @@ pub enum Unit {
     Chunk,
 }
 
-/// Which documents a search may find. The default is all of them.
+/// Which documents a search can find. The default is all of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     /// All of these hold.
@@ -159,7 +159,8 @@ impl Condition {
     }
 }
 
-/// A test of a field. If the field is an array, one element must pass.
+/// A test of a field. If the field is an array, one element must pass, except for
+/// [`Exists`](Self::Exists).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Predicate {
     /// The field equals the value.

@@ -2,7 +2,7 @@
 //! every node.
 //!
 //! [`Planning`] is required. Its plan is compiled to native code when the policy is loaded: a
-//! policy that needs no more runs no guest code on a hit.
+//! policy without other hooks runs no guest code on a hit.
 //!
 //! ```
 //! use weir_sdk::policy::*;
@@ -47,17 +47,17 @@ pub trait Planning {
     /// Called when the policy is loaded.
     ///
     /// # Errors
-    /// What is wrong with the settings, for people. The policy is not loaded.
+    /// What is wrong with the settings, for people to read. The policy is not loaded.
     fn plan(settings: Settings) -> Result<KeyPlan, String>;
 }
 
-/// A say in every key, at the price of running the policy on every request.
+/// Adds to the key of each request, at the cost of running the policy on every request.
 pub trait Keying {
     /// Called before the lookup.
     fn key(request: RequestView) -> KeyDecision;
 }
 
-/// A say in what is stored.
+/// Decides which answers are stored.
 pub trait Admission {
     /// Called for every answer that could be stored, of any status.
     fn admit(request: RequestView, outcome: Outcome) -> StoreDecision;
@@ -68,7 +68,7 @@ pub trait Admission {
 pub enum KeyDecision {
     /// Look it up by the plan's parts and then these, at most 64.
     Lookup(Vec<String>),
-    /// Neither look it up nor store its answer. The reason is for people.
+    /// Neither look it up nor store its answer. The reason is for people to read.
     Bypass(String),
 }
 
@@ -77,7 +77,7 @@ pub enum KeyDecision {
 pub enum StoreDecision {
     /// Store it like this.
     Store(Storage),
-    /// Do not store it. The reason is for people.
+    /// Do not store it. The reason is for people to read.
     DoNotStore(String),
 }
 

@@ -69,10 +69,10 @@ pub enum Transform {
 /// How an answer is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Storage {
-    /// How the memory of this node keeps it; `None` is not at all.
+    /// How long it is kept in the memory of this node; `None` means that it is not.
     pub memory: Option<Lifetime>,
-    /// How the store that all nodes share keeps it; `None` is not at all. This release of the host
-    /// has no such store.
+    /// How long it is kept in the store that all nodes share; `None` means that it is not. This
+    /// release of the host has no such store.
     pub shared: Option<Lifetime>,
     /// Names that it can be invalidated by, in addition to what it read.
     pub tags: Vec<String>,
@@ -100,14 +100,14 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
-    /// Fresh for `ttl_ms`, 1 to a year, and never served after that.
+    /// Fresh for `ttl_ms`, from 1 to a year, and never served after that.
     #[must_use]
     pub fn fresh(ttl_ms: u64) -> Self {
         Self { ttl_ms, jitter_percent: 0 }
     }
 
-    /// Lets the ttl of an entry vary by this much, 0 to 100, so that entries made together do not
-    /// expire together.
+    /// Shortens the ttl of each entry by up to this much, 0 to 100, so that entries made together
+    /// do not expire together.
     #[must_use]
     pub fn jitter_percent(mut self, percent: u8) -> Self {
         self.jitter_percent = percent;

@@ -50,8 +50,8 @@ impl From<wit::Outcome> for Outcome {
     }
 }
 
-/// One thing that an answer was made from. Things that were asked for and do not exist count as
-/// read. Today the host passes searches only.
+/// One thing that an answer was made from. Things that were requested but do not exist also count.
+/// Today the host reports every read as a [`Search`](Self::Search).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Read {
