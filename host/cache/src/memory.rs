@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_entry_depends_on_counts() {
+    fn the_dependencies_of_an_entry_add_to_its_weight() {
         let read = Read::Collection(Name::new("books").unwrap());
         let depends_on = Dependencies::new(ReadSet::from_iter([read]), Vec::new());
         let named = depends_on.weight_bytes() as u32;

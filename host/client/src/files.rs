@@ -159,7 +159,7 @@ fn document(source: &Source, content: &Content) -> Result<String, String> {
     Ok(json!({ "id": source.id, "text": content.text, "metadata": metadata }).to_string())
 }
 
-/// Checks what would make the server refuse the whole request.
+/// Checks for what would make the server refuse the whole request.
 fn check(id: &str, text: &str) -> Result<(), String> {
     DocumentId::new(id).map_err(|error| error.to_string())?;
     if text.len() > MAX_TEXT_BYTES {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_walked_in_order_without_what_is_not_text() {
+    fn folders_are_walked_in_order_and_other_formats_are_skipped() {
         let folder = folder(&[
             ("b.md", "b"),
             ("a/z.html", "z"),
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn files_given_keep_their_path_as_name() {
+    fn given_files_have_their_path_as_id() {
         for (given, expected) in
             [("a/b.md", "a/b.md"), ("./a.md", "a.md"), ("/x/a.md", "x/a.md"), ("../a.md", "a.md")]
         {

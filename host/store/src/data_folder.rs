@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_locked_folder_is_refused_by_name_and_free_again_when_it_is_dropped() {
+    fn a_locked_folder_is_refused_with_its_path_and_free_after_it_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let held = DataFolder::acquire(folder.path()).unwrap();
         let error = DataFolder::acquire(folder.path()).unwrap_err();

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_place() {
+    fn errors_name_the_path_of_what_is_wrong() {
         for (json, path) in [
             ("[]", "filter"),
             (r#"{"not":[]}"#, "filter.not"),

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn each_mode_gathers_its_own_evidence() {
+    fn each_mode_makes_its_own_calls() {
         let embed = r#"embed None "q""#;
         for (mode, calls) in [
             (Mode::Dense, vec![embed, r#"search books Some("q") None 10 0"#]),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_says_reaches_the_client() {
+    fn errors_of_the_host_reach_the_client() {
         let host = Notebook::default();
         let unknown = ask(&host, r#"{"query":"q","collection":"songs"}"#).err();
         let told = |failure: &Failure| (failure.kind(), failure.code().to_owned());

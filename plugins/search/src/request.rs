@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_of_known_fields_is_refused() {
+    fn only_an_object_with_known_fields_is_accepted() {
         for body in ["", "nothing", "[]", "\"q\"", "null"] {
             refused(body, "invalid-body", "JSON object");
         }
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_defaults_and_a_bad_one_is_the_operators() {
+    fn settings_are_defaults_and_an_invalid_one_is_the_operators_fault() {
         let read = |settings: &[(&str, &str)]| {
             Defaults::from_settings(|name| {
                 let found = settings.iter().find(|(known, _)| *known == name);

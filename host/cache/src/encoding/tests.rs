@@ -1,4 +1,4 @@
-//! Cases, a golden entry, and damaged bytes.
+//! Tables of cases, a golden entry, and damaged bytes.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -8,7 +8,7 @@ use super::*;
 
 const MAX_BYTES: usize = 1 << 20;
 
-/// A value for tests: its own bytes.
+/// A value for tests, encoded as its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Plain(Vec<u8>);
 
@@ -93,7 +93,7 @@ fn version_1_stays_as_it_is() {
 }
 
 #[test]
-fn an_entry_survives_with_its_age_and_all_that_it_depends_on() {
+fn an_entry_keeps_its_age_and_its_dependencies() {
     let stored_at = Moment::now();
     let written = entry(&one_of_each_kind(), &["policy:a", "policy:b"], stored_at);
     let bytes = encoded(&written, later(stored_at, 3_000));
@@ -107,7 +107,7 @@ fn an_entry_survives_with_its_age_and_all_that_it_depends_on() {
     assert_eq!(read.depends_on.reads().len(), 7);
     assert_eq!((read.stored_at, read.ttl), (written.stored_at, written.ttl));
     assert_eq!(read.remaining_ttl(now.monotonic), Duration::from_millis(5_500));
-    // Every read and every tag has a cell, and each of them invalidates.
+    // Every read and every tag has a cell, and each of them invalidates the entry.
     let tags = read.depends_on.tags();
     assert_eq!((tags.len(), read.reads.len()), (9, 9));
     for tag in tags {
@@ -124,7 +124,7 @@ fn no_clock_gives_an_entry_more_time() {
     let stored_at = Moment { unix_ms: 1_000_000, ..Moment::now() };
     let written = entry(&[], &[], stored_at);
     let bytes = encoded(&written, later(stored_at, 4_000));
-    // The reader's wall clock, and what it may think remains of 6 s.
+    // The reader's wall clock, and what may remain of 6 s by it.
     for (unix_ms, remaining_ms) in [
         (0, 6_000),
         (900_000, 6_000),
@@ -140,14 +140,14 @@ fn no_clock_gives_an_entry_more_time() {
         assert_eq!(remaining, Duration::from_millis(remaining_ms), "at {unix_ms}");
         assert_eq!(entry.is_fresh(now.monotonic), remaining_ms > 0);
     }
-    // Encoding again and again rounds against the entry.
+    // Repeated encoding rounds the remaining time down.
     let odd = Moment { monotonic: stored_at.monotonic + Duration::from_nanos(1), ..stored_at };
     let read = decoded(&encoded(&written, odd), odd).unwrap();
     assert_eq!(read.resolve(&TagTable::new(8, Position(0))).age(odd.monotonic).as_millis(), 1);
 }
 
 #[test]
-fn what_cannot_be_encoded_is_an_error() {
+fn an_entry_that_cannot_be_encoded_is_an_error() {
     let now = Moment::now();
     let error = |entry: &Entry<Plain>| entry.encode(now, MAX_BYTES).unwrap_err();
     let numbered = |number: usize| Read::Collection(name(&number.to_string()));
@@ -172,7 +172,7 @@ fn what_cannot_be_encoded_is_an_error() {
 }
 
 #[test]
-fn what_no_writer_writes_is_an_error() {
+fn bytes_that_no_writer_writes_are_an_error() {
     const VERSION_AT: usize = 4;
     const FORMAT_AT: usize = 6;
     const AGE_AT: usize = 34;
@@ -298,7 +298,7 @@ proptest! {
         }
     }
 
-    /// An error, or another entry that is itself sound: it can be encoded, and comes back.
+    /// An error, or another entry that survives encoding.
     #[test]
     fn every_flipped_byte_is_an_error_or_another_entry(
         (_, bytes, now) in entries(),

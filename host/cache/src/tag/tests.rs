@@ -1,4 +1,4 @@
-//! Cases, a comparison with a list of commits, and threads.
+//! Tables of cases, a comparison with a list of commits, and threads.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 

@@ -30,7 +30,8 @@ fn one_text_for_every_spelling() {
             r#"{"a":2,"b":{"c":[{"y":0,"z":0}],"d":1}}"#,
         ),
         (r#"{"ab":1,"a":2,"":3}"#, r#"{"":3,"a":2,"ab":1}"#),
-        // By unescaped bytes: the newline comes before the letter, its backslash would not.
+        // Names sort by their unescaped bytes: a newline comes before the letter, but a backslash
+        // would come after it.
         (r#"{"A":1,"\n":2}"#, r#"{"\n":2,"A":1}"#),
         (r#"{"\u0061":1,"\u0041":2}"#, r#"{"A":2,"a":1}"#),
         (r#""\/\u002f\u00e9\u0022\u005C""#, r#""//é\"\\""#),

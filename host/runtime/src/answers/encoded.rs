@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_writer_writes_is_an_error() {
+    fn bytes_that_no_writer_writes_are_an_error() {
         const ETAG_AT: usize = 31;
         let bytes = encoded(&answer(200, &[], b"body"));
         let changed = |at: usize, to: &[u8]| {

@@ -1,9 +1,9 @@
-//! The file: reopened, not writable, damaged; and how it is written.
+//! The file: reopened, not writable, or damaged, and how it is written.
 
 use super::*;
 
 #[tokio::test]
-async fn what_was_committed_is_there_when_it_is_opened_again() {
+async fn what_was_committed_is_there_after_reopening() {
     let Fixture { truth, docs, folder } = Fixture::new().await;
     let key = IdempotencyKey { key: "k".into(), fingerprint: [1; 32] };
     let put = truth.put(&docs, vec![document("a", "text")], Some(key.clone())).await.unwrap();
@@ -15,7 +15,7 @@ async fn what_was_committed_is_there_when_it_is_opened_again() {
     assert_eq!(f.log(0, 10).await, ["1 docs created", "2 docs +a"]);
     let replayed = Committed { replayed: true, ..put };
     assert_eq!(f.truth.replay(&key).await.unwrap(), Some(replayed));
-    assert_eq!(f.put_one("a", "other text").await, Position(3), "positions go on");
+    assert_eq!(f.put_one("a", "other text").await, Position(3), "positions continue");
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn a_file_that_cannot_be_written_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_refused() {
+async fn a_file_that_is_not_a_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("truth.sqlite");
     std::fs::write(file, "not a database".repeat(1_000)).unwrap();

@@ -1,4 +1,5 @@
-//! Idempotency keys: one commit a key, another request refused, a bounded memory.
+//! Idempotency keys: one commit per key, other requests are refused, and the number of keys is
+//! bounded.
 
 use futures::future::join_all;
 
@@ -16,7 +17,7 @@ fn committed(position: u64, replayed: bool) -> Committed {
 }
 
 #[tokio::test]
-async fn a_repeated_request_is_answered_and_not_carried_out() {
+async fn a_repeated_request_is_answered_without_being_carried_out() {
     let f = Fixture::new().await;
     assert_eq!(f.truth.replay(&key("k", 1)).await.unwrap(), None);
     assert_eq!(f.put_under(&key("k", 1), "first").await.unwrap(), committed(2, false));

@@ -1,4 +1,4 @@
-//! Cases of the truth, each on a real file in a folder of its own.
+//! Tests of the truth, each on a real file in its own folder.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -15,7 +15,7 @@ mod idempotency;
 mod reads;
 mod writes;
 
-/// A truth with the collection `docs`, made at position 1.
+/// A truth with the collection `docs`, created at position 1.
 struct Fixture {
     truth: SqliteTruth,
     docs: Name,
@@ -35,7 +35,7 @@ impl Fixture {
         self.truth.put(&self.docs, documents, None).await
     }
 
-    /// Puts one document, and answers its position.
+    /// Puts one document, and returns its position.
     async fn put_one(&self, id: &str, text: &str) -> Position {
         self.put(vec![document(id, text)]).await.unwrap().position
     }
@@ -53,7 +53,7 @@ impl Fixture {
         self.truth.position().await.unwrap().0
     }
 
-    /// The log after a position, as `position collection what`.
+    /// The log after a position, with each entry as `position collection what`.
     async fn log(&self, after: u64, limit: u32) -> Vec<String> {
         let changes = self.truth.changes_after(Position(after), limit).await.unwrap();
         changes.iter().map(line).collect()
@@ -78,7 +78,7 @@ fn doc(id: &str) -> DocumentId {
     DocumentId::new(id).unwrap()
 }
 
-/// A document of one chunk, its whole text.
+/// A document whose only chunk is its whole text.
 fn document(id: &str, text: &str) -> NewDocument {
     let end = u32::try_from(text.len()).unwrap();
     let chunk = 0..end;

@@ -42,7 +42,7 @@ async fn a_document_is_read_as_it_was_put() {
 }
 
 #[tokio::test]
-async fn a_hit_has_a_text_only_while_the_truth_has_its_version() {
+async fn a_hit_has_a_text_only_while_its_version_is_current() {
     let f = Fixture::new().await;
     let hit = |id: &str, version: u64, start: u32, end: u32| ChunkRef {
         document: doc(id),
@@ -63,7 +63,7 @@ async fn a_hit_has_a_text_only_while_the_truth_has_its_version() {
         (hit("gone", 2, 0, 4), None),
         (hit("never", 2, 0, 4), None),
         (hit("old", 4, 0, 8), None),
-        // What an index with the right version cannot say.
+        // Ranges that a correct index cannot contain.
         (hit("\"q\" [1]", 2, 0, 1), None),
         (hit("old", 3, 4, 100), None),
     ];

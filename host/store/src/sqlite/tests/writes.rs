@@ -1,4 +1,4 @@
-//! Writes: all or nothing, in order, not cut by a caller who goes away.
+//! Writes: all or nothing, in order, and not interrupted when the caller goes away.
 
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ async fn concurrent_commits_become_visible_in_the_order_of_their_positions() {
     assert!(f.truth.observe_commits(Box::new(move |changes| {
         observed.lock().unwrap().extend_from_slice(changes)
     })));
-    assert!(!f.truth.observe_commits(Box::new(|_| ())), "the first observer stays");
+    assert!(!f.truth.observe_commits(Box::new(|_| ())), "only the first observer is kept");
 
     let writers = (0..WRITERS).map(|writer| {
         let f = Arc::clone(&f);
@@ -138,7 +138,7 @@ async fn a_document_is_replaced_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_document_put_again_as_it_is_is_no_change() {
+async fn putting_an_unchanged_document_again_is_not_a_change() {
     let f = Fixture::new().await;
     f.put(vec![document("a", "text"), document("b", "text")]).await.unwrap();
     let changed = [
@@ -156,7 +156,7 @@ async fn a_document_put_again_as_it_is_is_no_change() {
 }
 
 #[tokio::test]
-async fn a_caller_who_goes_away_does_not_cut_the_write() {
+async fn a_caller_that_goes_away_does_not_interrupt_the_write() {
     let f = Fixture::new().await;
     let mut committed = f.truth.committed();
     let busy = f.truth.shared.writer.acquire().await.unwrap();
@@ -170,7 +170,7 @@ async fn a_caller_who_goes_away_does_not_cut_the_write() {
 }
 
 #[tokio::test]
-async fn no_more_writes_wait_than_may() {
+async fn the_number_of_waiting_writes_is_limited() {
     let f = Fixture::new().await;
     let busy = f.truth.shared.writer.acquire().await.unwrap();
     let mut waiting: Vec<_> = (0..MAX_WRITES_WAITING)
@@ -189,7 +189,7 @@ async fn no_more_writes_wait_than_may() {
 }
 
 #[tokio::test]
-async fn deletes_answer_a_position_only_when_something_was_there() {
+async fn a_delete_has_a_position_only_if_something_was_deleted() {
     let f = Fixture::new().await;
     f.put_one("a", "text").await;
     let delete =
@@ -203,10 +203,10 @@ async fn deletes_answer_a_position_only_when_something_was_there() {
 }
 
 #[tokio::test]
-async fn a_collection_made_again_is_empty() {
+async fn a_recreated_collection_is_empty() {
     let f = Fixture::new().await;
     let (made, position) = f.truth.create_collection(&f.docs).await.unwrap();
-    assert_eq!((made.created, position), (Position(1), None), "it is there already");
+    assert_eq!((made.created, position), (Position(1), None), "it already exists");
     f.put(vec![document("a", "text"), document("b", "text")]).await.unwrap();
     assert_eq!(f.truth.collections().await.unwrap()[0].documents, 2);
 
@@ -223,7 +223,7 @@ async fn a_collection_made_again_is_empty() {
 }
 
 #[tokio::test]
-async fn a_tenant_has_a_bounded_number_of_collections() {
+async fn the_number_of_collections_is_limited() {
     let f = Fixture::new().await;
     sqlx::query(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1023)
@@ -234,7 +234,7 @@ async fn a_tenant_has_a_bounded_number_of_collections() {
     .unwrap();
     let refused = f.truth.create_collection(&name("one-too-many")).await;
     assert!(matches!(refused, Err(TruthError::TooManyCollections { limit: 1_024 })));
-    assert!(f.truth.create_collection(&f.docs).await.is_ok(), "it is there already");
+    assert!(f.truth.create_collection(&f.docs).await.is_ok(), "it already exists");
     assert_eq!(f.truth.collections().await.unwrap().len(), 1_024);
 }
 
