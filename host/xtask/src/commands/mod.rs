@@ -1,4 +1,4 @@
-//! One file per command: its arguments, documented for `--help`, and `run`.
+//! One module per command, with its arguments, which `--help` documents, and `run`.
 
 pub(crate) mod bench;
 pub(crate) mod ci;

@@ -1,26 +1,26 @@
-//! What is measured: the ways of answering.
+//! The cases that are measured.
 
-/// A way of answering.
+/// A way of answering, and the requests that are sent.
 pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) path: &'static str,
-    /// The mode of a search; other pipelines do not look at their questions.
+    /// The mode of searches; other pipelines do not interpret their questions.
     pub(super) mode: Option<&'static str>,
-    /// Different questions.
+    /// How many different questions are asked.
     pub(super) keys: usize,
-    /// Every answer comes from the memory tier; of other cases, none does.
+    /// Whether all answers must come from the memory tier. If false, none of them may.
     pub(super) is_hit: bool,
-    /// CPU µs that an answer may cost over a plain server's with the same bytes. Without it, a
-    /// plain server is no measure: it does not search.
+    /// How many µs of CPU time an answer may cost more than the same bytes from a plain server.
+    /// `None` for searches, which cannot be compared with a plain server.
     pub(super) over_plain_us: Option<f64>,
 }
 
 /// Questions of each mode of `search`. Their vectors fit into the embedding cache, and
-/// [`prepare`](super::prepare::prepare) puts them there: embedding a question takes milliseconds in ONNX Runtime, and
-/// would hide what everything else costs.
+/// [`prepare`](super::prepare::prepare) puts them there, because embedding a question takes
+/// milliseconds in ONNX Runtime, which would hide the cost of everything else.
 const QUESTIONS: usize = 256;
 
-/// Under the default policy: each answer comes from the memory tier once it is there.
+/// `echo` under the default policy: all answers come from the memory tier once they are stored.
 pub(super) const HIT: Case = Case {
     name: "memory-tier hit",
     path: "/v1/pipelines/echo",
@@ -30,7 +30,7 @@ pub(super) const HIT: Case = Case {
     over_plain_us: Some(3.0),
 };
 
-/// The same component without a policy: an instance for each request.
+/// `echo` without a policy: a new instance for each request.
 pub(super) const ECHO: Case = Case {
     name: "uncached echo",
     path: "/v1/pipelines/echo-uncached",

@@ -1,9 +1,9 @@
-//! `cargo xtask bench` alone: each case next to a plain `axum::serve` program (`plain`) that sends
-//! the same bytes, where there is such a floor.
+//! `cargo xtask bench` without `--against`: measures Weir, and for hits and echoes also a plain
+//! `axum::serve` program (`plain`) that sends the same bytes.
 //!
-//! All cases run one after the other in each round, so that what changes on the machine
-//! in the meantime affects all of them; figures are medians over rounds, differences and ratios are
-//! taken within a round first.
+//! In each round, all cases run one after the other, so that other load of the machine affects all
+//! of them. Figures are medians over rounds; differences and ratios are computed within each round
+//! first.
 
 use anyhow::{Context, Result, ensure};
 
@@ -17,19 +17,19 @@ use super::{Timing, machine, plain, sandbox, this_checkout};
 
 const WARM_UP_SECONDS: f64 = 1.0;
 
-/// A case with Weir's measure and the plain server's, if it has one, in each round.
+/// A case with the measurements of each round: Weir's, and the plain server's if there is one.
 struct Measured {
     case: &'static Case,
     rounds: Vec<(Measure, Option<Measure>)>,
 }
 
-/// Builds, measures, prints, and fails where a case costs too much.
+/// Builds and measures, prints the figures, and fails if a case costs too much.
 pub(super) async fn run(timing: Timing, no_bounds: bool) -> Result<()> {
     let (workspace, tools) = this_checkout()?;
     let side = Side::build(&workspace, &tools.embedding)?;
     plain::build(&workspace)?;
     machine::warn_if_busy()?;
-    let folder = tempfile::tempdir().context("making a folder for the servers")?;
+    let folder = tempfile::tempdir().context("creating a folder for the servers")?;
     let server = side.start(&folder.path().join("weir")).await?;
     let weir = target(&server)?;
     eprintln!("Ingesting documents and filling the cache …");
@@ -37,7 +37,7 @@ pub(super) async fn run(timing: Timing, no_bounds: bool) -> Result<()> {
     let plain = Plain::start(&workspace, folder.path(), weir).await?;
     println!("{}", machine::description()?);
     println!(
-        "{} rounds of {} s a case, {} connections",
+        "{} rounds of {} s per case, {} connections",
         timing.rounds, timing.seconds, timing.connections
     );
     let mut cases: Vec<Measured> =
@@ -54,7 +54,7 @@ pub(super) async fn run(timing: Timing, no_bounds: bool) -> Result<()> {
         for Measured { case, rounds } in &mut cases {
             let of_weir = measure(weir, case, timing.connections, amount).await?;
             let of_plain = match case.over_plain_us {
-                // It says hit or miss as Weir did: the bytes are the same.
+                // It repeats Weir's headers, so it counts as a hit or a miss like Weir's answer.
                 Some(_) => Some(measure(plain.target, case, timing.connections, amount).await?),
                 None => None,
             };
@@ -65,22 +65,22 @@ pub(super) async fn run(timing: Timing, no_bounds: bool) -> Result<()> {
     }
     server.stop().await?;
     let within = print(&cases);
-    eprintln!("The sandbox's price …");
+    eprintln!("Measuring the cost of the sandbox …");
     sandbox::run(&workspace, &tools.embedding)?;
-    ensure!(within || no_bounds, "an answer costs more than it may");
+    ensure!(within || no_bounds, "an answer costs more CPU time than its bound allows");
     Ok(())
 }
 
-/// Prints the table and says whether every case is within its bound.
+/// Prints the table, and returns whether every case is within its bound.
 fn print(cases: &[Measured]) -> bool {
-    println!("| answer | requests/s | CPU µs an answer | of it the server's process |");
+    println!("| answer | requests/s | CPU µs per answer | the server's own process |");
     println!("|---|---:|---:|---:|");
     for measured in cases {
         let of_weir = measured.rounds.iter().map(|(weir, _)| weir);
         print_row(measured.case.name, &of_weir.collect::<Vec<_>>());
         let of_plain = measured.rounds.iter().filter_map(|(_, plain)| plain.as_ref());
         if measured.case.over_plain_us.is_some() {
-            print_row("the same by plain axum", &of_plain.collect::<Vec<_>>());
+            print_row("the same from plain axum", &of_plain.collect::<Vec<_>>());
         }
     }
     let mut within = true;
@@ -88,11 +88,11 @@ fn print(cases: &[Measured]) -> bool {
         let Some(bound_us) = measured.case.over_plain_us else { continue };
         let (over_us, rate) = (measured.over_plain_us(), measured.rate());
         println!(
-            "{}: {over_us:+.1} µs of CPU over plain axum (at most {bound_us:.0}), {rate:.2} of its \
-             requests/s",
+            "{}: {over_us:+.1} µs of CPU compared with plain axum (bound: {bound_us:+.0}), \
+             {rate:.2} times its requests/s",
             measured.case.name,
         );
-        // Written so that no figure at all is not within the bound either.
+        // Also false if nothing was measured, because comparisons with NaN are false.
         within &= over_us <= bound_us;
     }
     within
@@ -134,8 +134,8 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_taken_within_a_round() {
-        // The machine slows down: both do. Medians apart would differ by 3.
+    fn differences_are_computed_within_a_round() {
+        // The machine slows down both servers. The difference of their medians would be 3.
         let rounds = [(12.0, 10.0), (22.0, 20.0), (26.0, 24.0), (14.0, 4.0)];
         let rounds = rounds.map(|(weir, plain)| (measure(weir), Some(measure(plain))));
         let measured = Measured { case: &CASE, rounds: rounds.into() };

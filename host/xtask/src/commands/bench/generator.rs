@@ -1,9 +1,9 @@
-//! `xtask bench-load`: the load generator of `bench`, a process of its own so that its CPU
-//! time can be told from the server's.
+//! `xtask bench-load`: the load generator of `bench`, in a process of its own so that its CPU time
+//! can be told from the server's.
 //!
-//! Closed loop: each connection sends a request when the answer before has arrived. All
-//! requests are made beforehand; an answer is read to its end and otherwise only counted.
-//! `measure` starts it and reads what it counted; what is asked is in `questions`.
+//! It runs a closed loop: each connection sends a request when the previous answer has arrived.
+//! All requests are prepared beforehand; answers are read to the end and only counted. `measure`
+//! starts it and reads its counts, and `questions` has the requests' bodies.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,41 +22,41 @@ use tokio::net::TcpStream;
 use super::questions::body;
 use crate::client::is_cache_hit;
 
-/// Draws made beforehand; the connections go through them, each from another place.
+/// How many keys are drawn beforehand. Each connection cycles through its own share of them.
 const DRAWS: usize = 1 << 20;
 const SEED: u64 = 2;
 
 /// Load a server and count its answers, used by `bench`
 #[derive(Args)]
 pub(crate) struct BenchLoad {
-    /// The server
+    /// The server's address
     #[arg(long)]
     address: SocketAddr,
-    /// What is asked, by POST
+    /// The path to send POST requests to
     #[arg(long)]
     path: String,
-    /// The mode that searches are asked in
+    /// The mode of searches
     #[arg(long)]
     mode: Option<String>,
-    /// The number of the first body
+    /// The number of the first question
     #[arg(long, default_value_t = 0)]
     first_key: usize,
-    /// Different bodies
+    /// How many different questions to ask
     #[arg(long)]
     keys: usize,
-    /// Connections, each with one request in flight
+    /// Number of connections, each with one request in flight
     #[arg(long)]
     connections: usize,
-    /// How long, keys drawn by Zipf; without it, each key is asked once
+    /// How long to ask questions drawn by Zipf; without it, each question is asked once
     #[arg(long)]
     seconds: Option<f64>,
 }
 
-/// What was counted, printed as JSON.
+/// The counts, printed as JSON.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Counted {
     pub(crate) answers: u64,
-    /// Answers whose `Cache-Status` says hit.
+    /// Answers whose `Cache-Status` reports a hit.
     pub(crate) hits: u64,
     pub(crate) seconds: f64,
 }
@@ -80,7 +80,7 @@ impl BenchLoad {
                 let asked = order[share].iter().map(|key| requests[*key as usize].as_bytes());
                 match until {
                     Some(until) => {
-                        // Clones of an iterator over what has been drawn: no end, no cost.
+                        // Endless, and free: it only clones an iterator over the drawn keys.
                         for request in asked.cycle() {
                             connection.ask(request).await?;
                             if Instant::now() >= until {
@@ -108,7 +108,7 @@ impl BenchLoad {
         Ok(())
     }
 
-    /// Keys in the order in which they are asked.
+    /// The keys, in the order in which they are asked.
     fn order(&self) -> Result<Vec<u32>> {
         let keys = u32::try_from(self.keys)?;
         if self.seconds.is_none() {
@@ -116,17 +116,17 @@ impl BenchLoad {
         }
         let zipf = Zipf::new(f64::from(keys), 1.0)?;
         let mut random = StdRng::seed_from_u64(SEED);
-        // Ranks count from 1; they are whole numbers in a float.
+        // Ranks start at 1, and are whole numbers as floats.
         Ok((0..DRAWS).map(|_| zipf.sample(&mut random) as u32 - 1).collect())
     }
 }
 
-/// The part of `length` that belongs to one of `count` connections.
+/// The range of `length` that belongs to connection `index` of `count`.
 fn share(length: usize, count: usize, index: usize) -> std::ops::Range<usize> {
     length * index / count..length * (index + 1) / count
 }
 
-/// A request, head and body.
+/// Formats a request, with head and body.
 pub(crate) fn request(path: &str, body: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n\
@@ -160,7 +160,7 @@ impl Connection {
             }
         };
         while self.buffer.len() < head.answer_bytes {
-            ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "an answer was cut");
+            ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "an answer was truncated");
         }
         self.counted.answers += 1;
         self.counted.hits += u64::from(head.is_hit);
@@ -168,16 +168,16 @@ impl Connection {
     }
 }
 
-/// What is needed of an answer's head.
+/// The part of an answer's head that is needed.
 #[derive(Debug, PartialEq)]
 struct Head {
-    /// Head and body.
+    /// The length of head and body.
     answer_bytes: usize,
     is_hit: bool,
 }
 
 impl Head {
-    /// None where the head is not complete yet.
+    /// Returns `None` if the head is not complete yet.
     fn parse(buffer: &[u8]) -> Result<Option<Self>> {
         let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else {
             return Ok(None);
@@ -186,7 +186,7 @@ impl Head {
         let mut lines = head.split("\r\n");
         let status = lines.next().unwrap_or_default();
         if !status.starts_with("HTTP/1.1 200") {
-            bail!("answered {}", String::from_utf8_lossy(buffer));
+            bail!("the server answered {}", String::from_utf8_lossy(buffer));
         }
         let (mut body_bytes, mut is_hit) = (None, false);
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
@@ -196,7 +196,7 @@ impl Head {
                 is_hit = is_cache_hit(value);
             }
         }
-        let body_bytes = body_bytes.context("an answer without content-length")?;
+        let body_bytes = body_bytes.context("an answer has no content-length")?;
         Ok(Some(Self { answer_bytes: end + 4 + body_bytes, is_hit }))
     }
 }
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_cover_everything_once() {
+    fn shares_cover_every_key_once() {
         let shares: Vec<_> = (0..3).map(|index| share(10, 3, index)).collect();
         assert_eq!(shares, [0..3, 3..6, 6..10]);
     }
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_time_each_key_is_asked_once() {
+    fn without_a_duration_each_key_is_asked_once() {
         assert_eq!(load(3, None).order().unwrap(), [0, 1, 2]);
     }
 }

@@ -1,4 +1,4 @@
-//! The machine that is measured on: what it is, and the CPU time that it spends.
+//! The machine that runs the measurements: its description, and the CPU time that it spends.
 
 use std::fs;
 use std::time::Duration;
@@ -22,19 +22,19 @@ pub(crate) fn description() -> Result<String> {
     Ok(format!("{model}, {cores} cores, {gibibytes:.0} GiB, Linux {}", kernel.trim()))
 }
 
-/// What others spend is counted too: says so when there are others.
+/// Warns if other processes use CPU time, because it affects the figures.
 pub(crate) fn warn_if_busy() -> Result<()> {
     let busy = busy_share(Duration::from_secs(1))?;
     if busy > 0.02 {
         eprintln!(
-            "{:.0} % of the machine is busy with something else: CPU times will be too high",
+            "other processes use {:.0} % of the machine's CPU time: figures may be too high",
             busy * 100.0
         );
     }
     Ok(())
 }
 
-/// The share of all cores that is in use over an interval.
+/// The share of all cores' time that is used during an interval.
 fn busy_share(interval: Duration) -> Result<f64> {
     let id = std::process::id();
     let before = CpuTime::now(id)?;
@@ -56,17 +56,17 @@ fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 pub(crate) struct CpuTime {
     /// By everything on the machine, interrupts included.
     machine: Duration,
-    /// By one process, all of its threads.
+    /// By one process with all of its threads.
     process: Duration,
-    /// By this process and its children that have ended: the load generators.
+    /// By this process and its children that have exited: the load generators.
     own: Duration,
 }
 
-/// CPU time spent between two moments by those who answered.
+/// CPU time spent on answering between two moments.
 pub(crate) struct Spent {
-    /// All of the machine's but the load generator's.
+    /// By the whole machine, without the load generator.
     pub(crate) machine: Duration,
-    /// The server process's own.
+    /// By the server process itself.
     pub(crate) process: Duration,
 }
 
@@ -75,9 +75,9 @@ impl CpuTime {
         let ticks = sysconf(SysconfVar::CLK_TCK)?.context("the system has no clock tick")?;
         let duration = |count: u64| Duration::from_secs_f64(count as f64 / ticks as f64);
         let machine = fs::read_to_string("/proc/stat").context("reading /proc/stat")?;
-        // To the nanosecond, threads that have ended included; /proc counts ticks of 10 ms.
+        // Has nanosecond resolution and includes exited threads; /proc counts ticks of 10 ms.
         let clock = clock_getcpuclockid(Pid::from_raw(process.try_into()?))
-            .context("the process that is measured has ended")?;
+            .context("the measured process has exited")?;
         let mut own = Duration::ZERO;
         for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
             let usage = getrusage(who)?;
@@ -87,7 +87,7 @@ impl CpuTime {
             }
         }
         Ok(Self {
-            machine: duration(busy_ticks(&machine).context("/proc/stat has no line of cpu")?),
+            machine: duration(busy_ticks(&machine).context("/proc/stat has no line `cpu`")?),
             process: Duration::from(clock.now()?),
             own,
         })
@@ -103,8 +103,8 @@ impl CpuTime {
     }
 }
 
-/// `cpu  user nice system idle iowait irq softirq steal guest guest_nice`: without idle,
-/// iowait and steal; guest is part of user.
+/// Adds up `cpu  user nice system idle iowait irq softirq steal guest guest_nice` without idle,
+/// iowait and steal. guest is part of user.
 fn busy_ticks(stat: &str) -> Option<u64> {
     let numbers: Vec<u64> = stat
         .lines()
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn busy_is_everything_but_idle_waiting_and_stolen() {
+    fn busy_ticks_exclude_idle_iowait_and_steal() {
         let stat = "cpu  100 20 30 4000 500 6 7 80 9 1\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
         assert_eq!(busy_ticks(stat), Some(100 + 20 + 30 + 6 + 7));
         assert_eq!(busy_ticks("intr 5"), None);

@@ -1,4 +1,4 @@
-//! One run of the load generator against one server: what was answered, and what it cost.
+//! Runs the load generator against one server, and measures what the answers cost.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -17,21 +17,21 @@ pub(super) struct Target {
     pub(super) process: u32,
 }
 
-/// How much is asked.
+/// How many questions to ask.
 #[derive(Clone, Copy)]
 pub(super) enum Amount {
-    /// For so many seconds, keys drawn by Zipf 1.0.
+    /// Keys drawn by Zipf 1.0, for this many seconds.
     Seconds(f64),
     /// Each key once.
     EachOnce,
 }
 
-/// What one run gave.
+/// The figures of one run.
 pub(super) struct Measure {
     pub(super) answers_per_second: f64,
-    /// CPU time an answer: all of the machine's but the load generator's.
+    /// CPU time per answer of the whole machine, without the load generator's.
     pub(super) machine_us: f64,
-    /// CPU time an answer: the server process's own.
+    /// CPU time per answer of the server process itself.
     pub(super) process_us: f64,
 }
 
@@ -46,7 +46,7 @@ impl Measure {
     }
 }
 
-/// Runs the load generator once, and checks that the cache answered as the case says.
+/// Runs the load generator once, and checks that answers came from the cache as the case expects.
 pub(super) async fn measure(
     target: Target,
     case: &Case,
@@ -59,7 +59,7 @@ pub(super) async fn measure(
     let hits = if case.is_hit { counted.answers } else { 0 };
     ensure!(
         counted.hits == hits,
-        "{}: {} of {} answers came from the cache, and {hits} should have",
+        "{}: {} of {} answers came from the cache, but {hits} should have",
         case.name,
         counted.hits,
         counted.answers
@@ -74,7 +74,7 @@ pub(super) async fn load(
     connections: usize,
     amount: Amount,
 ) -> Result<Counted> {
-    // The program itself: a build may have replaced the file that it was started from.
+    // This program itself: a build may have replaced the file that it was started from.
     let mut generator = Command::new("/proc/self/exe");
     generator
         .arg("bench-load")
@@ -91,6 +91,11 @@ pub(super) async fn load(
         generator.args(["--seconds", &seconds.to_string()]);
     }
     let output = generator.output().await.context("starting the load generator")?;
-    ensure!(output.status.success(), "loading {} at {} failed", case.path, target.address);
-    serde_json::from_slice(&output.stdout).context("reading what was counted")
+    ensure!(
+        output.status.success(),
+        "the load generator failed for {} at {}",
+        case.path,
+        target.address
+    );
+    serde_json::from_slice(&output.stdout).context("reading the counts of the load generator")
 }

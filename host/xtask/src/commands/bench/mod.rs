@@ -1,9 +1,9 @@
-//! `cargo xtask bench`: what an answer costs.
+//! `cargo xtask bench`: measures what an answer costs.
 //!
-//! `cases` says what is asked, of which `questions` makes the bytes. `floor` compares with a
-//! plain server, and `against` with another revision of this repository, which `revision`
-//! builds: each server of a comparison is a `side`. `instructions` counts instead of timing. How
-//! well searches rank is `eval`'s.
+//! `cases` defines the cases, and `questions` makes the bodies of their requests. `floor` compares
+//! Weir with a plain server, and `against` compares it with another revision of this repository,
+//! which `revision` builds. `side` starts the server of a revision. `instructions` counts
+//! instructions instead of time. How well searches rank is measured by `eval`.
 
 mod against;
 mod cases;
@@ -32,17 +32,17 @@ use crate::interrupt::Interrupt;
 use crate::set_up::{self, Tools};
 use crate::workspace::Workspace;
 
-/// Measure requests a second and CPU time an answer
+/// Measure requests per second and CPU time per answer
 ///
-/// Five cases: hits of the memory tier over 100,000 keys drawn by Zipf 1.0; an uncached `echo`,
-/// a fresh instance each; and uncached searches by mode (dense, keyword, hybrid) of 400
-/// documents, whose questions have been embedded before. All are asked by POST with JSON bodies
-/// over kept-alive connections.
+/// There are five cases: hits of the memory tier, with 100,000 keys drawn by Zipf 1.0; an
+/// uncached `echo`, with a new instance for each request; and uncached searches in each mode
+/// (dense, keyword, hybrid) over 400 documents, with questions that were embedded before. All
+/// requests are POSTs with JSON bodies over kept-alive connections.
 ///
-/// Without --against, hit and echo are compared with a plain server that sends the same bytes,
-/// and fail where an answer costs more CPU time over it than it may. CPU time is all of the
-/// machine's but the load generator's: let nothing else run. Then the sandbox's price:
-/// `search` as a component against the same code compiled natively.
+/// Without --against, hits and echoes are compared with a plain server that sends the same bytes.
+/// Fails if an answer costs more CPU time than the plain server's plus a bound. CPU time is that
+/// of the whole machine without the load generator's, so run nothing else at the same time. Also
+/// measures the cost of the sandbox: `search` as a component, and the same code compiled natively.
 ///
 /// With --against, another revision is built (in ~/.cache/weir/bench, where it stays for the
 /// next time) and compared with this one, two servers each, which are started again several
@@ -58,10 +58,10 @@ pub(crate) struct Bench {
     command: Option<Command>,
     #[command(flatten)]
     timing: Timing,
-    /// Compare with this revision of the repository: a commit, a tag, a branch
+    /// Compare with this revision of the repository: a commit, a tag or a branch
     #[arg(long, value_name = "REV")]
     against: Option<String>,
-    /// Print only, whatever the figures are
+    /// Only print the figures, and never fail because of a bound
     #[arg(long)]
     no_bounds: bool,
 }
@@ -71,19 +71,19 @@ enum Command {
     Instructions(Instructions),
 }
 
-/// How long is measured.
+/// How long and with how many connections to measure.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Timing {
-    /// How often the servers of --against are started again
+    /// Number of times that --against starts the servers
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     starts: u16,
-    /// Rounds; every case runs once in each. --against shares them out among its starts
+    /// Number of rounds, which --against divides among its starts; every case runs once in each
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Seconds that a case runs in a round
+    /// Seconds per case and round
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// Connections, each with one request in flight
+    /// Number of connections, each with one request in flight
     #[arg(long, default_value_t = 64)]
     connections: usize,
 }
@@ -97,7 +97,7 @@ impl Timing {
 
 impl Bench {
     pub(crate) async fn run(self) -> Result<()> {
-        // Servers, folders and worktrees are stopped and removed as this future is dropped.
+        // Dropping this future stops servers and removes folders and worktrees.
         let mut interrupt = Interrupt::new()?;
         tokio::select! {
             result = self.measure() => result,
@@ -114,7 +114,7 @@ impl Bench {
     }
 }
 
-/// This checkout with its tools, its plugins built.
+/// Finds this checkout and its tools, and builds its plugins.
 fn this_checkout() -> Result<(Workspace, Tools)> {
     let workspace = Workspace::find()?;
     let tools = set_up::set_up()?;

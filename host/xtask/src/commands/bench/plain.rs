@@ -1,5 +1,5 @@
-//! The plain server that Weir is compared with: `src/bin/plain-axum.rs`, built and started with
-//! answers of Weir's.
+//! Builds the plain server that Weir is compared with, `src/bin/plain-axum.rs`, and starts it with
+//! captured answers of Weir.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,22 +17,22 @@ use crate::server::free_address;
 use crate::workspace::Workspace;
 use crate::{client, process};
 
-/// Killed when dropped, for it has nothing to drain.
+/// A running plain server. It has nothing to drain, so it is killed when dropped.
 pub(super) struct Plain {
     pub(super) target: Target,
     _child: Child,
 }
 
-/// Builds it.
+/// Builds the plain server.
 pub(super) fn build(workspace: &Workspace) -> Result<()> {
     let mut build = process::cargo();
-    // By itself, because its dependencies are those of this program, compiled already.
+    // Only this package: its dependencies have already been compiled, for this program.
     build.args(["build", "--release", "--package", "xtask", "--bin", "plain-axum"]);
     process::run(build.current_dir(&workspace.root))
 }
 
 impl Plain {
-    /// Starts it with answers that Weir gives now.
+    /// Starts it with the current answers of Weir.
     pub(super) async fn start(workspace: &Workspace, folder: &Path, weir: Target) -> Result<Self> {
         let mut answers = BTreeMap::new();
         for case in CASES.iter().filter(|case| case.over_plain_us.is_some()) {

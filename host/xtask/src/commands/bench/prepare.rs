@@ -1,4 +1,4 @@
-//! How a server is made ready for the cases, and what it answers to them.
+//! Prepares a server for the cases, and captures its answers.
 
 use anyhow::{Context, Result};
 
@@ -24,8 +24,8 @@ pub(super) async fn prepare(target: Target, connections: usize) -> Result<()> {
     Ok(())
 }
 
-/// What a server answers to the first question of a case: headers, but those that a server
-/// writes by itself, and body.
+/// Captures the answer of a server to the first question of a case: the body, and the headers
+/// without those that every HTTP server adds itself.
 pub(super) async fn capture(
     target: Target,
     case: &Case,

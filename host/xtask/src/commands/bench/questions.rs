@@ -1,22 +1,22 @@
-//! What is asked and what is searched: bodies of requests and documents, made up by number, so
-//! that every server gets the same ones without a file.
+//! Generates the bodies of requests and the documents from their numbers, so that every server gets
+//! the same ones.
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-/// The collection that searches ask.
+/// The collection that is searched.
 pub(crate) const COLLECTION: &str = "bench";
-/// Documents in it.
+/// How many documents it has.
 pub(super) const DOCUMENTS: usize = 400;
 
 const WORDS_OF_A_DOCUMENT: usize = 40;
 const WORDS_OF_A_QUESTION: usize = 6;
-/// Documents and questions draw from the same words, but never the same numbers.
+/// Documents and questions use the same words, but never the same seeds.
 const SEED_OF_DOCUMENTS: u64 = 1 << 32;
 const SEED_OF_QUESTIONS: u64 = 2 << 32;
 
-/// The most frequent first: the words of a real text are about as unequal.
+/// The most frequent words first, with frequencies about as unequal as in real text.
 const WORDS: &str = "flow wing pressure body heat layer boundary number surface speed wave shock \
     jet plate cone nose angle edge shell panel load stress strain buckling vibration flutter \
     tunnel model theory method solution equation series value ratio force drag lift moment wake \
@@ -25,8 +25,8 @@ const WORDS: &str = "flow wing pressure body heat layer boundary number surface 
     rotor blade helicopter aircraft missile cylinder sphere cavity gap slot flap tail stability \
     control damping frequency mode resonance noise sound measurement experiment test instrument";
 
-/// The body of a request: question number `key`, in a mode of `search`, or without one for
-/// pipelines that only look at its bytes. The latter are of the same length for every key.
+/// The body of a request: question number `key`, in a mode of `search`. Without a mode, the body
+/// has the same length for every key.
 pub(crate) fn body(key: usize, mode: Option<&str>) -> String {
     match mode {
         None => format!(
@@ -55,7 +55,7 @@ fn words(seed: u64, count: usize) -> String {
     let all: Vec<&str> = WORDS.split_whitespace().collect();
     let mut random = StdRng::seed_from_u64(seed);
     let word = |_| {
-        // The square of a number below 1 is small more often than not: frequent words first.
+        // Squaring a number below 1 makes it smaller, which prefers the words at the front.
         let place = random.random::<f64>().powi(2) * all.len() as f64;
         all[place as usize]
     };
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_without_a_mode_are_as_long_as_each_other() {
+    fn bodies_without_a_mode_have_the_same_length() {
         assert_eq!(body(0, None).len(), body(99_999, None).len());
         let parsed: Value = serde_json::from_str(&body(7, None)).unwrap();
         assert_eq!(parsed["limit"], 10);
@@ -79,7 +79,8 @@ mod tests {
     fn questions_differ_and_repeat() {
         assert_ne!(body(1, Some("dense")), body(2, Some("dense")));
         assert_eq!(body(1, Some("dense")), body(1, Some("dense")));
-        // The embedding cache is warm for one mode after another: same query, other mode.
+        // Each mode asks the same query, so the first mode warms the embedding cache for the
+        // others.
         let query = |mode| -> Value {
             serde_json::from_str::<Value>(&body(3, Some(mode))).unwrap()["query"].clone()
         };

@@ -1,8 +1,8 @@
-//! Another revision of this repository, from its name to a server that can be started.
+//! Builds the server and the plugins of another revision of this repository.
 //!
-//! It is checked out as a worktree and built in `weir/bench` of the user's cache folder, with
-//! a target folder of its own that stays. What was built is kept by commit, so that the next
-//! comparison with it builds nothing; the worktree goes.
+//! The revision is checked out as a worktree and built in `weir/bench` of the user's cache folder,
+//! in a target folder that is kept. The results are kept for each commit, so that the next
+//! comparison with the same commit builds nothing. The worktree is removed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,32 +18,32 @@ use crate::process;
 use crate::set_up::{self, Tools};
 use crate::workspace::{Workspace, cache_folder};
 
-/// What clap ends with where it does not know a command.
+/// The exit status of clap for an unknown command.
 const UNKNOWN_COMMAND: i32 = 2;
-/// The file that says what is kept for a commit.
+/// The file that describes the kept build of a commit.
 const KEPT: &str = "side.json";
-/// What a build leaves in a target folder and another checkout's build can use.
+/// The parts of a target folder that the build of another checkout can use.
 const REUSABLE: [&str; 5] =
     ["release/build", "release/deps", "release/.fingerprint", "weir-guests", "CACHEDIR.TAG"];
 
-/// A revision by its commit.
+/// A revision of this repository.
 pub(super) struct Revision {
-    /// The commit's full name.
+    /// The full hash of its commit.
     commit: String,
-    /// As it was given.
+    /// Its name on the command line.
     name: String,
 }
 
-/// A side as it is kept, complete once this is written.
+/// A kept build. It is complete once this has been written.
 #[derive(Serialize, Deserialize)]
 struct Kept {
-    /// The compiler that built it: another one would be measured too.
+    /// The compiler that built it. With another one, the figures would differ for that reason too.
     rustc: String,
     side: Side,
 }
 
 impl Revision {
-    /// Finds the commit.
+    /// Finds the commit of a revision.
     pub(super) fn find(workspace: &Workspace, name: &str) -> Result<Self> {
         let of_commit = format!("{name}^{{commit}}");
         let mut command = git(&workspace.root);
@@ -54,7 +54,7 @@ impl Revision {
         Ok(Self { commit: commit.trim().to_owned(), name: name.to_owned() })
     }
 
-    /// Its first characters, next to the name that it was given by.
+    /// The short hash of its commit, after its name unless the name is a hash itself.
     pub(super) fn label(&self) -> String {
         let short = &self.commit[..self.commit.len().min(9)];
         if self.commit.starts_with(&self.name) {
@@ -64,7 +64,7 @@ impl Revision {
         }
     }
 
-    /// Its server and plugins, built unless they were before.
+    /// Builds its server and plugins, unless they were built before.
     pub(super) fn side(&self, workspace: &Workspace, tools: &Tools) -> Result<Side> {
         let base = cache_folder()?.join("bench");
         fs::create_dir_all(&base).with_context(|| format!("creating {}", base.display()))?;
@@ -72,7 +72,7 @@ impl Revision {
         let folder = base.join(&self.commit);
         let rustc = rustc_version()?;
         if let Some(side) = kept(&folder, &rustc) {
-            eprintln!("{}: built before, in {}", self.label(), folder.display());
+            eprintln!("{}: already built, in {}", self.label(), folder.display());
             return Ok(side);
         }
         let started = Instant::now();
@@ -88,14 +88,14 @@ impl Revision {
     }
 }
 
-/// Builds what is checked out, by its own means where it has them.
+/// Builds the revision with its own `bench-side`, or with `older` if it does not have that command.
 fn build(worktree: &Worktree, target: PathBuf, tools: &Tools) -> Result<Side> {
     let source = &worktree.folder;
     let mut xtask = process::cargo();
     xtask.args(["build", "--release", "--package", "xtask"]);
     process::run(xtask.current_dir(source).env("CARGO_TARGET_DIR", &target))?;
     if !has_bench_side(source, &target)? {
-        eprintln!("it has no `cargo xtask bench-side`: building it as it was built then");
+        eprintln!("this revision has no `cargo xtask bench-side`: building it in the old way");
         let workspace = Workspace { root: source.clone(), target };
         return older::build(&workspace, tools);
     }
@@ -107,12 +107,13 @@ fn build(worktree: &Worktree, target: PathBuf, tools: &Tools) -> Result<Side> {
         .with_context(|| format!("starting `{}`", process::line(&command)))?;
     ensure!(output.status.success(), "`{}` ended with {}", process::line(&command), output.status);
     let said = String::from_utf8(output.stdout)?;
-    // What else it starts may print too, before it.
-    let line = said.lines().last().context("`bench-side` said nothing")?;
-    serde_json::from_str(line).context("reading what `bench-side` said")
+    // Commands that it runs may print other lines first.
+    let line = said.lines().last().context("`bench-side` printed nothing")?;
+    serde_json::from_str(line).context("reading the output of `bench-side`")
 }
 
-/// Asked of the program itself: where its sources are changes.
+/// Whether the revision has the command. This asks the program, because the location of its source
+/// changes between revisions.
 fn has_bench_side(source: &Path, target: &Path) -> Result<bool> {
     let mut command = bench_side(source, target);
     let output = command
@@ -141,8 +142,8 @@ fn bench_side(source: &Path, target: &Path) -> Command {
     command
 }
 
-/// Copies what this checkout has compiled, so that only the workspace's own crates are left to
-/// compile: cargo looks at their files' times, and those of a new worktree are new.
+/// Copies the compiled dependencies of this checkout, so that only the workspace's own crates have
+/// to be compiled. Cargo compiles those again because the files of a new worktree have new times.
 fn seed(from: &Path, to: &Path) -> Result<()> {
     if to.exists() {
         return Ok(());
@@ -157,7 +158,7 @@ fn seed(from: &Path, to: &Path) -> Result<()> {
         let copy = unfinished.join(part);
         let parent = copy.parent().context("a part of a target folder has no parent")?;
         fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
-        // With its times, by which cargo tells what is up to date.
+        // Keeps the files' times, by which cargo tells what is up to date.
         let mut command = Command::new("cp");
         command.args(["--archive", "--reflink=auto"]).arg(from.join(part)).arg(&copy);
         process::run(&mut command)?;
@@ -166,13 +167,13 @@ fn seed(from: &Path, to: &Path) -> Result<()> {
     fs::rename(&unfinished, to).with_context(|| format!("creating {}", to.display()))
 }
 
-/// What is kept for a commit, if the same compiler built it.
+/// Reads the kept build of a commit, if the same compiler built it.
 fn kept(folder: &Path, rustc: &str) -> Option<Side> {
     let kept: Kept = serde_json::from_slice(&fs::read(folder.join(KEPT)).ok()?).ok()?;
     (kept.rustc == rustc && kept.side.binary.is_file()).then_some(kept.side)
 }
 
-/// Copies a side to where no other revision's build replaces it.
+/// Copies a build to where the build of another revision does not replace it.
 fn keep(side: Side, folder: &Path, rustc: String) -> Result<Side> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("removing {}", folder.display()))?;
@@ -181,7 +182,7 @@ fn keep(side: Side, folder: &Path, rustc: String) -> Result<Side> {
     fs::create_dir_all(&plugins).with_context(|| format!("creating {}", plugins.display()))?;
     for entry in fs::read_dir(&side.plugins)? {
         let component = entry?.path();
-        let name = component.file_name().context("a component without a name")?;
+        let name = component.file_name().context("a component has no file name")?;
         fs::copy(&component, plugins.join(name))
             .with_context(|| format!("copying {}", component.display()))?;
     }
@@ -194,13 +195,13 @@ fn keep(side: Side, folder: &Path, rustc: String) -> Result<Side> {
     Ok(kept.side)
 }
 
-/// The compiler, with everything that tells it from another one.
+/// The full version of the compiler.
 pub(super) fn rustc_version() -> Result<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     process::output(Command::new(rustc).arg("-vV"))
 }
 
-/// A checkout that is removed when this is dropped.
+/// A worktree that is removed when this is dropped.
 struct Worktree {
     repository: PathBuf,
     folder: PathBuf,
@@ -209,7 +210,7 @@ struct Worktree {
 impl Worktree {
     fn add(workspace: &Workspace, folder: &Path, commit: &str) -> Result<Self> {
         let worktree = Self { repository: workspace.root.clone(), folder: folder.to_owned() };
-        // A run that was killed leaves one, perhaps of another clone.
+        // A killed run leaves its worktree behind, perhaps one of another clone.
         worktree.remove()?;
         let mut command = git(&worktree.repository);
         command.args(["worktree", "add", "--quiet", "--detach"]).arg(folder).arg(commit);
@@ -229,7 +230,7 @@ impl Worktree {
 impl Drop for Worktree {
     fn drop(&mut self) {
         if let Err(error) = self.remove() {
-            eprintln!("a worktree is left behind: {error:#}");
+            eprintln!("cannot remove a worktree: {error:#}");
         }
     }
 }
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_that_is_not_there_is_named() {
+    fn a_missing_revision_is_named_in_the_error() {
         let folder = tempfile::tempdir().unwrap();
         let workspace = repository(folder.path());
         let message = Revision::find(&workspace, "absent").err().unwrap().to_string();
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worktree_goes_when_it_is_dropped_and_replaces_what_was_left() {
+    fn a_worktree_replaces_leftovers_and_is_removed_when_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let other = tempfile::tempdir().unwrap();
         let workspace = repository(folder.path());

@@ -1,4 +1,4 @@
-//! The cost of the sandbox: `host/weir/benches/sandbox.rs`, run with what it needs, and its figures as
+//! Measures the cost of the sandbox: runs `host/weir/benches/sandbox.rs`, and prints its figures as
 //! a table.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use crate::process;
 use crate::set_up::Embedding;
 use crate::workspace::Workspace;
 
-/// One mode of `search`: medians over rounds, of one process.
+/// The cost of one mode of `search`: medians over rounds of one process.
 #[derive(Deserialize)]
 struct Price {
     wasm_cpu_us: f64,

@@ -1,10 +1,9 @@
-//! A side of a comparison: a server of some revision with the configuration that this revision
-//! understands.
+//! One side of a comparison: the server of a revision, with a configuration that it understands.
 //!
-//! What the configuration looks like changes between revisions, and so does how plugins are
-//! built. So each revision says it for itself, by `cargo xtask bench-side`: this file is what a
-//! later revision's `bench --against` asks this one. Its answer must keep its form. Revisions
-//! that have no such command are `older`'s.
+//! The configuration changes between revisions, and so does the way in which plugins are built. So
+//! each revision builds itself and prints its configuration: `bench --against` of a later revision
+//! runs `cargo xtask bench-side` of this one. The format of its output must stay the same. `older`
+//! builds revisions that do not have this command.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -24,12 +23,12 @@ use crate::server::{Configuration, Server, free_address, search_sections};
 use crate::set_up::{self, Embedding};
 use crate::workspace::Workspace;
 
-/// Longer than any benchmark: no answer becomes stale while hits are measured.
+/// Longer than any benchmark, so that no answer becomes stale while hits are measured.
 const TTL_MS: u64 = 86_400_000;
-/// Searchable before a write is answered, however busy the machine is.
+/// Long enough that documents are searchable when a write is answered, even on a busy machine.
 const SEARCHABLE_TIMEOUT_MS: u64 = 600_000;
 
-/// Build this revision's server and plugins and print how to serve them, used by `bench --against`
+/// Build this revision's server and plugins, and print how to start them; for `bench --against`
 #[derive(Args)]
 pub(crate) struct BenchSide {}
 
@@ -44,25 +43,24 @@ impl BenchSide {
     }
 }
 
-/// What a revision is served with.
+/// What is needed to start the server of a revision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Side {
-    /// The server: `BINARY serve --config FILE --listen ADDRESS:PORT`.
+    /// The server, started as `BINARY serve --config FILE --listen ADDRESS:PORT`.
     pub(super) binary: PathBuf,
     /// The folder of its plugins' components.
     pub(super) plugins: PathBuf,
-    /// Its configuration, in TOML: the pipelines of [`super::cases::CASES`]. What is the
-    /// server's own is named relative to the configuration's file: `data`, and the components in
-    /// `plugins`.
+    /// The configuration in TOML, with the pipelines of [`super::cases::CASES`]. The paths of
+    /// `data`, and of the components in `plugins`, are relative to the configuration file.
     pub(super) configuration: String,
 }
 
 impl Side {
-    /// Builds the workspace's server; its plugins have been built.
+    /// Builds the workspace's server. Its plugins must have been built.
     pub(super) fn build(workspace: &Workspace, embedding: &Embedding) -> Result<Self> {
         build_server(workspace)?;
         let configuration = Configuration {
-            // Whoever starts it says where.
+            // Not used: the address is set when the server is started.
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             embedding,
             sections: sections(),
@@ -74,7 +72,7 @@ impl Side {
         })
     }
 
-    /// The same with at most `guests` guests at once.
+    /// Limits how many guests can run at the same time.
     pub(super) fn with_guests(mut self, guests: u32) -> Result<Self> {
         let mut table: toml::Table = self.configuration.parse()?;
         let engine = table.entry("engine").or_insert_with(|| toml::Table::new().into());
@@ -89,7 +87,7 @@ impl Side {
         self.start_by(Command::new(&self.binary), folder).await
     }
 
-    /// The same, by a command that ends with the server's binary.
+    /// Like [`Side::start`], with a command that ends with the server's binary.
     pub(super) async fn start_by(&self, command: Command, folder: &Path) -> Result<Server> {
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
         symlink(&self.plugins, folder.join("plugins"))
@@ -98,7 +96,7 @@ impl Side {
     }
 }
 
-/// The sections of the pipelines that are measured.
+/// The sections of the configuration, with the pipelines that are measured.
 fn sections() -> Value {
     let plugins = Path::new("plugins");
     let mut sections = search_sections(plugins);
@@ -117,7 +115,7 @@ fn sections() -> Value {
     sections
 }
 
-/// Where a server is loaded and measured.
+/// The address and the process of a server, for measuring it.
 pub(super) fn target(server: &Server) -> Result<Target> {
     Ok(Target { address: server.address(), process: server.id()? })
 }
@@ -129,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guests_are_bounded_beside_what_is_there() {
+    fn the_limit_of_guests_is_added_to_the_configuration() {
         let side = Side {
             binary: "/b".into(),
             plugins: "/p".into(),
@@ -141,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_hosts_every_case_and_names_plugins_beside_itself() {
+    fn a_configuration_hosts_every_case_with_relative_paths() {
         let embedding =
             Embedding { library: "/l".into(), model: "/m".into(), tokenizer: "/t".into() };
         let configuration = Configuration {

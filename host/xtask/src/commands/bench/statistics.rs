@@ -1,6 +1,6 @@
-//! Medians and spreads of what was measured in rounds.
+//! Medians and spreads of measurements.
 
-/// The middle of some values and how far they lie apart: half of them are between `low` and
+/// The median of some values, and how far they are apart: half of them are between `low` and
 /// `high`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Spread {
@@ -10,7 +10,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// Quartiles; not numbers for no values.
+    /// Computes the quartiles, which are NaN if there are no values.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -19,12 +19,12 @@ impl Spread {
     }
 }
 
-/// The middle value, or the mean of the two in the middle; not a number for none.
+/// The middle value, or the mean of the two in the middle. NaN if there are no values.
 pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     Spread::of(values).median
 }
 
-/// The value that `share` of the sorted values are below, interpolated linearly.
+/// The value below which `share` of the sorted values are, with linear interpolation.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
     let place = share * last as f64;

@@ -1,4 +1,4 @@
-//! What the demo searches: the Rust book that rustup installs, otherwise this project's own
+//! Finds what the demo searches: the Rust book if rustup has installed it, otherwise this project's
 //! documentation.
 
 use std::fs;
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::process;
 
-/// Documents on disk, and questions that they answer.
+/// Documents on disk, and questions that the documents answer.
 pub(crate) struct Corpus {
     pub(crate) title: &'static str,
     /// The collection's name.
@@ -22,18 +22,20 @@ pub(crate) struct Corpus {
 }
 
 impl Corpus {
-    /// The Rust book, where the toolchain has its documentation.
+    /// Finds the Rust book, or uses the project's documentation if it is not installed.
     pub(crate) fn find(project: &Path) -> Result<Self> {
         match rust_book() {
             Ok(book) => Ok(book),
             Err(error) => {
-                eprintln!("no Rust book ({error:#}): using the project's documentation");
+                eprintln!(
+                    "the Rust book is not installed ({error:#}): using the project's documentation"
+                );
                 project_documentation(project)
             }
         }
     }
 
-    /// Of the files' names and contents: the same digest, the same documents.
+    /// A digest of the files' names and contents.
     pub(crate) fn digest(&self) -> Result<String> {
         let mut hasher = Sha256::new();
         for file in &self.files {
@@ -68,8 +70,8 @@ fn rust_book() -> Result<Corpus> {
     })
 }
 
-/// The pages that a table of contents links to. The folder also holds the whole book on
-/// one page, and a page for each chapter that was once called otherwise.
+/// The pages that the table of contents links to. The folder also contains the whole book on one
+/// page, and a page for each former name of a chapter.
 fn chapters(contents: &str) -> Vec<PathBuf> {
     let links = contents.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     let mut pages: Vec<PathBuf> = links
@@ -87,7 +89,7 @@ fn project_documentation(project: &Path) -> Result<Corpus> {
         .map(PathBuf::from)
         .filter(|file| project.join(file).is_file())
         .collect();
-    ensure!(!files.is_empty(), "{} holds no documentation", project.display());
+    ensure!(!files.is_empty(), "{} has no documentation", project.display());
     Ok(Corpus {
         title: "The documentation of Weir",
         collection: "weir-documentation",

@@ -1,7 +1,6 @@
-//! `cargo xtask demo`: from a checkout to answers from a real corpus, in one command.
+//! `cargo xtask demo`: gets from a checkout to answers about a real corpus in one command.
 //!
-//! `corpus` says what is searched. The server is the release binary, and everything is
-//! asked of it over HTTP.
+//! `corpus` finds the documents. The server is the release binary, and all requests go over HTTP.
 
 pub(crate) mod corpus;
 
@@ -29,15 +28,15 @@ const EXCERPT_CHARACTERS: usize = 160;
 
 /// Set up, build, serve, ingest the Rust book and ask it three questions
 ///
-/// The server's data, configuration and log are in .weir/ of the checkout, so that the second
-/// demo ingests nothing. It serves until Ctrl-C.
+/// Serves until Ctrl-C. The server's data, configuration and log stay in .weir/ of the checkout,
+/// so the next demo does not have to ingest anything.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Demo {
-    /// Address and port to serve at
+    /// The address and port to listen on
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = DEFAULT_LISTEN)]
     listen: SocketAddr,
-    /// End after the questions; uses a free port and a temporary folder
+    /// Exit after the questions; uses a free port and a temporary folder
     #[arg(long, conflicts_with = "listen")]
     once: bool,
 }
@@ -87,7 +86,7 @@ impl Demo {
     }
 }
 
-/// Ingests the corpus if it is not there yet, and asks.
+/// Ingests the corpus if it has not been ingested yet, and asks the questions.
 async fn show(url: &str, binary: &Path, folder: &Path, corpus: &Corpus) -> Result<()> {
     let client = Client::new(url)?;
     ingest_once(&client, url, binary, folder, corpus).await?;
@@ -101,10 +100,13 @@ async fn show(url: &str, binary: &Path, folder: &Path, corpus: &Corpus) -> Resul
     let again = corpus.questions[0];
     let answer = client.search(&request(again, corpus)).await?;
     println!("\nThe first question again: {}", origin(&answer));
-    ensure!(Some(answer.found.results.len()) == first, "asked again, it found something else");
+    ensure!(
+        Some(answer.found.results.len()) == first,
+        "asked again, the first question found something else"
+    );
     ensure!(
         is_cache_hit(&answer.cache_status),
-        "asked again, it was not answered from the cache: {:?}",
+        "asked again, the first question was not answered from the cache: {:?}",
         answer.cache_status
     );
     Ok(())
@@ -118,11 +120,11 @@ async fn ingest_once(
     corpus: &Corpus,
 ) -> Result<()> {
     let digest = corpus.digest()?;
-    // Written after a complete ingest; the data that it speaks of may have been removed since.
+    // Written after a complete ingest. The data may have been removed since then.
     let ingested = folder.join(format!("{}.sha256", corpus.collection));
     let is_known = fs::read_to_string(&ingested).is_ok_and(|known| known == digest);
     if is_known && client.has_collection(corpus.collection).await? {
-        println!("{} is in the collection {} already", corpus.title, corpus.collection);
+        println!("{} is already in the collection {}", corpus.title, corpus.collection);
         return Ok(());
     }
     println!("Ingesting {}: {} pages", corpus.title, corpus.files.len());
@@ -130,15 +132,15 @@ async fn ingest_once(
         .arg("ingest")
         .args(&corpus.files)
         .args(["--collection", corpus.collection, "--url", url])
-        // Documents are named by their paths: short ones.
+        // Documents are named by their paths, which are short here.
         .current_dir(&corpus.folder)
-        // A group of its own: Ctrl-C reaches this process only, which then ends it.
+        // In its own process group, so that Ctrl-C reaches only this process, which then kills it.
         .process_group(0)
         .kill_on_drop(true)
         .status()
         .await
         .with_context(|| format!("starting {}", binary.display()))?;
-    ensure!(status.success(), "the ingest ended with {status}");
+    ensure!(status.success(), "`weir ingest` ended with {status}");
     fs::write(&ingested, digest).with_context(|| format!("writing {}", ingested.display()))
 }
 
@@ -154,7 +156,7 @@ fn print_answer(question: &str, answer: &Answer) {
     }
 }
 
-/// How long it took, and whether the cache had it.
+/// How long an answer took, and whether it came from the cache.
 fn origin(answer: &Answer) -> String {
     format!("{} · {}", answer.response_time, answer.cache_status)
 }
@@ -175,29 +177,29 @@ fn print_commands(server: &Server, corpus: &Corpus) {
     let keyword =
         json!({ "query": "lifetime", "collection": corpus.collection, "mode": "keyword" });
     println!(
-        "\nAsk more:\n  \
+        "\nAsk more questions:\n  \
          curl -s {url}/v1/pipelines/search -H 'content-type: application/json' \\\n    \
          -d '{question}'\n  \
          curl -si {url}/v1/pipelines/search -H 'content-type: application/json' \\\n    \
          -d '{keyword}'\n\
-         The log: {log}\n\
-         Ctrl-C stops it.",
+         The server's log: {log}\n\
+         Press Ctrl-C to stop the server.",
         log = server.log().display(),
     );
 }
 
-/// Refuses an address that is taken, before anything is built.
+/// Refuses an address that is in use, before anything is built.
 fn available(listen: SocketAddr) -> Result<SocketAddr> {
     match TcpListener::bind(listen) {
         Ok(_) => Ok(listen),
         Err(error) => bail!(
-            "cannot serve at {listen} ({error}); choose another: \
+            "cannot listen on {listen} ({error}); choose another address: \
              cargo xtask demo --listen 127.0.0.1:8090"
         ),
     }
 }
 
-/// Where the server's data is: kept in the checkout, or gone with this process.
+/// The folder of the server: kept in the checkout, or removed when this process exits.
 enum Folder {
     Kept(PathBuf),
     Temporary(TempDir),
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_in_use_is_refused_with_a_way_out() {
+    fn the_error_for_a_port_in_use_says_how_to_choose_another() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let refused = available(listener.local_addr().unwrap()).unwrap_err();
         assert!(refused.to_string().contains("--listen"), "{refused}");

@@ -1,5 +1,5 @@
-//! A test collection on disk: documents, queries and judgements, as Cranfield's README
-//! describes them.
+//! Reads a test collection from disk: documents, queries and judgements, in the format that the
+//! README of the Cranfield collection describes.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 pub(super) struct TestCollection {
     pub(super) documents: Vec<Document>,
     pub(super) queries: Vec<Query>,
-    /// By query id. Every pair that is listed counts as relevant, whatever its grade.
+    /// Relevant documents by query id. Every listed pair counts as relevant, whatever its grade.
     pub(super) relevant: HashMap<String, HashSet<String>>,
 }
 
@@ -31,8 +31,8 @@ pub(super) struct Query {
 }
 
 impl TestCollection {
-    /// Reads `documents.jsonl`, `queries.jsonl` and `qrels.tsv`. Queries without judgements
-    /// are left out: no measure is defined for them.
+    /// Reads `documents.jsonl`, `queries.jsonl` and `qrels.tsv`. Leaves out queries without
+    /// judgements, because no measure is defined for them.
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let relevant = judgements(&read(&folder.join("qrels.tsv"))?)?;
         let mut queries: Vec<Query> = lines(&folder.join("queries.jsonl"))?;
@@ -50,7 +50,7 @@ fn judgements(tsv: &str) -> Result<HashMap<String, HashSet<String>>> {
         let (Some(query), Some(document), Some(_grade)) =
             (columns.next(), columns.next(), columns.next())
         else {
-            anyhow::bail!("a judgement is query, document and grade, not {line:?}");
+            anyhow::bail!("a judgement must have a query, a document and a grade: {line:?}");
         };
         relevant.entry(query.to_owned()).or_default().insert(document.to_owned());
     }

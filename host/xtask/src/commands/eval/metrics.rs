@@ -1,13 +1,13 @@
 //! Measures of a ranking against judgements, with binary gains.
 //!
-//! `ranking` is document ids, best first, without repeats. `relevant` is never empty:
-//! queries without judgements are left out by the caller.
+//! `ranking` contains document ids, best first, without duplicates. `relevant` is never empty,
+//! because the caller leaves out queries without judgements.
 
 use std::collections::HashSet;
 
-/// Normalised discounted cumulative gain of the first `depth` (Järvelin and Kekäläinen,
-/// 2002): gain 1 for a relevant document, discount log2(1 + rank), divided by that of a
-/// ranking that begins with all relevant documents.
+/// Normalised discounted cumulative gain of the first `depth` documents (Järvelin and Kekäläinen,
+/// 2002): a gain of 1 for each relevant document and a discount of log2(1 + rank), divided by the
+/// value for a ranking that begins with all relevant documents.
 pub(super) fn ndcg(ranking: &[String], relevant: &HashSet<String>, depth: usize) -> f64 {
     let gain = |index: usize| 1.0 / (index as f64 + 2.0).log2();
     let gained: f64 = found(ranking, relevant, depth).map(gain).sum();
@@ -15,17 +15,17 @@ pub(super) fn ndcg(ranking: &[String], relevant: &HashSet<String>, depth: usize)
     gained / ideal
 }
 
-/// The share of the relevant documents that is among the first `depth`.
+/// The share of the relevant documents that are among the first `depth`.
 pub(super) fn recall(ranking: &[String], relevant: &HashSet<String>, depth: usize) -> f64 {
     found(ranking, relevant, depth).count() as f64 / relevant.len() as f64
 }
 
-/// One divided by the rank of the first relevant document among the first `depth`, else 0.
+/// One divided by the rank of the first relevant document among the first `depth`, or 0.
 pub(super) fn reciprocal_rank(ranking: &[String], relevant: &HashSet<String>, depth: usize) -> f64 {
     found(ranking, relevant, depth).next().map_or(0.0, |index| 1.0 / (index as f64 + 1.0))
 }
 
-/// Where the relevant documents are, counted from 0.
+/// The places of the relevant documents, counted from 0.
 fn found<'a>(
     ranking: &'a [String],
     relevant: &'a HashSet<String>,

@@ -1,7 +1,7 @@
-//! `cargo xtask eval`: how well searches rank, measured over HTTP alone.
+//! `cargo xtask eval`: measures how well searches rank, only over HTTP.
 //!
-//! `collection` reads what is asked and what is right, `metrics` compares. What a
-//! search costs is not measured here: that is `bench`.
+//! `collection` reads queries and judgements, and `metrics` compares results with them. The cost of
+//! a search is measured by `bench`, not here.
 
 mod collection;
 mod metrics;
@@ -23,28 +23,28 @@ use crate::workspace::Workspace;
 
 const COLLECTION: &str = "xtask-eval";
 const DOCUMENTS_IN_A_BATCH: usize = 50;
-/// As many as recall@100 needs.
+/// The number of results that recall@100 needs.
 const LIMIT: usize = 100;
 
-/// Each mode with the nDCG@10 that it must reach on Cranfield. Independent programs with
-/// the same model and chunks reach 0.512, 0.514 and 0.563.
+/// Each mode with the nDCG@10 that it must reach on Cranfield. Independent programs with the same
+/// model and chunks reach 0.512, 0.514 and 0.563.
 const MODES: [(&str, f64); 3] = [("dense", 0.505), ("keyword", 0.505), ("hybrid", 0.555)];
 
 /// Measure how well searches rank, on a collection with judgements
 ///
-/// Ingests documents.jsonl over HTTP, asks queries.jsonl in each mode, compares with
-/// qrels.tsv, and prints nDCG@10, recall@10, recall@100 and MRR@10. Fails where nDCG@10 is below
-/// the mode's bound, which is meant for the Cranfield collection.
+/// Ingests documents.jsonl over HTTP, sends queries.jsonl in each mode, compares the results with
+/// qrels.tsv, and prints nDCG@10, recall@10, recall@100 and MRR@10. Fails if the nDCG@10 of a mode
+/// is below its bound. The bounds are for the Cranfield collection.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Eval {
-    /// The folder of documents.jsonl, queries.jsonl and qrels.tsv
+    /// The folder with documents.jsonl, queries.jsonl and qrels.tsv
     #[arg(long, value_name = "FOLDER")]
     data: PathBuf,
-    /// Ask this server, which hosts `search`, instead of starting one
+    /// Use this server, which must host `search`, instead of starting one
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Print only, whatever the figures are
+    /// Only print the figures, and never fail because of a bound
     #[arg(long)]
     no_bounds: bool,
 }
@@ -71,7 +71,7 @@ impl Eval {
     }
 }
 
-/// Averages over the queries, in one mode.
+/// Averages over all queries in one mode.
 struct Score {
     mode: &'static str,
     bound: f64,
@@ -86,9 +86,9 @@ async fn measure_own_server(test: &TestCollection) -> Result<Vec<Score>> {
     let tools = set_up::set_up()?;
     components::build(&workspace, &tools.wasm)?;
     build_server(&workspace)?;
-    let folder = tempfile::tempdir().context("making a folder for the server")?;
+    let folder = tempfile::tempdir().context("creating a folder for the server")?;
     let mut sections = search_sections(&workspace.plugins());
-    // Searchable before it is answered, however busy the machine is.
+    // Long enough that documents are searchable when a batch is answered, even on a busy machine.
     sections["ingest"] = json!({ "searchable_timeout_ms": 600_000 });
     let configuration =
         Configuration { listen: free_address()?, embedding: &tools.embedding, sections };

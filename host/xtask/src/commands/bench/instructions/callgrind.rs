@@ -1,11 +1,15 @@
-//! A server under valgrind's callgrind, and what one answer of it executes.
+//! Runs a server under valgrind's callgrind, and counts the instructions of one answer.
 //!
-//! What would make the same binary count differently is taken away: one worker thread a
-//! runtime; one connection, which asks only when every thread of the server sleeps (a request
-//! that comes before the server looks for it saves a system call, and whether it does is
-//! chance); counting only between two dumps, so that the start is left out; and the median of
-//! several counts, because what runs by the clock runs in some of them. What the kernel executes
-//! is not counted.
+//! Counts of the same binary must not vary, so:
+//!
+//! - Each runtime has one worker thread.
+//! - There is one connection, and it sends a request only when all threads of the server sleep. A
+//!   request that arrives before the server waits for it saves a system call, which is up to
+//!   chance.
+//! - Instructions are counted between two dumps, which leaves out the server's start.
+//! - The figure is the median of several counts, because timers fire during some of them.
+//!
+//! Instructions of the kernel are not counted.
 
 use std::fs;
 use std::path::PathBuf;
@@ -23,15 +27,15 @@ use crate::commands::bench::statistics::Spread;
 use crate::process;
 use crate::server::Server;
 
-/// Few enough that the pool of their instances fits into the address space that valgrind
-/// leaves, or the server would do without it, as no real one does.
+/// Few enough that the pool of instances fits into the address space that valgrind leaves. With
+/// more, the server would run without a pool, unlike any real server.
 const GUESTS: u32 = 4;
-/// Different questions, asked in turn.
+/// How many different questions are asked, in turn.
 const KEYS: usize = 64;
-/// Times that each question is asked before counting: caches fill, branches are compiled.
+/// How often each question is asked before counting, to fill caches.
 const WARM_UP: usize = 4;
 const COUNTS: usize = 9;
-/// A server that works on by itself for so long is not going to rest.
+/// A server that is busy for longer than this after an answer will not become idle.
 const REST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server whose instructions are counted.
@@ -42,7 +46,7 @@ pub(super) struct Callgrind {
 }
 
 impl Callgrind {
-    /// Starts it, which takes some ten times as long as without valgrind.
+    /// Starts a server, which takes about ten times as long as without valgrind.
     pub(super) async fn start(side: &Side) -> Result<Self> {
         let folder = tempfile::tempdir().context("making a folder for the server")?;
         let mut out = std::ffi::OsString::from("--callgrind-out-file=");
@@ -57,12 +61,12 @@ impl Callgrind {
         let server = side.start_by(command, &folder.path().join("server")).await?;
         let mut this = Self { server, folder, dumps: 0 };
         this.tell(&["instrumentation", "on"])?;
-        // The first one has nothing in it, and shows whether valgrind can be told at all.
+        // The first dump is not used. It shows whether valgrind accepts commands at all.
         this.dump()?;
         Ok(this)
     }
 
-    /// Instructions of one answer: `answers` are counted at a time.
+    /// Counts the instructions of one answer. Each count is an average over `answers` answers.
     pub(super) async fn count(&mut self, case: &Case, answers: usize) -> Result<Spread> {
         let target = target(&self.server)?;
         let mut connection = Connection::open(target.address).await?;
@@ -93,18 +97,18 @@ impl Callgrind {
         Ok(Spread::of(counts))
     }
 
-    /// Ends it, without a drain: there is nothing to lose.
+    /// Stops the server.
     pub(super) async fn stop(self) -> Result<()> {
         self.server.stop().await
     }
 
-    /// Instructions since the last dump.
+    /// Dumps and returns the number of instructions since the last dump.
     fn dump(&mut self) -> Result<u64> {
         self.tell(&["dump"])?;
         self.dumps += 1;
         let file = self.dump_file();
         let text = fs::read_to_string(&file)
-            .with_context(|| format!("callgrind wrote no {}", file.display()))?;
+            .with_context(|| format!("callgrind did not write {}", file.display()))?;
         total(&text).with_context(|| format!("{} has no line `totals:`", file.display()))
     }
 
@@ -116,29 +120,31 @@ impl Callgrind {
         let mut command = std::process::Command::new("vgdb");
         command.arg(format!("--pid={}", self.server.id()?)).args(words);
         process::output(&mut command).map(drop).context(
-            "valgrind cannot be told what to do: it is reached by ptrace, which a container \
-             allows with --cap-add=SYS_PTRACE",
+            "cannot send a command to valgrind: this needs ptrace, which a container allows with \
+             --cap-add=SYS_PTRACE",
         )
     }
 }
 
-/// The sum of instructions in a dump.
+/// The total number of instructions in a dump.
 fn total(dump: &str) -> Option<u64> {
     dump.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok())
 }
 
-/// Waits until every thread of a process sleeps: what it has been asked is done, and it waits
-/// for more.
+/// Waits until all threads of a process sleep: it has finished its work, and waits for more.
 async fn rest(process: u32) -> Result<()> {
     let deadline = Instant::now() + REST_TIMEOUT;
     while !sleeps(process) {
-        ensure!(Instant::now() < deadline, "the server did not come to rest in {REST_TIMEOUT:?}");
+        ensure!(
+            Instant::now() < deadline,
+            "the server did not become idle within {REST_TIMEOUT:?}"
+        );
         tokio::task::yield_now().await;
     }
     Ok(())
 }
 
-/// False also where a thread ends meanwhile.
+/// Whether all threads of a process sleep. Also false if a thread exits during the check.
 fn sleeps(process: u32) -> bool {
     let Ok(mut threads) = fs::read_dir(format!("/proc/{process}/task")) else { return false };
     threads.all(|thread| {
@@ -147,7 +153,7 @@ fn sleeps(process: u32) -> bool {
     })
 }
 
-/// The state in `/proc/PID/stat`. The name before it may hold spaces and brackets.
+/// The state in `/proc/PID/stat`. The name before it can contain spaces and brackets.
 fn state(stat: &str) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
@@ -164,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn states_are_found_behind_any_name() {
+    fn states_are_found_after_any_name() {
         assert_eq!(state("42 (a) b (c) S 1 42"), Some('S'));
         assert_eq!(state("42 (tokio) R 1 42"), Some('R'));
         assert_eq!(state("42"), None);
     }
 
     #[test]
-    fn this_process_is_at_work() {
+    fn this_process_does_not_sleep() {
         assert!(!sleeps(std::process::id()));
     }
 }

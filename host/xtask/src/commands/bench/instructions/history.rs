@@ -1,5 +1,6 @@
-//! The figures that are pinned: `host/weir/benches/instructions.tsv`, the oldest first, one line a
-//! case. The last line of a case is what counts; the others are its history.
+//! The pinned figures: `host/weir/benches/instructions.tsv`, the oldest first, one line for each
+//! figure. New figures are compared with the last line of their case; the other lines are its
+//! history.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,27 +10,27 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::workspace::Workspace;
 
-/// Where it is, below the workspace.
+/// The path of the file in the workspace.
 pub(super) const FILE: &str = "host/weir/benches/instructions.tsv";
 
 const HEADER: &str = "\
-# Instructions of one answer, counted by `cargo xtask bench instructions` and appended to by its
-# --pin; docs/benchmarks.md says how. The last line of a case is the one that is compared with.
-# They depend on the toolchain, and on a processor with AVX2.
+# Instructions per answer, counted by `cargo xtask bench instructions`, whose --pin appends lines.
+# New figures are compared with the last line of their case. They must be counted with the same
+# toolchain, on a processor with AVX2. docs/benchmarks.md says more.
 date\tcommit\tcase\tinstructions\ttoolchain\twhy
 ";
 
-/// All lines.
+/// All pinned figures.
 pub(super) struct History {
     file: PathBuf,
     pins: Vec<Pin>,
 }
 
-/// One line.
+/// One pinned figure.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Pin {
     pub(super) date: String,
-    /// The commit that was measured; `-dirty` behind it: with changes that are not committed.
+    /// The commit that was measured. `-dirty` at its end means uncommitted changes.
     pub(super) commit: String,
     pub(super) case: String,
     pub(super) instructions: u64,
@@ -51,7 +52,7 @@ impl History {
         Ok(Self { file, pins })
     }
 
-    /// What the case is compared with.
+    /// The figure to compare a case with.
     pub(super) fn last(&self, case: &str) -> Option<&Pin> {
         self.pins.iter().rev().find(|pin| pin.case == case)
     }
@@ -70,7 +71,7 @@ impl History {
 
 fn parse(text: &str) -> Result<Vec<Pin>> {
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.starts_with('#'));
-    // The first one names the columns.
+    // The first line names the columns.
     lines
         .skip(1)
         .map(|(line, number)| parse_line(line).with_context(|| format!("line {number}")))
@@ -80,7 +81,7 @@ fn parse(text: &str) -> Result<Vec<Pin>> {
 fn parse_line(line: &str) -> Result<Pin> {
     let columns: Vec<&str> = line.split('\t').collect();
     let [date, commit, case, instructions, toolchain, why] = columns[..] else {
-        bail!("six columns separated by tabs are expected, and there are {}", columns.len());
+        bail!("expected six columns separated by tabs, but there are {}", columns.len());
     };
     Ok(Pin {
         date: date.to_owned(),
@@ -98,7 +99,7 @@ fn render(pins: &[Pin]) -> Result<String> {
     let mut text = HEADER.to_owned();
     for Pin { date, commit, case, instructions, toolchain, why } in pins {
         for column in [date, commit, case, toolchain, why] {
-            ensure!(!column.contains(['\t', '\n']), "{column:?} has a tab or a line break in it");
+            ensure!(!column.contains(['\t', '\n']), "{column:?} contains a tab or a line break");
         }
         writeln!(text, "{date}\t{commit}\t{case}\t{instructions}\t{toolchain}\t{why}")?;
     }
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn appended_figures_are_read_back() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("host/weir/benches")).unwrap();
         let workspace = Workspace { root: folder.path().to_owned(), target: "/t".into() };
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_named() {
+    fn a_bad_line_is_named_in_the_error() {
         let text = format!("{HEADER}2026-11-25\tabc\thit\tmany\tx\ty\n");
         let error = format!("{:#}", parse(&text).unwrap_err());
         assert!(error.contains("line 5") && error.contains("many"), "{error}");

@@ -1,7 +1,7 @@
-//! `cargo xtask bench instructions`: what an answer executes, which does not depend on what else
-//! the machine does.
+//! `cargo xtask bench instructions`: counts the instructions of an answer, which do not depend on
+//! other load of the machine.
 //!
-//! `callgrind` counts, `history` holds what was counted before.
+//! `callgrind` counts, and `history` reads and writes the pinned figures.
 
 mod callgrind;
 mod history;
@@ -21,29 +21,29 @@ use super::this_checkout;
 use crate::workspace::Workspace;
 use crate::{process, set_up};
 
-/// What is counted, with the answers of one count.
+/// The cases, each with the number of answers per count.
 static CASES: [(Case, usize); 2] = [(HIT, 500), (ECHO, 200)];
-/// What a figure may be of the one that it is compared with.
+/// The largest allowed ratio of a figure to the one that it is compared with.
 const BOUND: f64 = 1.02;
 
-/// Count the instructions of an answer, and compare them with what is pinned
+/// Count the instructions of an answer, and compare them with the pinned figures
 ///
-/// The server runs under valgrind's callgrind, which is installed where it is missing (Debian's
-/// package valgrind), as root or with sudo. Two cases: a hit of the memory tier and an uncached
-/// `echo`. Each figure is compared with the last one of its case in host/weir/benches/instructions.tsv:
-/// more than 1.02 times as much is a failure. Who means it appends a line with --pin, and says
-/// why; the line is committed with the change. Figures of another compiler or valgrind cannot
-/// be compared with.
+/// The server runs under valgrind's callgrind. If valgrind is missing, Debian's package is
+/// installed, as root or with sudo. There are two cases: a hit of the memory tier, and an uncached
+/// `echo`. Each figure is compared with the last one of its case in
+/// host/weir/benches/instructions.tsv. Fails if it is more than 1.02 times as high. If the change
+/// is worth that, use --pin to append a line that says why, and commit it with the change. Figures
+/// of different compilers or versions of valgrind cannot be compared.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Instructions {
-    /// Compare with this revision of the repository instead of what is pinned
+    /// Compare with this revision of the repository instead of the pinned figures
     #[arg(long, value_name = "REV", conflicts_with = "pin")]
     against: Option<String>,
-    /// Append what is counted to the pinned figures; WHY is what changed
+    /// Append the new figures to the pinned ones; WHY says what changed
     #[arg(long, value_name = "WHY")]
     pin: Option<String>,
-    /// Print only, whatever the figures are
+    /// Only print the figures, and never fail because of a bound
     #[arg(long)]
     no_bounds: bool,
 }
@@ -59,7 +59,10 @@ impl Instructions {
             let new = count(&side, "this checkout").await?;
             let other = count(&other, &revision.label()).await?;
             let within = print_ratios(&new, &other, &revision.label());
-            ensure!(within || self.no_bounds, "an answer executes more than it may");
+            ensure!(
+                within || self.no_bounds,
+                "an answer executes more instructions than its bound allows"
+            );
             return Ok(());
         }
         let toolchain = toolchain(&valgrind)?;
@@ -73,20 +76,21 @@ impl Instructions {
             _ if self.no_bounds => Ok(()),
             Verdict::Within => Ok(()),
             Verdict::Over => bail!(
-                "an answer executes more than it may: find out what was added (`callgrind_annotate`, \
-                 or --against the commit before), or say why it is worth it:\n    \
+                "an answer executes more instructions than its bound allows: find out what was \
+                 added (`callgrind_annotate`, or --against the commit before), or say why it is \
+                 worth it:\n    \
                  cargo xtask bench instructions --pin \"WHY\""
             ),
             Verdict::NotComparable => bail!(
-                "nothing in {FILE} was counted with {toolchain}. If that is the toolchain from \
-                 now on, count the commit before with it:\n    \
+                "the last figures in {FILE} were not counted with {toolchain}. To change the \
+                 toolchain, count the last commit with the new one first:\n    \
                  cargo xtask bench instructions --pin \"TOOLCHAIN\""
             ),
         }
     }
 }
 
-/// One case, counted.
+/// The instructions of one case.
 struct Counted {
     case: &'static Case,
     instructions: Spread,
@@ -104,11 +108,11 @@ async fn count(side: &Side, label: &str) -> Result<Vec<Counted>> {
     Ok(counted)
 }
 
-/// What figures are compared by.
+/// The result of comparing figures, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Verdict {
     Within,
-    /// Nothing that was counted with the same toolchain.
+    /// The last pinned figure was counted with another toolchain, or there is none.
     NotComparable,
     Over,
 }
@@ -136,7 +140,7 @@ impl Verdict {
 /// Prints figures next to the pinned ones, and returns the worst verdict.
 fn compare(counted: &[Counted], history: &History, toolchain: &str) -> Verdict {
     println!("{toolchain}");
-    println!("| answer | instructions | half of the counts | pinned | of it | at most | |");
+    println!("| answer | instructions | half of the counts | pinned | ratio | at most | |");
     println!("|---|---:|---:|---:|---:|---:|---|");
     let mut worst = Verdict::Within;
     for Counted { case, instructions } in counted {
@@ -164,7 +168,7 @@ fn compare(counted: &[Counted], history: &History, toolchain: &str) -> Verdict {
     worst
 }
 
-/// Prints both and says whether every case is within the bound.
+/// Prints both and their ratios, and returns whether every case is within the bound.
 fn print_ratios(new: &[Counted], other: &[Counted], label: &str) -> bool {
     println!("| answer | instructions, this | {label} | this ÷ {label} | at most | |");
     println!("|---|---:|---:|---:|---:|---|");
@@ -204,19 +208,19 @@ fn pin(
         why: why.to_owned(),
     };
     history.append(counted.iter().map(pin).collect())?;
-    println!("Pinned in {}: commit it with what it is pinned for", history.file().display());
+    println!("Pinned in {}: commit it together with the change", history.file().display());
     Ok(())
 }
 
-/// What figures depend on: the compiler by its version, and the counter.
+/// What figures depend on: the versions of the compiler and of valgrind.
 fn toolchain(valgrind: &str) -> Result<String> {
     let rustc = rustc_version()?;
     let rustc = rustc.lines().next().unwrap_or_default();
     Ok(format!("{rustc}, {valgrind}"))
 }
 
-/// What CI checks: as `cargo xtask bench instructions`, but where nothing can be counted or
-/// compared, the answer is why.
+/// The check of CI: like `cargo xtask bench instructions`, but if figures cannot be counted or
+/// compared, returns the reason instead of an error.
 pub(crate) async fn check() -> Result<Option<String>> {
     let valgrind = match set_up::valgrind() {
         Ok(valgrind) => valgrind,
@@ -229,13 +233,14 @@ pub(crate) async fn check() -> Result<Option<String>> {
         history.last(case.name).is_some_and(|pin| pin.toolchain == toolchain)
     };
     if !CASES.iter().all(is_pinned) {
-        return Ok(Some(format!("nothing in {FILE} was counted with {toolchain}")));
+        return Ok(Some(format!("the last figures in {FILE} were not counted with {toolchain}")));
     }
     let side = Side::build(&workspace, &tools.embedding)?;
     let counted = count(&side, "the server").await?;
     ensure!(
         compare(&counted, &history, &toolchain) == Verdict::Within,
-        "an answer executes more than it may: see `cargo xtask bench instructions --help`"
+        "an answer executes more instructions than its bound allows: see \
+         `cargo xtask bench instructions --help`"
     );
     Ok(None)
 }

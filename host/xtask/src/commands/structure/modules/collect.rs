@@ -115,7 +115,10 @@ impl Collector<'_> {
     /// Records everything that looks like a path. `above` is the path in front of a `{…}` group.
     fn tokens(&mut self, tokens: TokenStream, above: &[String]) {
         let tokens: Vec<_> = tokens.into_iter().collect();
-        let punct = |index: usize, wanted: char| matches!(tokens.get(index), Some(TokenTree::Punct(found)) if found.as_char() == wanted);
+        let punct = |index: usize, wanted: char| {
+            let token = tokens.get(index);
+            matches!(token, Some(TokenTree::Punct(found)) if found.as_char() == wanted)
+        };
         let double_colon = |index: usize| punct(index, ':') && punct(index + 1, ':');
         let mut index = 0;
         while let Some(token) = tokens.get(index) {
