@@ -192,7 +192,7 @@ fn encode(module: &Path) -> Result<Vec<u8>> {
 }
 
 /// Reads the guests that are not compiled: text components (`.wat`) are assembled; other files,
-/// such as one that is not a component, are taken unchanged.
+/// such as one that is not a component, are copied unchanged.
 fn ready_made(folder: &Path) -> Result<Components> {
     let mut components = Components::new();
     if !folder.is_dir() {

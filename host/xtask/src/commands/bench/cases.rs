@@ -8,9 +8,9 @@ pub(super) struct Case {
     pub(super) mode: Option<&'static str>,
     /// How many different questions are asked.
     pub(super) keys: usize,
-    /// Whether all answers must come from the memory tier. If false, none of them may.
+    /// Whether every answer must be a hit of the memory tier. If false, no answer may be one.
     pub(super) is_hit: bool,
-    /// How many µs of CPU time an answer may cost more than the same bytes from a plain server.
+    /// The CPU time in µs that an answer may cost on top of the same bytes from a plain server.
     /// `None` for searches, which cannot be compared with a plain server.
     pub(super) over_plain_us: Option<f64>,
 }

@@ -47,7 +47,7 @@ pub(crate) struct BenchLoad {
     /// Number of connections, each with one request in flight
     #[arg(long)]
     connections: usize,
-    /// How long to ask questions drawn by Zipf; without it, each question is asked once
+    /// For how many seconds to ask questions drawn by Zipf; by default, each is asked once
     #[arg(long)]
     seconds: Option<f64>,
 }

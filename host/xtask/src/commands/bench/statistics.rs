@@ -24,7 +24,7 @@ pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     Spread::of(values).median
 }
 
-/// The value below which `share` of the sorted values are, with linear interpolation.
+/// The quantile of the sorted values at `share`, interpolated linearly.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
     let place = share * last as f64;

@@ -169,7 +169,7 @@ pub(super) async fn latency(
     Ok(Latency { p50_ms: milliseconds(0.5), p99_ms: milliseconds(0.99) })
 }
 
-/// The smallest of the sorted times that at least this share of them does not exceed.
+/// The nearest-rank percentile of sorted times, which is always one of them.
 fn percentile(sorted: &[Duration], share: f64) -> Duration {
     let place = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(place.max(1) - 1).copied().unwrap_or_default()

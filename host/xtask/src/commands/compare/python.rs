@@ -184,7 +184,7 @@ fn start_redis(address: SocketAddr, folder: &Path) -> Result<Group> {
 /// A process and its children.
 struct Group {
     child: Child,
-    /// Whether the process has exited, so that its id may belong to another one.
+    /// Whether the process has exited. Its id may then belong to another process.
     has_ended: bool,
 }
 
