@@ -29,7 +29,7 @@ pub(super) async fn run(timing: Timing, revision: &str, no_bounds: bool) -> Resu
     machine::warn_if_busy()?;
     println!("{}", machine::description()?);
     println!(
-        "{} starts with {} rounds of {} s for each case and server, {} connections",
+        "{} starts with {} rounds of {} s per case and server, {} connections",
         timing.starts,
         timing.rounds_per_start(),
         timing.seconds,

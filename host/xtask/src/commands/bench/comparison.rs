@@ -78,7 +78,7 @@ fn widening(ratio: f64) -> f64 {
 
 /// Prints the table and says whether every case is within its bound.
 pub(super) fn print(comparisons: &[Comparison], other: &str) -> bool {
-    println!("| answer | requests/s, this | {other} | CPU µs an answer, this | {other} |");
+    println!("| answer | requests/s, this | {other} | CPU µs per answer, this | {other} |");
     println!("|---|---:|---:|---:|---:|");
     for case in comparisons {
         println!(
