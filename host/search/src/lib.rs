@@ -3,7 +3,7 @@
 //! [`filter`] is the one filter type; [`keyword`] weighs terms with statistics that are frozen
 //! for an epoch; [`plan`] queries the legs and fuses their answers, the same way for every
 //! engine; [`exact`] is the embedded engine, and the oracle that other engines are tested
-//! against. Out of scope: the text and metadata of hits, which the truth has (`weir-store`).
+//! against. A hit carries the content of its document, as it was at the position of the search.
 
 use std::sync::Arc;
 
@@ -13,7 +13,6 @@ use thiserror::Error;
 use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 use weir_embedding::Embedding;
-use weir_store::ChunkRef;
 
 use crate::filter::Filter;
 
@@ -54,13 +53,31 @@ pub struct Query {
     pub offset: u32,
 }
 
+/// The text and metadata of one version of a document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Content {
+    /// The text.
+    pub text: Arc<str>,
+    /// Canonical JSON text of an object.
+    pub metadata: Arc<str>,
+    /// `metadata` parsed, which filters are matched against.
+    fields: serde_json::Value,
+}
+
+impl Content {
+    /// Parses `metadata`, which must be a JSON text.
+    pub fn new(text: Arc<str>, metadata: Arc<str>) -> serde_json::Result<Self> {
+        let fields = serde_json::from_str(&metadata)?;
+        Ok(Self { text, metadata, fields })
+    }
+}
+
 /// A found chunk. Hits are ordered best first, with ties ordered by document id, then by chunk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
     /// The document.
     pub document: DocumentId,
-    /// The version of the document that this chunk belongs to: the position of its change. The
-    /// truth's text matches the hit only if its version is the same.
+    /// The version of the document that this chunk belongs to: the position of its change.
     pub version: Position,
     /// The index of the chunk within its document.
     pub chunk: u32,
@@ -70,14 +87,16 @@ pub struct Hit {
     pub start: u32,
     /// Byte offset of its end.
     pub end: u32,
+    /// The document's text and metadata in this version.
+    pub content: Arc<Content>,
 }
 
 impl Hit {
-    /// Identifies the hit's text in the truth.
+    /// The text of the chunk.
     #[must_use]
-    pub fn chunk_ref(&self) -> ChunkRef {
-        let Self { version, start, end, .. } = *self;
-        ChunkRef { document: self.document.clone(), version, start, end }
+    pub fn text(&self) -> &str {
+        // An engine checks the ranges of its chunks before it publishes them.
+        self.content.text.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 }
 
@@ -114,8 +133,8 @@ pub enum IndexChange {
         document: DocumentId,
         /// The position of the change.
         version: Position,
-        /// The document's metadata, a JSON object.
-        metadata: Arc<serde_json::Value>,
+        /// Its text and metadata.
+        content: Arc<Content>,
         /// All of its chunks, in order; empty for text without words.
         chunks: Vec<IndexedChunk>,
     },

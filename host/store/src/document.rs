@@ -70,25 +70,3 @@ pub struct Committed {
     /// Whether the request had already been carried out under its idempotency key.
     pub replayed: bool,
 }
-
-/// Identifies a chunk of one version of a document, so that its text can be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChunkRef {
-    /// The document.
-    pub document: DocumentId,
-    /// The position of the change that wrote this version.
-    pub version: Position,
-    /// Byte offset of the chunk within the document's text.
-    pub start: u32,
-    /// Byte offset of the chunk's end.
-    pub end: u32,
-}
-
-/// The text and metadata of a search hit, as the truth has them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HitText {
-    /// The chunk's text.
-    pub text: Arc<str>,
-    /// Canonical JSON text of the document's metadata.
-    pub metadata: Arc<str>,
-}

@@ -21,9 +21,7 @@ mod truth;
 
 pub use change::{Change, ChangeKind};
 pub use data_folder::DataFolder;
-pub use document::{
-    ChunkRef, Collection, Committed, Document, HitText, IdempotencyKey, NewDocument, chunk_text,
-};
+pub use document::{Collection, Committed, Document, IdempotencyKey, NewDocument, chunk_text};
 pub use error::{BoxError, TruthError};
 pub use system::SystemStore;
 pub use truth::{CommitObserver, Truth};

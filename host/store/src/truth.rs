@@ -5,10 +5,7 @@ use tokio::sync::watch;
 use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 
-use crate::{
-    Change, ChunkRef, Collection, Committed, Document, HitText, IdempotencyKey, NewDocument,
-    TruthError,
-};
+use crate::{Change, Collection, Committed, Document, IdempotencyKey, NewDocument, TruthError};
 
 /// Called with the changes of each commit, which all have the same position.
 pub type CommitObserver = Box<dyn Fn(&[Change]) + Send + Sync>;
@@ -77,14 +74,6 @@ pub trait Truth: Send + Sync {
         collection: &Name,
         id: &DocumentId,
     ) -> Result<Option<Document>, TruthError>;
-
-    /// The text and metadata of each chunk, in order. `None` for a chunk of a version that is
-    /// no longer current.
-    async fn hit_texts(
-        &self,
-        collection: &Name,
-        chunks: &[ChunkRef],
-    ) -> Result<Vec<Option<HitText>>, TruthError>;
 
     /// Waits for writes that have started, then closes the store. Later calls fail.
     async fn close(&self);

@@ -17,7 +17,7 @@ use weir::build;
 use weir::config::Config;
 use weir_core::name::{DocumentId, Name};
 use weir_embedding::{Embedding, Lane};
-use weir_runtime::capability::collections::{FoundHit, FoundHits, write_results};
+use weir_runtime::capability::collections::{FoundHits, write_results};
 use weir_runtime::deploy::Deployment;
 use weir_runtime::engine::threads::GuestThreads;
 use weir_runtime::request::KeyedRequest;
@@ -137,9 +137,8 @@ impl Host for Native {
         query: Query<'_, Embedding>,
     ) -> Result<FoundHits, VectorError> {
         assert!(query.filter.is_none() && matches!(query.unit, Unit::Document));
-        let collection = Name::new(collection).unwrap();
         let query = weir_search::Query {
-            collection: collection.clone(),
+            collection: Name::new(collection).unwrap(),
             nearest: query.nearest.cloned(),
             text: query.text,
             filter: None,
@@ -150,10 +149,7 @@ impl Host for Native {
         };
         let tenant = self.0.tenants.iter().next().unwrap();
         let page = tenant.vectors.search(query).await.unwrap();
-        let chunks: Vec<_> = page.hits.iter().map(weir_search::Hit::chunk_ref).collect();
-        let texts = tenant.truth.hit_texts(&collection, &chunks).await.unwrap();
-        let found = page.hits.into_iter().zip(texts);
-        Ok(FoundHits(found.filter_map(|(hit, text)| Some(FoundHit { hit, text: text? })).collect()))
+        Ok(FoundHits(page.hits))
     }
 }
 

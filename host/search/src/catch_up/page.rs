@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::{IndexChange, IndexedChunk, VectorError, VectorStore, keyword};
+use crate::{Content, IndexChange, IndexedChunk, VectorError, VectorStore, keyword};
 use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 use weir_embedding::{EmbedError, Embedder, Embedding, Lane};
@@ -200,7 +200,7 @@ fn put(
     document: Document,
     chunks: &mut impl Iterator<Item = (Embedding, Vec<(Arc<str>, u32)>)>,
 ) -> Result<IndexChange, CatchUpError> {
-    let metadata = serde_json::from_str(&document.metadata)
+    let content = Content::new(document.text, document.metadata)
         .map_err(|_| CatchUpError::Damaged(document.id.clone()))?;
     let chunks = document.chunks.iter().zip(chunks).map(|(range, (embedding, terms))| {
         IndexedChunk { start: range.start, end: range.end, embedding, terms }
@@ -210,7 +210,7 @@ fn put(
         chunks: chunks.collect(),
         document: document.id,
         version: document.version,
-        metadata: Arc::new(metadata),
+        content: Arc::new(content),
     })
 }
 

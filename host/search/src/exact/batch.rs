@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::keyword::Statistics;
 use crate::plan::Legs;
-use crate::{IndexChange, IndexedChunk, VectorError};
+use crate::{IndexChange, VectorError};
 use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 
@@ -62,11 +62,11 @@ impl Batch {
         dimensions: usize,
     ) -> Result<(), VectorError> {
         match change {
-            IndexChange::Put { collection, document, version, metadata, chunks } => {
-                chunks.iter().try_for_each(|chunk| check(&document, chunk, dimensions))?;
+            IndexChange::Put { collection, document, version, content, chunks } => {
+                let new = NewDocument { version, content, chunks };
+                check(&document, &new, dimensions)?;
                 let change = self.change(collections, collection);
                 change.exists = true;
-                let new = NewDocument { version, metadata, chunks };
                 change.documents.insert(document, Some(new));
             }
             IndexChange::Delete { collection, document } => {
@@ -164,22 +164,28 @@ impl CollectionChange {
     }
 }
 
-/// Checks that the index can hold `chunk`. A failure is a bug in Weir or, if the chunk comes from
+/// Checks that the index can hold `new`. A failure is a bug in Weir or, if the document comes from
 /// the file, damage.
 pub(super) fn check(
     document: &DocumentId,
-    chunk: &IndexedChunk,
+    new: &NewDocument,
     dimensions: usize,
 ) -> Result<(), VectorError> {
-    let vector = &chunk.embedding.0;
-    let fault = if vector.len() != dimensions {
-        "a vector with the wrong number of components"
-    } else if !vector.iter().all(|component| component.is_finite()) {
-        "a vector that is not finite"
-    } else if !chunk.terms.is_sorted_by(|(a, _), (b, _)| a < b) {
-        "terms that are not sorted and distinct"
-    } else {
-        return Ok(());
-    };
-    Err(VectorError::Failed(format!("a chunk of the document '{document}' has {fault}")))
+    for chunk in &new.chunks {
+        let vector = &chunk.embedding.0;
+        let fault = if vector.len() != dimensions {
+            "a vector with the wrong number of components"
+        } else if !vector.iter().all(|component| component.is_finite()) {
+            "a vector that is not finite"
+        } else if !chunk.terms.is_sorted_by(|(a, _), (b, _)| a < b) {
+            "terms that are not sorted and distinct"
+        } else if new.content.text.get(chunk.start as usize..chunk.end as usize).is_none() {
+            "a range that is not in the text"
+        } else {
+            continue;
+        };
+        let reason = format!("a chunk of the document '{document}' has {fault}");
+        return Err(VectorError::Failed(reason));
+    }
+    Ok(())
 }

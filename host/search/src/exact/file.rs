@@ -6,14 +6,14 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures::TryStreamExt;
-use serde_json::Value as Json;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection, SqliteConnection};
 use thiserror::Error;
 
-use crate::{VectorError, keyword};
+use crate::{Content, VectorError, keyword};
 use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 
@@ -23,7 +23,7 @@ use super::index::{Collection, Collections, NewDocument};
 
 const SCHEMA: &str = include_str!("schema.sql");
 /// The schema's `user_version`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// The model that an index is made with; if it changes, the index is rebuilt.
 #[derive(Clone, Copy, Debug)]
@@ -113,9 +113,10 @@ async fn write_collection(
     write.bind(changed_chunks).bind(name.as_str()).execute(&mut *connection).await?;
     for (id, document) in &change.documents {
         let write = if let Some(document) = document {
-            sqlx::query("REPLACE INTO documents (version, metadata, chunks, collection, id) VALUES (?, ?, ?, ?, ?)")
+            sqlx::query("REPLACE INTO documents (version, text, metadata, chunks, collection, id) VALUES (?, ?, ?, ?, ?, ?)")
                 .bind(document.version.0.cast_signed())
-                .bind(document.metadata.to_string())
+                .bind(Arc::clone(&document.content.text))
+                .bind(Arc::clone(&document.content.metadata))
                 .bind(encode_chunks(&document.chunks))
         } else {
             sqlx::query("DELETE FROM documents WHERE collection = ? AND id = ?")
@@ -214,23 +215,23 @@ async fn read_documents(
     dimensions: usize,
     collections: &mut Collections,
 ) -> Result<(), LoadError> {
-    type Row = (String, String, i64, String, Vec<u8>);
+    type Row = (String, String, i64, String, String, Vec<u8>);
     let mut rows =
-        sqlx::query_as("SELECT collection, id, version, metadata, chunks FROM documents")
+        sqlx::query_as("SELECT collection, id, version, text, metadata, chunks FROM documents")
             .fetch(connection);
     while let Some(row) = rows.try_next().await? {
-        let (collection, id, version, metadata, chunks): Row = row;
+        let (collection, id, version, text, metadata, chunks): Row = row;
         let damaged = |error: &dyn std::fmt::Display| {
             LoadError::Damaged(format!("the document '{id}' of '{collection}': {error}"))
         };
         let key = DocumentId::new(&id).map_err(|error| damaged(&error))?;
         let chunks = decode_chunks(&chunks, dimensions).map_err(|error| damaged(&error))?;
-        let sound = chunks.iter().try_for_each(|chunk| check(&key, chunk, dimensions));
-        sound.map_err(|error| damaged(&error))?;
-        let metadata: Json = serde_json::from_str(&metadata).map_err(|error| damaged(&error))?;
+        let content =
+            Content::new(text.into(), metadata.into()).map_err(|error| damaged(&error))?;
         let name = Name::new(&collection).map_err(|error| damaged(&error))?;
         let version = Position(version.cast_unsigned());
-        let document = NewDocument { version, metadata: metadata.into(), chunks };
+        let document = NewDocument { version, content: Arc::new(content), chunks };
+        check(&key, &document, dimensions).map_err(|error| damaged(&error))?;
         collections
             .get_mut(&name)
             .ok_or_else(|| damaged(&"its collection does not exist"))?

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use serde_json::Value as Json;
 
 use crate::filter::Filter;
 use crate::keyword::{Statistics, WeightedTerm};
 use crate::plan::{Legs, Scope};
-use crate::{Hit, IndexedChunk, Unit, VectorError};
+use crate::{Content, Hit, IndexedChunk, Unit, VectorError};
 use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 
@@ -25,14 +24,14 @@ pub(super) type Collections = HashMap<Name, Collection>;
 #[derive(Clone, Debug)]
 pub(super) struct NewDocument {
     pub(super) version: Position,
-    pub(super) metadata: Arc<Json>,
+    pub(super) content: Arc<Content>,
     pub(super) chunks: Vec<IndexedChunk>,
 }
 
 #[derive(Debug)]
 struct Document {
     version: Position,
-    metadata: Arc<Json>,
+    content: Arc<Content>,
     chunks: Vec<Chunk>,
 }
 
@@ -85,7 +84,7 @@ impl Collection {
             Chunk { start: chunk.start, end: chunk.end, row, terms }
         };
         let chunks = new.chunks.into_iter().map(&mut index).collect();
-        let document = Document { version: new.version, metadata: new.metadata, chunks };
+        let document = Document { version: new.version, content: new.content, chunks };
         self.documents.insert(id, document);
     }
 
@@ -134,7 +133,7 @@ impl Collection {
                 && terms.eq(new.terms.iter().map(|(term, count)| (term, count)))
         };
         self.documents.get(id).is_some_and(|old| {
-            (old.version, &old.metadata) == (new.version, &new.metadata)
+            (old.version, &old.content) == (new.version, &new.content)
                 && old.chunks.len() == new.chunks.len()
                 && old.chunks.iter().zip(&new.chunks).all(same_chunk)
         })
@@ -144,8 +143,9 @@ impl Collection {
     fn rank(&self, scope: Scope<'_>, score: impl Fn(u32) -> Option<f32>) -> Vec<Hit> {
         let mut top = Top::new(scope.depth);
         for (id, document) in &self.documents {
-            let may_enter =
-                || scope.filter.is_none_or(|filter: &Filter| filter.matches(&document.metadata));
+            let may_enter = || {
+                scope.filter.is_none_or(|filter: &Filter| filter.matches(&document.content.fields))
+            };
             let candidates = document.chunks.iter().zip(0..).filter_map(|(chunk, number)| {
                 Some(Candidate { score: score(chunk.row)?, id, chunk: number, of: document })
             });
@@ -165,6 +165,7 @@ impl Collection {
                 score: candidate.score,
                 start,
                 end,
+                content: Arc::clone(&candidate.of.content),
             }
         };
         top.into_sorted().map(hit).collect()

@@ -1,7 +1,7 @@
 -- The index of chunks. All of it is derived from the truth: a file of another format, model
 -- or analysis is removed, so there are no migrations. The tables have no secondary indexes, so
 -- reading all of them at startup also checks the whole file.
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 -- One row: what the index was made with, and the last change that it contains.
 CREATE TABLE header (
@@ -23,6 +23,8 @@ CREATE TABLE documents (
     collection TEXT NOT NULL,
     id TEXT NOT NULL,
     version INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    -- Canonical JSON of an object.
     metadata TEXT NOT NULL,
     -- Ranges, vectors and terms: see codec.rs.
     chunks BLOB NOT NULL,

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 
 use super::*;
+use crate::Content;
 use crate::filter::{Condition, Predicate};
 use weir_core::Position;
 
@@ -36,7 +37,8 @@ impl Legs for Given {
 
 fn hit(document: &str, chunk: u32, score: f32) -> Hit {
     let document = DocumentId::new(document).unwrap();
-    Hit { document, version: Position(1), chunk, score, start: 0, end: 1 }
+    let content = Content::new("x".into(), "{}".into()).unwrap().into();
+    Hit { document, version: Position(1), chunk, score, start: 0, end: 1, content }
 }
 
 fn query() -> Query {

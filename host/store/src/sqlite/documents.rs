@@ -1,4 +1,4 @@
-//! Documents: store all or none, replace atomically, read back, and read the text of hits.
+//! Documents: store all or none, replace atomically, and read back.
 //!
 //! A document that is stored again with the same text, metadata and chunks keeps its version:
 //! nothing derived from it is outdated, so there is no change to log. A write that changes
@@ -15,10 +15,7 @@ use weir_core::name::{DocumentId, Name};
 
 use super::write::Write;
 use super::{SqliteTruth, collections, damaged, idempotency, stored};
-use crate::{
-    ChangeKind, ChunkRef, Committed, Document, HitText, IdempotencyKey, NewDocument, TruthError,
-    chunk_text,
-};
+use crate::{ChangeKind, Committed, Document, IdempotencyKey, NewDocument, TruthError, chunk_text};
 
 /// The most documents in one write. They share a position, and readers of the log take each
 /// position as a whole.
@@ -107,44 +104,6 @@ impl SqliteTruth {
         .ok_or_else(|| TruthError::UnknownCollection(collection.clone()))?;
         document(&row)
     }
-
-    /// The text and metadata of each hit, in order. `None` if the truth no longer has that
-    /// version of the document.
-    pub(super) async fn read_hit_texts(
-        &self,
-        collection: &Name,
-        chunks: &[ChunkRef],
-    ) -> Result<Vec<Option<HitText>>, TruthError> {
-        let asked: Vec<_> = chunks
-            .iter()
-            .map(|chunk| (chunk.document.as_str(), chunk.version.0, chunk.start, chunk.end))
-            .collect();
-        // CROSS JOIN fixes the join order, so each hit is one lookup in the index of ids.
-        let rows = sqlx::query(
-            "SELECT hits.key AS hit, metadata,
-               substr(CAST(text AS BLOB), 1 + (hits.value ->> 2),
-                      (hits.value ->> 3) - (hits.value ->> 2)) AS bytes
-             FROM json_each(?) AS hits
-             CROSS JOIN collections ON collections.name = ?
-             CROSS JOIN documents ON documents.collection = collections.key
-               AND documents.id = hits.value ->> 0 AND documents.version = hits.value ->> 1",
-        )
-        .bind(serde_json::to_string(&asked).map_err(damaged)?)
-        .bind(collection.as_str())
-        .fetch_all(&self.shared.readers)
-        .await?;
-
-        let mut texts = vec![None; chunks.len()];
-        for row in &rows {
-            let place: u32 = row.try_get("hit")?;
-            let Some((chunk, text)) = chunks.get(place as usize).zip(texts.get_mut(place as usize))
-            else {
-                continue;
-            };
-            *text = hit_text(row, chunk)?;
-        }
-        Ok(texts)
-    }
 }
 
 /// Refuses documents that could be stored but never indexed: they would stall the catch-up.
@@ -204,15 +163,4 @@ fn document(row: &SqliteRow) -> Result<Option<Document>, TruthError> {
         metadata: row.try_get::<&str, _>("metadata")?.into(),
         text: row.try_get::<&str, _>("text")?.into(),
     }))
-}
-
-/// Also `None` if the range is not in the text. The index is then wrong about this version, and the
-/// hit is treated like an outdated one.
-fn hit_text(row: &SqliteRow, chunk: &ChunkRef) -> Result<Option<HitText>, TruthError> {
-    let bytes: &[u8] = row.try_get("bytes")?;
-    let whole = u32::try_from(bytes.len()) == Ok(chunk.end.saturating_sub(chunk.start));
-    let Some(text) = std::str::from_utf8(bytes).ok().filter(|_| whole) else {
-        return Ok(None);
-    };
-    Ok(Some(HitText { text: text.into(), metadata: row.try_get::<&str, _>("metadata")?.into() }))
 }

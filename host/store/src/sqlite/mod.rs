@@ -27,8 +27,8 @@ use weir_core::name::{DocumentId, Name};
 
 use crate::data_folder::database_file;
 use crate::{
-    Change, ChunkRef, Collection, CommitObserver, Committed, Document, HitText, IdempotencyKey,
-    NewDocument, Truth, TruthError,
+    Change, Collection, CommitObserver, Committed, Document, IdempotencyKey, NewDocument, Truth,
+    TruthError,
 };
 
 pub(crate) use self::system::SqliteSystem;
@@ -151,14 +151,6 @@ impl Truth for SqliteTruth {
         id: &DocumentId,
     ) -> Result<Option<Document>, TruthError> {
         self.read_document(collection, id).await
-    }
-
-    async fn hit_texts(
-        &self,
-        collection: &Name,
-        chunks: &[ChunkRef],
-    ) -> Result<Vec<Option<HitText>>, TruthError> {
-        self.read_hit_texts(collection, chunks).await
     }
 
     async fn close(&self) {

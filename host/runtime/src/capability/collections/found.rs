@@ -1,27 +1,17 @@
-//! Hits with their texts, and their JSON form: `{"results": […], members…}`.
+//! Hits, and their JSON form: `{"results": […], members…}`.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 use weir_core::json::{JsonLimits, canonicalize};
 use weir_search as backend;
-use weir_store::HitText;
 
 /// The most members of one body, in addition to `results`.
 const MAX_MEMBERS: usize = 64;
 
-/// A hit and its text from the truth.
-#[derive(Clone, Debug)]
-pub struct FoundHit {
-    /// The chunk, its document and its score.
-    pub hit: backend::Hit,
-    /// The chunk's text and the document's metadata.
-    pub text: HitText,
-}
-
 /// Ranked hits behind a guest's handle.
 #[derive(Clone, Debug, Default)]
-pub struct FoundHits(pub Vec<FoundHit>);
+pub struct FoundHits(pub Vec<backend::Hit>);
 
 /// Why hits cannot be written as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -63,11 +53,11 @@ pub fn write_results(
     }
     let mut body = Vec::with_capacity(512 * (1 + hits.0.len()));
     body.extend_from_slice(b"{\"results\":[");
-    for (index, found) in hits.0.iter().enumerate() {
+    for (index, hit) in hits.0.iter().enumerate() {
         if index > 0 {
             body.push(b',');
         }
-        write_entry(found, &mut body)?;
+        write_entry(hit, &mut body)?;
         if body.len() > max_bytes {
             return Ok(body);
         }
@@ -84,18 +74,18 @@ pub fn write_results(
     Ok(body)
 }
 
-fn write_entry(found: &FoundHit, body: &mut Vec<u8>) -> Result<(), ResultsError> {
-    let document_id = found.hit.document.as_str();
+fn write_entry(hit: &backend::Hit, body: &mut Vec<u8>) -> Result<(), ResultsError> {
+    let document_id = hit.document.as_str();
     let invalid = |error: serde_json::Error| {
         ResultsError::Metadata(document_id.to_owned(), error.to_string())
     };
     let entry = ResultEntry {
         document_id,
-        score: found.hit.score,
-        text: &found.text.text,
-        start: found.hit.start,
-        end: found.hit.end,
-        metadata: serde_json::from_str(&found.text.metadata).map_err(invalid)?,
+        score: hit.score,
+        text: hit.text(),
+        start: hit.start,
+        end: hit.end,
+        metadata: serde_json::from_str(&hit.content.metadata).map_err(invalid)?,
     };
     serde_json::to_writer(body, &entry).map_err(invalid)
 }

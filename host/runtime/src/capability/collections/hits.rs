@@ -4,23 +4,24 @@
 use wasmtime::component::Resource;
 use weir_bindings::pipeline::weir::pipeline::types::Body;
 use weir_bindings::pipeline::weir::vector::types::{self, VectorError};
+use weir_search as backend;
 
 use super::super::call::View;
 use super::super::{body, resources};
 use super::Context;
-use super::found::{FoundHit, FoundHits, ResultsError, write_results};
+use super::found::{FoundHits, ResultsError, write_results};
 
 impl types::Host for View<'_, Context> {}
 
 impl types::HostHits for View<'_, Context> {
     fn ranking(&mut self, hits: Resource<types::Hits>) -> wasmtime::Result<Vec<types::Hit>> {
         let found: &FoundHits = resources::get(self.table, &hits)?;
-        let ranking = found.0.iter().map(|found| types::Hit {
-            id: found.hit.document.as_str().to_owned(),
-            chunk: found.hit.chunk,
-            score: found.hit.score,
-            start: found.hit.start,
-            end: found.hit.end,
+        let ranking = found.0.iter().map(|hit| types::Hit {
+            id: hit.document.as_str().to_owned(),
+            chunk: hit.chunk,
+            score: hit.score,
+            start: hit.start,
+            end: hit.end,
         });
         Ok(ranking.collect())
     }
@@ -31,7 +32,7 @@ impl types::HostHits for View<'_, Context> {
         index: u32,
     ) -> wasmtime::Result<Option<String>> {
         let found: &FoundHits = resources::get(self.table, &hits)?;
-        Ok(found.0.get(index as usize).map(|found| found.text.text.as_ref().to_owned()))
+        Ok(found.0.get(index as usize).map(|hit| hit.text().to_owned()))
     }
 
     fn metadata(
@@ -40,7 +41,7 @@ impl types::HostHits for View<'_, Context> {
         index: u32,
     ) -> wasmtime::Result<Option<String>> {
         let found: &FoundHits = resources::get(self.table, &hits)?;
-        Ok(found.0.get(index as usize).map(|found| found.text.metadata.as_ref().to_owned()))
+        Ok(found.0.get(index as usize).map(|hit| hit.content.metadata.as_ref().to_owned()))
     }
 
     fn reorder(
@@ -49,7 +50,7 @@ impl types::HostHits for View<'_, Context> {
         indices: Vec<u32>,
     ) -> wasmtime::Result<Result<Resource<types::Hits>, VectorError>> {
         let found: &FoundHits = resources::get(self.table, &hits)?;
-        let bytes = indices.len().saturating_mul(size_of::<FoundHit>());
+        let bytes = indices.len().saturating_mul(size_of::<backend::Hit>());
         if !self.call.spend(bytes) {
             return Ok(Err(VectorError::QuotaExceeded));
         }

@@ -17,7 +17,7 @@ use weir_cache::reads::{Read, ReadSet};
 use weir_core::name::{DocumentId, Name};
 use weir_core::pattern::Scope;
 use weir_search as backend;
-use weir_store::{ChunkRef, HitText, TruthError};
+use weir_store::TruthError;
 
 use super::call::{Call, View};
 use super::embedding::Vector;
@@ -29,7 +29,7 @@ mod found;
 mod hits;
 mod query;
 
-pub use found::{FoundHit, FoundHits, ResultsError, write_results};
+pub use found::{FoundHits, ResultsError, write_results};
 use query::backend_query;
 
 /// The interface that needs the grant, and its plain variant.
@@ -267,15 +267,12 @@ async fn search(
     context.note_search(&query.collection)?;
     let (tenant, budget) = (Arc::clone(&context.tenant), Arc::clone(call));
     let work = async move {
-        let collection = query.collection.clone();
         let page = tenant.vectors.search(query).await.map_err(vector_error)?;
-        let chunks: Vec<ChunkRef> = page.hits.iter().map(backend::Hit::chunk_ref).collect();
-        let texts = tenant.truth.hit_texts(&collection, &chunks).await.map_err(truth_error)?;
-        // A hit whose chunk is no longer in the truth is dropped from the page. The change that
-        // removed it also changed the collection's tag, so the answer is not stored either.
-        let found = page.hits.into_iter().zip(texts);
-        let found = found.filter_map(|(hit, text)| Some(FoundHit { hit, text: text? }));
-        found.map(|found| charged(&budget, found)).collect::<Result<_, _>>().map(FoundHits)
+        page.hits
+            .into_iter()
+            .map(|hit| charged(&budget, hit))
+            .collect::<Result<_, _>>()
+            .map(FoundHits)
     };
     host_call::run(call, "search", work).await.map_err(host_call_error)?
 }
@@ -309,24 +306,24 @@ async fn get(
 }
 
 /// Charges the request's budget for a hit that the host keeps for it.
-fn charged(call: &Call, found: FoundHit) -> Result<FoundHit, VectorError> {
-    let bytes = size_of::<FoundHit>() + found.text.text.len() + found.text.metadata.len();
-    if call.spend(bytes) { Ok(found) } else { Err(VectorError::QuotaExceeded) }
+fn charged(call: &Call, hit: backend::Hit) -> Result<backend::Hit, VectorError> {
+    let bytes = size_of::<backend::Hit>() + hit.text().len() + hit.content.metadata.len();
+    if call.spend(bytes) { Ok(hit) } else { Err(VectorError::QuotaExceeded) }
 }
 
-fn whole_document(document: weir_store::Document) -> Result<FoundHit, VectorError> {
+fn whole_document(document: weir_store::Document) -> Result<backend::Hit, VectorError> {
     let end = u32::try_from(document.text.len())
         .map_err(|_| VectorError::Failed("the document is too long".to_owned()))?;
-    Ok(FoundHit {
-        hit: backend::Hit {
-            document: document.id,
-            version: document.version,
-            chunk: 0,
-            score: 1.0,
-            start: 0,
-            end,
-        },
-        text: HitText { text: document.text, metadata: document.metadata },
+    let content = backend::Content::new(document.text, document.metadata)
+        .map_err(|error| VectorError::Failed(format!("the document is damaged: {error}")))?;
+    Ok(backend::Hit {
+        document: document.id,
+        version: document.version,
+        chunk: 0,
+        score: 1.0,
+        start: 0,
+        end,
+        content: Arc::new(content),
     })
 }
 

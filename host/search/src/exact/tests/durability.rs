@@ -48,7 +48,7 @@ async fn an_index_made_with_another_model_starts_over() {
 
 #[tokio::test]
 async fn an_index_in_another_format_starts_over() {
-    for change in ["PRAGMA user_version = 2", "UPDATE header SET analysis = 'another'"] {
+    for change in ["PRAGMA user_version = 1", "UPDATE header SET analysis = 'another'"] {
         let folder = tempfile::tempdir().unwrap();
         drop(filled(folder.path()).await);
         execute(folder.path(), change).await;
@@ -93,11 +93,13 @@ async fn damaged_rows_are_found_at_startup() {
     let damages = [
         "UPDATE documents SET chunks = x'0102'",
         "UPDATE documents SET metadata = '{'",
+        "UPDATE documents SET text = ''",
         "UPDATE documents SET collection = 'nowhere'",
         "UPDATE collections SET statistics = x'ff'",
         "DELETE FROM header",
-        "DROP TABLE documents; CREATE TABLE documents (collection, id, version, metadata, chunks); \
-         INSERT INTO documents VALUES ('c', 'a', 'one', '{}', x'00')",
+        "DROP TABLE documents; CREATE TABLE documents \
+         (collection, id, version, text, metadata, chunks); \
+         INSERT INTO documents VALUES ('c', 'a', 'one', '', '{}', x'00')",
     ];
     for damage in damages {
         let folder = tempfile::tempdir().unwrap();

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::*;
 use crate::filter::{Condition, Filter, Predicate, Value};
-use crate::{Hit, IndexedChunk, Unit, keyword};
+use crate::{Content, Hit, IndexedChunk, Unit, keyword};
 use weir_core::name::{DocumentId, Name};
 use weir_embedding::Embedding;
 
@@ -34,12 +34,18 @@ fn chunk(text: &str, vector: [f32; DIMENSIONS]) -> IndexedChunk {
     IndexedChunk { start: 0, end: text.len() as u32, embedding, terms: keyword::terms(text) }
 }
 
+/// A text that contains the range of every chunk, and `metadata`.
+fn content(metadata: serde_json::Value) -> Arc<Content> {
+    let text = "x".repeat(200);
+    Content::new(text.into(), metadata.to_string().into()).unwrap().into()
+}
+
 fn put(document: &str, version: u64, chunks: Vec<IndexedChunk>) -> IndexChange {
     IndexChange::Put {
         collection: name("c"),
         document: id(document),
         version: Position(version),
-        metadata: Arc::new(json!({})),
+        content: content(json!({})),
         chunks,
     }
 }
@@ -101,7 +107,7 @@ fn any_change(version: u64) -> impl Strategy<Value = IndexChange> {
             collection,
             document,
             version: Position(version),
-            metadata: Arc::new(json!({"n": n, "tags": [n, "x"]})),
+            content: content(json!({"n": n, "tags": [n, "x"]})),
             chunks,
         },
     );

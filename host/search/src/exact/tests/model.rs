@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use serde_json::Value as Json;
-
 use crate::keyword::{Statistics, WeightedTerm};
 use crate::plan::{Legs, Plan, Scope, answer, rank_order};
-use crate::{Hit, IndexChange, IndexedChunk, Query, Unit, VectorError};
+use crate::{Content, Hit, IndexChange, IndexedChunk, Query, Unit, VectorError};
 use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 
@@ -26,7 +24,7 @@ struct Collection {
 #[derive(Clone, Debug)]
 struct Document {
     version: Position,
-    metadata: Arc<Json>,
+    content: Arc<Content>,
     chunks: Vec<IndexedChunk>,
 }
 
@@ -35,9 +33,9 @@ impl Model {
         let mut before = self.0.clone();
         for change in changes {
             match change {
-                IndexChange::Put { collection, document, version, metadata, chunks } => {
+                IndexChange::Put { collection, document, version, content, chunks } => {
                     let collection = self.0.entry(collection).or_default();
-                    collection.documents.insert(document, Document { version, metadata, chunks });
+                    collection.documents.insert(document, Document { version, content, chunks });
                 }
                 IndexChange::Delete { collection, document } => {
                     self.0.get_mut(&collection).map(|c| c.documents.remove(&document));
@@ -99,14 +97,21 @@ impl Collection {
     fn rank(&self, scope: Scope<'_>, score: impl Fn(&IndexedChunk) -> Option<f32>) -> Vec<Hit> {
         let mut hits = Vec::new();
         for (id, document) in &self.documents {
-            if scope.filter.is_some_and(|filter| !filter.matches(&document.metadata)) {
+            if scope.filter.is_some_and(|filter| !filter.matches(&document.content.fields)) {
                 continue;
             }
             for (chunk, number) in document.chunks.iter().zip(0..) {
                 let Some(score) = score(chunk) else { continue };
-                let (document, version) = (id.clone(), document.version);
                 let IndexedChunk { start, end, .. } = *chunk;
-                hits.push(Hit { document, version, chunk: number, score, start, end });
+                hits.push(Hit {
+                    document: id.clone(),
+                    version: document.version,
+                    chunk: number,
+                    score,
+                    start,
+                    end,
+                    content: Arc::clone(&document.content),
+                });
             }
         }
         hits.sort_by(rank_order);

@@ -1,8 +1,6 @@
-//! Reads: the log in whole positions, and the texts of hits.
+//! Reads: the log in whole positions, and documents.
 
 use super::*;
-use crate::ChunkRef;
-use crate::HitText;
 
 #[tokio::test]
 async fn the_log_is_read_in_whole_positions() {
@@ -39,44 +37,4 @@ async fn a_document_is_read_as_it_was_put() {
     assert_eq!(read.version, Position(2));
     assert_eq!((read.id, read.text), (put.id, put.text));
     assert_eq!((read.metadata, read.chunks), (put.metadata, put.chunks));
-}
-
-#[tokio::test]
-async fn a_hit_has_a_text_only_while_its_version_is_current() {
-    let f = Fixture::new().await;
-    let hit = |id: &str, version: u64, start: u32, end: u32| ChunkRef {
-        document: doc(id),
-        version: Position(version),
-        start,
-        end,
-    };
-    let quoted =
-        NewDocument { metadata: r#"{"q":1}"#.into(), ..document("\"q\" [1]", "äöü 🦀") };
-    f.put(vec![quoted, document("old", "old text"), document("gone", "gone")]).await.unwrap();
-    f.put_one("old", "new text").await;
-    f.truth.delete(&f.docs, vec![doc("gone")]).await.unwrap();
-    let cases = [
-        (hit("\"q\" [1]", 2, 0, 11), Some("äöü 🦀")),
-        (hit("old", 2, 0, 8), None),
-        (hit("\"q\" [1]", 2, 2, 6), Some("öü")),
-        (hit("old", 3, 0, 3), Some("new")),
-        (hit("gone", 2, 0, 4), None),
-        (hit("never", 2, 0, 4), None),
-        (hit("old", 4, 0, 8), None),
-        // Ranges that a correct index cannot contain.
-        (hit("\"q\" [1]", 2, 0, 1), None),
-        (hit("old", 3, 4, 100), None),
-    ];
-    let (hits, expected): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
-    let texts = f.truth.hit_texts(&f.docs, &hits).await.unwrap();
-    let found: Vec<_> = texts.iter().map(|hit| hit.as_ref().map(|hit| &*hit.text)).collect();
-    assert_eq!(found, expected);
-    assert_eq!(texts[0], Some(HitText { text: "äöü 🦀".into(), metadata: r#"{"q":1}"#.into() }));
-
-    assert!(f.truth.hit_texts(&f.docs, &[]).await.unwrap().is_empty());
-    f.truth.drop_collection(&f.docs).await.unwrap();
-    f.truth.create_collection(&f.docs).await.unwrap();
-    f.put_one("old", "new text").await;
-    assert_eq!(f.truth.hit_texts(&f.docs, &hits).await.unwrap(), vec![None; hits.len()]);
-    assert_eq!(f.truth.hit_texts(&name("other"), &hits).await.unwrap(), vec![None; hits.len()]);
 }
