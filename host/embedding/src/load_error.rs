@@ -103,7 +103,7 @@ pub enum LoadError {
     /// A process loads ONNX Runtime only once, and this one has loaded it from another file.
     #[error(
         "ONNX Runtime was already loaded from {} and cannot also be loaded from {}: all \
-         models of a process use the same library",
+         models of a process use one library, `embedding.library`",
         loaded.display(), asked.display()
     )]
     AnotherLibrary {
