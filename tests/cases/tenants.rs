@@ -87,7 +87,9 @@ async fn which_tenant_a_request_belongs_to() {
     for (host, prefix, key, (status, says)) in [
         ("acme.example", "", None, all),
         ("ACME.example:8080", "", None, all),
-        ("acme.example", "", b, all), // acme has no keys to compare with
+        // acme has no keys, so every key is another tenant's or nobody's.
+        ("acme.example", "", b, invalid),
+        ("acme.example", "", Some(of_nobody), invalid),
         ("beta.example", "", b, all),
         ("beta.example", "", None, missing),
         ("beta.example", "", g, invalid),

@@ -2,7 +2,8 @@
 //!
 //! While no tenant is configured, every request belongs to the tenant `default`. Otherwise the
 //! host name decides first, then the path prefix; a request that neither identifies belongs to
-//! the tenant of its API key. A tenant that has keys accepts only requests with one of them.
+//! the tenant of its API key. A tenant that has keys accepts only requests with one of them, and no
+//! tenant accepts a key that is not its own.
 //!
 //! Out of scope: what a tenant may use (quotas), and users within a tenant.
 
@@ -123,13 +124,11 @@ impl Configured {
             let tenant = key.unwrap_or(Err(Unidentified::UnknownTenant))?;
             return Ok(Identified { tenant, prefix_bytes: 0 });
         };
-        if self.needs_key.contains(&named.tenant.name) {
-            let owner = key.unwrap_or(Err(Unidentified::MissingKey))?;
-            if owner.name != named.tenant.name {
-                return Err(Unidentified::InvalidKey);
-            }
+        match key.transpose()? {
+            Some(owner) if owner.name != named.tenant.name => Err(Unidentified::InvalidKey),
+            None if self.needs_key.contains(&named.tenant.name) => Err(Unidentified::MissingKey),
+            _ => Ok(named),
         }
-        Ok(named)
     }
 
     /// The tenant that the host name or the path identifies.
