@@ -72,16 +72,23 @@ async fn measure_start(
     if start == 0 {
         warn_of_other_answers(targets[0], targets[1]).await?;
     }
-    rounds(timing, &targets, comparisons).await?;
+    rounds(timing, start, &targets, comparisons).await?;
     for server in servers.into_iter().flatten() {
         server.stop().await?;
     }
     Ok(())
 }
 
-async fn rounds(timing: Timing, targets: &[Target], comparisons: &mut [Comparison]) -> Result<()> {
+async fn rounds(
+    timing: Timing,
+    start: usize,
+    targets: &[Target],
+    comparisons: &mut [Comparison],
+) -> Result<()> {
     let last = timing.rounds_per_start();
     for round in 0..=usize::from(last) {
+        // Counted over all starts: otherwise each would have the same few orders.
+        let turn = start * usize::from(last) + round;
         let seconds = if round == 0 {
             eprintln!("Warming up …");
             WARM_UP_SECONDS
@@ -91,7 +98,7 @@ async fn rounds(timing: Timing, targets: &[Target], comparisons: &mut [Compariso
         };
         for (case, comparison) in CASES.iter().zip(&mut *comparisons) {
             let mut measures = [const { None }; SERVERS];
-            for server in order(round) {
+            for server in order(turn) {
                 let amount = Amount::Seconds(seconds);
                 let measured = measure(targets[server], case, timing.connections, amount).await?;
                 measures[server] = Some(measured);
@@ -108,12 +115,12 @@ async fn rounds(timing: Timing, targets: &[Target], comparisons: &mut [Compariso
     Ok(())
 }
 
-/// Which server comes when: each is first, second and so on equally often, and comes both before
-/// and after each of the others.
-fn order(round: usize) -> [usize; SERVERS] {
+/// Which server comes when: within eight turns, each is first, second and so on equally often, and
+/// comes both before and after each of the others.
+fn order(turn: usize) -> [usize; SERVERS] {
     let mut order = [0, 1, 2, 3];
-    order.rotate_left(round % SERVERS);
-    if (round / SERVERS) % 2 == 1 {
+    order.rotate_left(turn % SERVERS);
+    if (turn / SERVERS) % 2 == 1 {
         order.reverse();
     }
     order

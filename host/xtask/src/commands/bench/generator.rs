@@ -2,10 +2,12 @@
 //! can be told from the server's.
 //!
 //! It runs a closed loop: each connection sends a request when the previous answer has arrived.
-//! All requests are prepared beforehand; answers are read to the end and only counted. `measure`
-//! starts it and reads its counts, and `questions` has the requests' bodies.
+//! All requests are prepared beforehand; answers are read to the end and only counted.
+//! [`BenchLoad::in_own_process`] starts it and reads its counts, and `questions` has the requests'
+//! bodies.
 
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,7 @@ use rand_distr::Zipf;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::process::Command;
 
 use super::questions::body;
 use crate::client::is_cache_hit;
@@ -31,25 +34,25 @@ const SEED: u64 = 2;
 pub(crate) struct BenchLoad {
     /// The server's address
     #[arg(long)]
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// The path to send POST requests to
     #[arg(long)]
-    path: String,
+    pub(crate) path: String,
     /// The mode of searches
     #[arg(long)]
-    mode: Option<String>,
+    pub(crate) mode: Option<String>,
     /// The number of the first question
     #[arg(long, default_value_t = 0)]
-    first_key: usize,
+    pub(crate) first_key: usize,
     /// How many different questions to ask
     #[arg(long)]
-    keys: usize,
+    pub(crate) keys: usize,
     /// Number of connections, each with one request in flight
     #[arg(long)]
-    connections: usize,
+    pub(crate) connections: usize,
     /// For how many seconds to ask questions drawn by Zipf; by default, each is asked once
     #[arg(long)]
-    seconds: Option<f64>,
+    pub(crate) seconds: Option<f64>,
 }
 
 /// The counts, printed as JSON.
@@ -62,6 +65,34 @@ pub(crate) struct Counted {
 }
 
 impl BenchLoad {
+    /// Runs the load generator in a process of its own and reads its counts.
+    pub(crate) async fn in_own_process(&self) -> Result<Counted> {
+        // This program itself: a build may have replaced the file that it was started from.
+        let mut generator = Command::new("/proc/self/exe");
+        generator
+            .arg("bench-load")
+            .args(["--address", &self.address.to_string(), "--path", &self.path])
+            .args(["--first-key", &self.first_key.to_string(), "--keys", &self.keys.to_string()])
+            .args(["--connections", &self.connections.to_string()])
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true);
+        if let Some(mode) = &self.mode {
+            generator.args(["--mode", mode]);
+        }
+        if let Some(seconds) = self.seconds {
+            generator.args(["--seconds", &seconds.to_string()]);
+        }
+        let output = generator.output().await.context("starting the load generator")?;
+        ensure!(
+            output.status.success(),
+            "the load generator failed for {} at {}",
+            self.path,
+            self.address
+        );
+        serde_json::from_slice(&output.stdout).context("reading the counts of the load generator")
+    }
+
     pub(crate) async fn run(self) -> Result<()> {
         let requests: Arc<Vec<String>> = Arc::new(
             (self.first_key..self.first_key + self.keys)

@@ -1,13 +1,11 @@
 //! Runs the load generator against one server, and measures what the answers cost.
 
 use std::net::SocketAddr;
-use std::process::Stdio;
 
-use anyhow::{Context, Result, ensure};
-use tokio::process::Command;
+use anyhow::{Result, ensure};
 
 use super::cases::Case;
-use super::generator::Counted;
+use super::generator::{BenchLoad, Counted};
 use super::machine::{CpuTime, Spent};
 
 /// A server under load.
@@ -74,28 +72,18 @@ pub(super) async fn load(
     connections: usize,
     amount: Amount,
 ) -> Result<Counted> {
-    // This program itself: a build may have replaced the file that it was started from.
-    let mut generator = Command::new("/proc/self/exe");
-    generator
-        .arg("bench-load")
-        .args(["--address", &target.address.to_string(), "--path", case.path])
-        .args(["--keys", &case.keys.to_string()])
-        .args(["--connections", &connections.to_string()])
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true);
-    if let Some(mode) = case.mode {
-        generator.args(["--mode", mode]);
-    }
-    if let Amount::Seconds(seconds) = amount {
-        generator.args(["--seconds", &seconds.to_string()]);
-    }
-    let output = generator.output().await.context("starting the load generator")?;
-    ensure!(
-        output.status.success(),
-        "the load generator failed for {} at {}",
-        case.path,
-        target.address
-    );
-    serde_json::from_slice(&output.stdout).context("reading the counts of the load generator")
+    let seconds = match amount {
+        Amount::Seconds(seconds) => Some(seconds),
+        Amount::EachOnce => None,
+    };
+    let generator = BenchLoad {
+        address: target.address,
+        path: case.path.to_owned(),
+        mode: case.mode.map(str::to_owned),
+        first_key: 0,
+        keys: case.keys,
+        connections,
+        seconds,
+    };
+    generator.in_own_process().await
 }

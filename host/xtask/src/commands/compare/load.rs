@@ -2,18 +2,16 @@
 //! generator of `bench`, and latency at a fixed rate.
 
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use tokio::process::Command;
+use anyhow::{Result, ensure};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::{CACHED, Case, Questions};
-use crate::commands::bench::generator::{Connection, Counted, request};
+use crate::commands::bench::generator::{BenchLoad, Connection, Counted, request};
 use crate::commands::bench::machine::CpuTime;
 use crate::commands::bench::questions::body;
 
@@ -98,27 +96,20 @@ pub(super) async fn load(
         Questions::Known(count) => count,
         Questions::New => NEW_QUESTIONS,
     };
-    // This program itself: a build may have replaced the file that it was started from.
-    let mut generator = Command::new("/proc/self/exe");
-    generator
-        .arg("bench-load")
-        .args(["--address", &contender.address.to_string(), "--path", case.path])
-        .args(["--keys", &keys.to_string(), "--connections", &connections.to_string()])
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true);
-    match amount {
-        Amount::Seconds(seconds) => generator.args(["--seconds", &seconds.to_string()]),
-        Amount::EachOnce(first) => generator.args(["--first-key", &first.to_string()]),
+    let (first_key, seconds) = match amount {
+        Amount::Seconds(seconds) => (0, Some(seconds)),
+        Amount::EachOnce(first) => (first, None),
     };
-    let output = generator.output().await.context("starting the load generator")?;
-    ensure!(
-        output.status.success(),
-        "the load generator failed for {} at {}",
-        case.path,
-        contender.address
-    );
-    serde_json::from_slice(&output.stdout).context("reading the counts of the load generator")
+    let generator = BenchLoad {
+        address: contender.address,
+        path: case.path.to_owned(),
+        mode: None,
+        first_key,
+        keys,
+        connections,
+        seconds,
+    };
+    generator.in_own_process().await
 }
 
 /// Measures latency at the case's rate. Requests are sent whether or not earlier answers have
