@@ -7,8 +7,8 @@
 //! "Applied up to a position" means that everything that changed up to it is in the store as it
 //! was then **or newer**, since the truth keeps only the newest version. That is enough for an
 //! answer's `as_of`, which claims at least that position. If the answer contains something newer,
-//! the newer change comes after its `as_of` and invalidates it. A hit carries the version of its
-//! document, so it never gets the text of another version.
+//! the newer change comes after its `as_of` and invalidates it. A hit carries the text of its
+//! document as it was indexed, so it never gets the text of another version.
 //!
 //! A failure is retried forever, with growing pauses, and is visible in [`CatchUp::status`]. The
 //! document that failed is not skipped, because the store would then claim a position that it

@@ -1,4 +1,4 @@
-//! The exact store keeps every vector in memory and compares a query with all of them. It is the
+//! The exact store keeps every document in memory and compares a query with all vectors. It is the
 //! embedded engine, and the oracle that other engines are tested against.
 //!
 //! `index` holds the collections, made of `rows` (vectors, compared by `dot`) and `postings`
