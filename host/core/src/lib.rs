@@ -1,12 +1,14 @@
 //! The types that all of Weir's crates share: validated [names](name) and [patterns](pattern)
-//! of names, the [`Position`] of a change, and the [canonical form of JSON](json) that keys are
+//! of names, the [`Position`] of a [`Commit`], and the [canonical form of JSON](json) that keys are
 //! made of.
 //!
-//! Out of scope: anything that has a lifecycle. This crate has no state, no I/O and no async.
+//! Out of scope: anything that has a lifecycle. This crate has no state, no I/O and no async, but
+//! for the [`fault`] that a test build has.
 
+pub mod fault;
 pub mod json;
 pub mod name;
 pub mod pattern;
 mod position;
 
-pub use position::Position;
+pub use position::{Chain, ChainError, Commit, Position};
