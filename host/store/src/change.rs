@@ -1,16 +1,14 @@
 //! The log of changes, as its readers see it.
 
-use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
+use weir_core::{Chain, Commit, Position};
 
-/// An entry of the log of changes. It names what changed, not how.
+/// A line of the log of changes. It names what changed, not how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Its position, shared by all changes of one commit.
-    pub position: Position,
-    /// The collection.
-    pub collection: Name,
-    /// What changed.
+    /// The commit, shared by all of its lines.
+    pub commit: Commit,
+    /// What changed in the collection.
     pub kind: ChangeKind,
 }
 
@@ -21,8 +19,41 @@ pub enum ChangeKind {
     CollectionCreated,
     /// The collection was deleted with all of its documents.
     CollectionDeleted,
-    /// The document was written.
+    /// The document was written, and its version is the position of the commit; or the version
+    /// that it has was set aside.
     DocumentPut(DocumentId),
     /// The document was deleted.
     DocumentDeleted(DocumentId),
+    /// The commit starts a new epoch of the collection's keyword statistics: from here on, they
+    /// are those of the collection right after this commit. The last line of its commit.
+    Rolled,
+}
+
+/// What a reader of the whole log learns at once: which collections have new lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// The last commit.
+    pub head: Commit,
+    /// The last line of each collection that has lines after the asked position, by name.
+    pub collections: Vec<(Name, Position)>,
+}
+
+/// What the truth knows about a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// It is the position of a commit with this chain value.
+    Known(Chain),
+    /// It was a commit of this or of another history; its chain value is no longer kept.
+    Forgotten,
+    /// No commit has had this position yet.
+    NotYet,
+}
+
+/// The statistics of an epoch, as the derived store encoded them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptStatistics {
+    /// The position of the roll.
+    pub epoch: Position,
+    /// The encoded statistics.
+    pub encoded: Vec<u8>,
 }

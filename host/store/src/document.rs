@@ -4,8 +4,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
+use weir_core::{Commit, Position};
 
 /// A document to store, already validated and split into chunks.
 #[derive(Clone, Debug)]
@@ -33,6 +33,30 @@ pub struct Document {
     pub version: Position,
     /// Byte ranges of its chunks within `text`.
     pub chunks: Vec<Range<u32>>,
+    /// Why this version cannot be indexed, if it is set aside: searches do not find it.
+    pub set_aside: Option<Arc<str>>,
+}
+
+/// A document whose current version is set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Its collection.
+    pub collection: Name,
+    /// Its id within the collection.
+    pub id: DocumentId,
+    /// The position of its last change.
+    pub version: Position,
+    /// Why it cannot be indexed.
+    pub reason: Arc<str>,
+}
+
+/// The documents whose current versions are set aside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetAsides {
+    /// How many there are.
+    pub documents: u64,
+    /// The first of them, by collection and id.
+    pub first: Vec<SetAside>,
 }
 
 /// The text of a chunk; `None` if the range is not valid in the document's `text`.
@@ -46,8 +70,8 @@ pub fn chunk_text<'t>(text: &'t str, chunk: &Range<u32>) -> Option<&'t str> {
 pub struct Collection {
     /// Its name.
     pub name: Name,
-    /// The position of its creation.
-    pub created: Position,
+    /// The commit that created it.
+    pub created: Commit,
     /// How many documents it has.
     pub documents: u64,
 }
@@ -64,9 +88,9 @@ pub struct IdempotencyKey {
 /// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
-    /// The position at which the write is visible: that of its commit, or of the last commit if it
+    /// The commit at which the write is visible: its own, or the last one before it if it
     /// changed nothing. For a replayed request, that of the first one.
-    pub position: Position,
+    pub commit: Commit,
     /// Whether the request had already been carried out under its idempotency key.
     pub replayed: bool,
 }

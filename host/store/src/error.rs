@@ -2,6 +2,7 @@
 //! inside.
 
 use thiserror::Error;
+use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 
 /// Why a store operation failed.
@@ -36,6 +37,25 @@ pub enum TruthError {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyKeyReused,
+    /// The state at this position is no longer kept.
+    #[error("the state at position {at} is no longer kept: the history begins at {trimmed}")]
+    Trimmed {
+        /// The position that was asked for.
+        at: Position,
+        /// The first position that can be read.
+        trimmed: Position,
+    },
+    /// Too much history waits to be indexed, so that it cannot be trimmed.
+    #[error(
+        "{bytes} bytes of history wait for the search index, and at most {limit} may: try again \
+         when the index has caught up"
+    )]
+    BacklogFull {
+        /// The size of the history.
+        bytes: u64,
+        /// The largest size.
+        limit: u64,
+    },
     /// The queue of waiting writes is full, or no connection was free in time.
     #[error("too many requests are waiting for the database")]
     Overloaded,

@@ -19,20 +19,26 @@ mod sqlite;
 mod system;
 mod truth;
 
-pub use change::{Change, ChangeKind};
+pub use change::{Change, ChangeKind, KeptStatistics, News, Past};
 pub use data_folder::DataFolder;
-pub use document::{Collection, Committed, Document, IdempotencyKey, NewDocument, chunk_text};
+pub use document::{
+    Collection, Committed, Document, IdempotencyKey, NewDocument, SetAside, SetAsides, chunk_text,
+};
 pub use error::{BoxError, TruthError};
 pub use system::SystemStore;
-pub use truth::{CommitObserver, Truth};
+pub use truth::{Truth, TruthId};
 
 /// Opens the embedded truth in `folder`, which is the tenant's folder within the data folder.
-/// Creates the truth or migrates its schema if needed.
+/// Creates the truth or migrates its schema if needed. Writes are refused while the
+/// [backlog](Truth::backlog_bytes) is larger than `max_backlog_bytes`.
 ///
 /// # Errors
 /// The file cannot be written, is damaged, or is from a newer Weir.
-pub async fn open_truth(folder: &Path) -> Result<Arc<dyn Truth>, TruthError> {
-    Ok(Arc::new(sqlite::SqliteTruth::open(folder).await?))
+pub async fn open_truth(
+    folder: &Path,
+    max_backlog_bytes: u64,
+) -> Result<Arc<dyn Truth>, TruthError> {
+    Ok(Arc::new(sqlite::SqliteTruth::open(folder, max_backlog_bytes).await?))
 }
 
 /// Opens the embedded system store in `folder`, which is the data folder itself. Creates the

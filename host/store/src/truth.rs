@@ -1,46 +1,123 @@
 //! The trait of a tenant's truth: what every engine guarantees.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use tokio::sync::watch;
-use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
+use weir_core::{Commit, Position};
 
-use crate::{Change, Collection, Committed, Document, IdempotencyKey, NewDocument, TruthError};
+use crate::{
+    Change, Collection, Committed, Document, IdempotencyKey, KeptStatistics, NewDocument, News,
+    Past, SetAsides, TruthError,
+};
 
-/// Called with the changes of each commit, which all have the same position.
-pub type CommitObserver = Box<dyn Fn(&[Change]) + Send + Sync>;
+/// Identifies one truth: random, given when it is created. A restored copy has the same id; the
+/// [chain values](weir_core::Chain) of its commits tell it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TruthId(pub [u8; 16]);
+
+impl fmt::Display for TruthId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
 
 /// A tenant's documents and the single order of their changes.
 ///
 /// Every write is one transaction, detached from its caller: once started it finishes, even if
 /// the caller goes away. A write that changes something gets the next [`Position`]; a larger
 /// position was committed later. Every read sees whole commits only.
+///
+/// Documents are kept by version: a state that was superseded stays readable until
+/// [`trim`](Truth::trim) forgets it. Reading at a position that is trimmed gives
+/// [`TruthError::Trimmed`].
 #[async_trait]
 pub trait Truth: Send + Sync {
-    /// The position of the last commit, read from the engine.
-    async fn position(&self) -> Result<Position, TruthError>;
+    /// The truth's id.
+    fn id(&self) -> TruthId;
 
-    /// Follows the position of the last commit, whoever made it.
-    fn committed(&self) -> watch::Receiver<Position>;
+    /// The last commit, read from the engine.
+    async fn head(&self) -> Result<Commit, TruthError>;
 
-    /// Sets the observer that is told of every commit from now on: once per commit, in order of
-    /// position, before the writer gets its answer. The observer must be quick and must not
-    /// block, since the next write waits for it. Only the first observer is kept; returns
-    /// whether this one was the first.
-    fn observe_commits(&self, observer: CommitObserver) -> bool;
+    /// Follows the last commit, whoever made it. May lag behind what a read of the log sees.
+    fn committed(&self) -> watch::Receiver<Commit>;
 
-    /// The changes after a position, in order. Changes of one position are never separated, so
-    /// the result can be longer than `limit`.
-    async fn changes_after(&self, after: Position, limit: u32) -> Result<Vec<Change>, TruthError>;
+    /// What is known about `position`: its chain value, if it is kept.
+    async fn history(&self, position: Position) -> Result<Past, TruthError>;
 
-    /// Creates the collection. The position is `None` if the collection already existed.
+    /// The commit up to which history is forgotten: states before it cannot be read, and the log
+    /// begins after it.
+    async fn trimmed(&self) -> Result<Commit, TruthError>;
+
+    /// The last commit, and the collections that have lines after `after`. At least everything
+    /// up to the last commit is seen. Fails if `after` is before [`trimmed`](Self::trimmed).
+    async fn news(&self, after: Position) -> Result<News, TruthError>;
+
+    /// The lines of one collection after a position, in order. Lines of one commit are never
+    /// separated, so the result can be longer than `limit`. Fails if `after` is before
+    /// [`trimmed`](Self::trimmed).
+    async fn log(
+        &self,
+        collection: &Name,
+        after: Position,
+        limit: u32,
+    ) -> Result<Vec<Change>, TruthError>;
+
+    /// The documents among `ids` that existed at the position, in the version that they had.
+    async fn documents_at(
+        &self,
+        collection: &Name,
+        ids: &[DocumentId],
+        at: Position,
+    ) -> Result<Vec<Document>, TruthError>;
+
+    /// All documents that existed at the position, by id, in pages: those after `after`, at most
+    /// `limit`. `None` if the collection did not exist then.
+    async fn scan(
+        &self,
+        collection: &Name,
+        at: Position,
+        after: Option<&DocumentId>,
+        limit: u32,
+    ) -> Result<Option<Vec<Document>>, TruthError>;
+
+    /// The names of the collections that existed at the position, sorted.
+    async fn collections_at(&self, at: Position) -> Result<Vec<Name>, TruthError>;
+
+    /// Keeps the statistics of the epoch that begins at `statistics.epoch`, a roll of the
+    /// collection. Has no effect if that line, or the collection, is gone.
+    async fn keep_statistics(
+        &self,
+        collection: &Name,
+        statistics: KeptStatistics,
+    ) -> Result<(), TruthError>;
+
+    /// The statistics of the collection's epoch at the position. `None` if they were never kept,
+    /// or if the collection had not rolled yet.
+    async fn statistics_at(
+        &self,
+        collection: &Name,
+        at: Position,
+    ) -> Result<Option<KeptStatistics>, TruthError>;
+
+    /// Forgets the log up to `to` and the versions that ended by then. Keeps more if that is
+    /// needed: statistics of an epoch at the new position must be kept first. Returns what
+    /// [`trimmed`](Self::trimmed) is now. Deletes in short transactions, so that writers are not
+    /// held up; if it is cut short, the next call goes on.
+    async fn trim(&self, to: Position) -> Result<Commit, TruthError>;
+
+    /// Roughly how many bytes the log and the ended versions take, which trimming frees.
+    fn backlog_bytes(&self) -> u64;
+
+    /// Creates the collection. `None` instead of the commit if the collection already existed.
     async fn create_collection(
         &self,
         name: &Name,
-    ) -> Result<(Collection, Option<Position>), TruthError>;
+    ) -> Result<(Collection, Option<Commit>), TruthError>;
 
     /// Drops the collection with all of its documents. `None` if it did not exist.
-    async fn drop_collection(&self, name: &Name) -> Result<Option<Position>, TruthError>;
+    async fn drop_collection(&self, name: &Name) -> Result<Option<Commit>, TruthError>;
 
     /// The collection, if it exists.
     async fn collection(&self, name: &Name) -> Result<Option<Collection>, TruthError>;
@@ -49,7 +126,8 @@ pub trait Truth: Send + Sync {
     async fn collections(&self) -> Result<Vec<Collection>, TruthError>;
 
     /// Stores all of the documents or none. A document that is already stored with the same
-    /// text, chunks and metadata is not a change.
+    /// text, chunks and metadata is not a change, unless it is set aside: then it is written
+    /// again, and the new version is not set aside.
     async fn put(
         &self,
         collection: &Name,
@@ -57,13 +135,13 @@ pub trait Truth: Send + Sync {
         key: Option<IdempotencyKey>,
     ) -> Result<Committed, TruthError>;
 
-    /// Deletes the documents at one position. Ids that do not exist are skipped; `None` if none
+    /// Deletes the documents in one commit. Ids that do not exist are skipped; `None` if none
     /// of them existed.
     async fn delete(
         &self,
         collection: &Name,
         ids: Vec<DocumentId>,
-    ) -> Result<Option<Position>, TruthError>;
+    ) -> Result<Option<Commit>, TruthError>;
 
     /// The result of an earlier write under `key`, if there was one.
     async fn replay(&self, key: &IdempotencyKey) -> Result<Option<Committed>, TruthError>;
@@ -74,6 +152,23 @@ pub trait Truth: Send + Sync {
         collection: &Name,
         id: &DocumentId,
     ) -> Result<Option<Document>, TruthError>;
+
+    /// Marks a version of a document as one that cannot be indexed, durably: whoever indexes it
+    /// from now on gives it no chunks. It must be marked before an index shows it, and whoever
+    /// may have shown it with chunks must not show a state before the returned commit any more.
+    /// That is the mark's own commit if the version is current, so that there is a line to see
+    /// it by, and otherwise the last one. Has no effect if the version is set aside already, or
+    /// is gone. `reason` is for people, and should be short.
+    async fn set_aside(
+        &self,
+        collection: &Name,
+        id: &DocumentId,
+        version: Position,
+        reason: &str,
+    ) -> Result<Commit, TruthError>;
+
+    /// The documents that are set aside now: their number, and at most `limit` of them.
+    async fn documents_set_aside(&self, limit: u32) -> Result<SetAsides, TruthError>;
 
     /// Waits for writes that have started, then closes the store. Later calls fail.
     async fn close(&self);

@@ -1,76 +1,98 @@
-//! The log of changes: each write appends to it in its own transaction, and readers read it by
-//! position.
+//! The log of changes: each write appends its lines in its own transaction, and readers read
+//! those of one collection by position.
 //!
-//! Entries are never removed, not even ones that a later entry supersedes. A reader that has
-//! read up to a position has therefore looked at everything that changed up to it, so it can
-//! claim to be as of that position.
+//! Lines are removed from the beginning only, by `trim`. A reader that has read up to a position
+//! has therefore looked at everything that changed up to it, so it can claim to be as of that
+//! position.
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
+use weir_core::{Chain, Commit, Position};
 
-use super::{SqliteTruth, damaged, stored};
-use crate::{Change, ChangeKind, TruthError};
+use super::{SqliteTruth, commits, damaged, stored};
+use crate::{Change, ChangeKind, News, TruthError};
 
 const COLLECTION_CREATED: u8 = 0;
 const COLLECTION_DELETED: u8 = 1;
 const DOCUMENT_PUT: u8 = 2;
 const DOCUMENT_DELETED: u8 = 3;
+const ROLLED: u8 = 4;
 
 impl SqliteTruth {
-    /// The changes after a position, in order. Changes of one position are never separated, so
-    /// that a caller can continue after the last one; the result can exceed `limit` by the rest of
-    /// its last position.
-    pub(super) async fn read_changes(
+    /// The lines of a collection after a position, in whole commits: the result can exceed
+    /// `limit` by the rest of its last commit.
+    pub(super) async fn read_log(
         &self,
+        collection: &Name,
         after: Position,
         limit: u32,
     ) -> Result<Vec<Change>, TruthError> {
+        let mut read = self.shared.readers.begin().await?;
+        commits::refuse_trimmed(&mut read, after).await?;
         let rows = sqlx::query(
-            "SELECT position, document, collection, kind FROM changes
-             WHERE position > ?1 AND position <=
+            "SELECT position, chain, kind, document FROM changes JOIN commits USING (position)
+             WHERE collection = ?1 AND position > ?2 AND position <=
                (SELECT max(position) FROM
-                 (SELECT position FROM changes WHERE position > ?1 ORDER BY position LIMIT ?2))
-             ORDER BY position, document",
+                 (SELECT position FROM changes WHERE collection = ?1 AND position > ?2
+                  ORDER BY position LIMIT ?3))
+             ORDER BY position, line",
         )
+        .bind(collection.as_str())
         .bind(stored(after))
         .bind(limit.max(1))
-        .fetch_all(&self.shared.readers)
+        .fetch_all(&mut *read)
         .await?;
         rows.iter().map(change).collect()
     }
+
+    /// The last commit, and the collections with lines after a position. A collection that was
+    /// dropped and then trimmed has no line after any position that can be asked for.
+    pub(super) async fn read_news(&self, after: Position) -> Result<News, TruthError> {
+        let mut read = self.shared.readers.begin().await?;
+        commits::refuse_trimmed(&mut read, after).await?;
+        let head = commits::head(&mut read).await?;
+        let rows: Vec<(String, u64)> = sqlx::query_as(
+            "SELECT name, max(last) FROM collections INDEXED BY collections_by_last
+             WHERE last > ? GROUP BY name ORDER BY name",
+        )
+        .bind(stored(after))
+        .fetch_all(&mut *read)
+        .await?;
+        let collections = rows
+            .iter()
+            .map(|(name, last)| Ok((Name::new(name).map_err(damaged)?, Position(*last))))
+            .collect::<Result<_, TruthError>>()?;
+        Ok(News { head, collections })
+    }
 }
 
-/// Writes the entries of one commit and moves the counter to their position.
+/// Appends a line. `line` is its number within the commit.
 pub(super) async fn append(
     connection: &mut SqliteConnection,
-    changes: &[Change],
+    collection: &Name,
+    position: Position,
+    line: usize,
+    kind: &ChangeKind,
 ) -> Result<(), TruthError> {
-    for change in changes {
-        let (kind, document) = match &change.kind {
-            ChangeKind::CollectionCreated => (COLLECTION_CREATED, ""),
-            ChangeKind::CollectionDeleted => (COLLECTION_DELETED, ""),
-            ChangeKind::DocumentPut(id) => (DOCUMENT_PUT, id.as_str()),
-            ChangeKind::DocumentDeleted(id) => (DOCUMENT_DELETED, id.as_str()),
-        };
-        sqlx::query(
-            "INSERT INTO changes (position, document, collection, kind) VALUES (?, ?, ?, ?)",
-        )
-        .bind(stored(change.position))
-        .bind(document)
-        .bind(change.collection.as_str())
-        .bind(kind)
-        .execute(&mut *connection)
-        .await?;
-    }
-    if let Some(last) = changes.last() {
-        sqlx::query("UPDATE counter SET position = ?")
-            .bind(stored(last.position))
-            .execute(connection)
-            .await?;
-    }
+    let (kind, document) = match kind {
+        ChangeKind::CollectionCreated => (COLLECTION_CREATED, ""),
+        ChangeKind::CollectionDeleted => (COLLECTION_DELETED, ""),
+        ChangeKind::DocumentPut(id) => (DOCUMENT_PUT, id.as_str()),
+        ChangeKind::DocumentDeleted(id) => (DOCUMENT_DELETED, id.as_str()),
+        ChangeKind::Rolled => (ROLLED, ""),
+    };
+    sqlx::query(
+        "INSERT INTO changes (collection, position, line, kind, document) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(collection.as_str())
+    .bind(stored(position))
+    .bind(i64::try_from(line).map_err(damaged)?)
+    .bind(kind)
+    .bind(document)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -81,11 +103,12 @@ fn change(row: &SqliteRow) -> Result<Change, TruthError> {
         COLLECTION_DELETED => ChangeKind::CollectionDeleted,
         DOCUMENT_PUT => ChangeKind::DocumentPut(document()?),
         DOCUMENT_DELETED => ChangeKind::DocumentDeleted(document()?),
-        other => return Err(damaged(format!("a change of kind {other}"))),
+        ROLLED => ChangeKind::Rolled,
+        other => {
+            let what = format!("a line of kind {other} in the log: it is from a newer Weir");
+            return Err(damaged(what));
+        }
     };
-    Ok(Change {
-        position: Position(row.try_get("position")?),
-        collection: Name::new(row.try_get("collection")?).map_err(damaged)?,
-        kind,
-    })
+    let position = Position(row.try_get("position")?);
+    Ok(Change { commit: Commit { position, chain: Chain(row.try_get("chain")?) }, kind })
 }

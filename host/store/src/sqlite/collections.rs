@@ -1,36 +1,44 @@
-//! Collections: create, list, count, and drop with all of their documents.
+//! Collections: create, list and drop, and which of them existed at a position.
+//!
+//! Dropping a collection only marks it: its documents stay readable at earlier positions until
+//! `trim` forgets them. A name that is created again is another row.
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use weir_core::Position;
 use weir_core::name::Name;
+use weir_core::{Chain, Commit, Position};
 
-use super::{SqliteTruth, damaged, stored};
+use super::{SqliteTruth, commits, damaged, stored};
 use crate::{ChangeKind, Collection, TruthError};
 
 /// The most collections that a tenant can have.
 const MAX_COLLECTIONS: u32 = 1_024;
 
 impl SqliteTruth {
-    /// Creates the collection. The position is `None` if it already existed.
+    /// Creates the collection. The commit is `None` if it already existed.
     pub(super) async fn insert_collection(
         &self,
         name: Name,
-    ) -> Result<(Collection, Option<Position>), TruthError> {
+    ) -> Result<(Collection, Option<Commit>), TruthError> {
         self.write(move |write| {
             Box::pin(async move {
+                write.refuse_when_full()?;
                 if let Some(collection) = find(write.connection(), &name).await? {
                     return Ok((collection, None));
                 }
-                refuse_when_full(write.connection()).await?;
+                refuse_too_many(write.connection()).await?;
                 let created = write.next();
-                sqlx::query("INSERT INTO collections (name, created) VALUES (?, ?)")
-                    .bind(name.as_str())
-                    .bind(stored(created))
-                    .execute(write.connection())
-                    .await?;
-                write.changed(&name, ChangeKind::CollectionCreated);
+                sqlx::query(
+                    "INSERT INTO collections (name, created, created_chain, last)
+                     VALUES (?1, ?2, ?3, ?2)",
+                )
+                .bind(name.as_str())
+                .bind(stored(created.position))
+                .bind(created.chain.0)
+                .execute(write.connection())
+                .await?;
+                write.changed(&name, &ChangeKind::CollectionCreated).await?;
                 Ok((Collection { name, created, documents: 0 }, Some(created)))
             })
         })
@@ -40,9 +48,8 @@ impl SqliteTruth {
     /// All collections by name, which [`MAX_COLLECTIONS`] bounds.
     pub(super) async fn read_collections(&self) -> Result<Vec<Collection>, TruthError> {
         let rows = sqlx::query(
-            "SELECT name, created,
-               (SELECT count(*) FROM documents WHERE collection = collections.key) AS documents
-             FROM collections ORDER BY name",
+            "SELECT name, created, created_chain, documents FROM collections
+             WHERE dropped IS NULL ORDER BY name",
         )
         .fetch_all(&self.shared.readers)
         .await?;
@@ -57,22 +64,37 @@ impl SqliteTruth {
         find(&mut *self.shared.readers.acquire().await?, name).await
     }
 
+    /// The names of the collections that existed at a position, sorted.
+    pub(super) async fn read_collections_at(&self, at: Position) -> Result<Vec<Name>, TruthError> {
+        let mut read = self.shared.readers.begin().await?;
+        commits::refuse_trimmed(&mut read, at).await?;
+        let names: Vec<String> = sqlx::query_scalar(
+            "SELECT name FROM collections
+             WHERE created <= ?1 AND (dropped IS NULL OR dropped > ?1) ORDER BY name",
+        )
+        .bind(stored(at))
+        .fetch_all(&mut *read)
+        .await?;
+        names.iter().map(|name| Name::new(name).map_err(damaged)).collect()
+    }
+
     /// Drops the collection with all of its documents. `None` if it did not exist.
-    pub(super) async fn delete_collection(
-        &self,
-        name: Name,
-    ) -> Result<Option<Position>, TruthError> {
+    pub(super) async fn mark_dropped(&self, name: Name) -> Result<Option<Commit>, TruthError> {
         self.write(move |write| {
             Box::pin(async move {
-                let dropped = sqlx::query("DELETE FROM collections WHERE name = ?")
-                    .bind(name.as_str())
-                    .execute(write.connection())
-                    .await?;
-                if dropped.rows_affected() == 0 {
-                    return Ok(None);
-                }
-                write.changed(&name, ChangeKind::CollectionDeleted);
-                Ok(Some(write.position()))
+                write.refuse_when_full()?;
+                let bytes: Option<u64> = sqlx::query_scalar(
+                    "UPDATE collections SET dropped = ?1, last = ?1
+                     WHERE name = ?2 AND dropped IS NULL RETURNING bytes",
+                )
+                .bind(stored(write.next().position))
+                .bind(name.as_str())
+                .fetch_optional(write.connection())
+                .await?;
+                let Some(bytes) = bytes else { return Ok(None) };
+                write.supersede(bytes);
+                write.changed(&name, &ChangeKind::CollectionDeleted).await?;
+                Ok(Some(write.commit()))
             })
         })
         .await
@@ -81,11 +103,28 @@ impl SqliteTruth {
 
 /// The collection's key in the other tables.
 pub(super) async fn key(connection: &mut SqliteConnection, name: &Name) -> Result<i64, TruthError> {
-    sqlx::query_scalar("SELECT key FROM collections WHERE name = ?")
+    sqlx::query_scalar("SELECT key FROM collections WHERE name = ? AND dropped IS NULL")
         .bind(name.as_str())
         .fetch_optional(connection)
         .await?
         .ok_or_else(|| TruthError::UnknownCollection(name.clone()))
+}
+
+/// The key of the collection that had the name at a position.
+pub(super) async fn key_at(
+    connection: &mut SqliteConnection,
+    name: &Name,
+    at: Position,
+) -> Result<Option<i64>, TruthError> {
+    let key = sqlx::query_scalar(
+        "SELECT key FROM collections
+         WHERE name = ?1 AND created <= ?2 AND (dropped IS NULL OR dropped > ?2)",
+    )
+    .bind(name.as_str())
+    .bind(stored(at))
+    .fetch_optional(connection)
+    .await?;
+    Ok(key)
 }
 
 async fn find(
@@ -93,9 +132,8 @@ async fn find(
     name: &Name,
 ) -> Result<Option<Collection>, TruthError> {
     let row = sqlx::query(
-        "SELECT name, created,
-           (SELECT count(*) FROM documents WHERE collection = collections.key) AS documents
-         FROM collections WHERE name = ?",
+        "SELECT name, created, created_chain, documents FROM collections
+         WHERE name = ? AND dropped IS NULL",
     )
     .bind(name.as_str())
     .fetch_optional(connection)
@@ -103,9 +141,11 @@ async fn find(
     row.as_ref().map(collection).transpose()
 }
 
-async fn refuse_when_full(connection: &mut SqliteConnection) -> Result<(), TruthError> {
+async fn refuse_too_many(connection: &mut SqliteConnection) -> Result<(), TruthError> {
     let collections: u32 =
-        sqlx::query_scalar("SELECT count(*) FROM collections").fetch_one(connection).await?;
+        sqlx::query_scalar("SELECT count(*) FROM collections WHERE dropped IS NULL")
+            .fetch_one(connection)
+            .await?;
     if collections < MAX_COLLECTIONS {
         Ok(())
     } else {
@@ -116,7 +156,10 @@ async fn refuse_when_full(connection: &mut SqliteConnection) -> Result<(), Truth
 fn collection(row: &SqliteRow) -> Result<Collection, TruthError> {
     Ok(Collection {
         name: Name::new(row.try_get("name")?).map_err(damaged)?,
-        created: Position(row.try_get("created")?),
+        created: Commit {
+            position: Position(row.try_get("created")?),
+            chain: Chain(row.try_get("created_chain")?),
+        },
         documents: row.try_get("documents")?,
     })
 }

@@ -1,8 +1,9 @@
-//! Documents: store all or none, replace atomically, and read back.
+//! Documents: store all or none, replace atomically, and read the current version.
 //!
 //! A document that is stored again with the same text, metadata and chunks keeps its version:
-//! nothing derived from it is outdated, so there is no change to log. A write that changes
-//! nothing gets no position of its own and reports the last commit's.
+//! nothing derived from it is outdated, so there is no change to log. One that is set aside gets a
+//! new version, which indexes try again. A write that changes nothing gets no position of its own and
+//! reports the last commit's. What is replaced or deleted becomes history: see `versions`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,15 +11,16 @@ use std::sync::Arc;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
+use weir_core::{Commit, Position};
 
+use super::statistics::Tally;
 use super::write::Write;
 use super::{SqliteTruth, collections, damaged, idempotency, stored};
 use crate::{ChangeKind, Committed, Document, IdempotencyKey, NewDocument, TruthError, chunk_text};
 
-/// The most documents in one write. They share a position, and readers of the log take each
-/// position as a whole.
+/// The most documents in one write. They share a commit, and readers of the log take each
+/// commit as a whole.
 pub(super) const MAX_DOCUMENTS_PER_WRITE: usize = 10_000;
 
 impl SqliteTruth {
@@ -38,48 +40,46 @@ impl SqliteTruth {
                 {
                     return Ok(committed);
                 }
+                write.refuse_when_full()?;
                 let collection_key = collections::key(write.connection(), &collection).await?;
+                let mut tally = Tally::default();
                 for document in documents {
-                    if upsert(write, collection_key, &document).await? {
-                        write.changed(&collection, ChangeKind::DocumentPut(document.id));
+                    if upsert(write, collection_key, &document, &mut tally).await? {
+                        write.changed(&collection, &ChangeKind::DocumentPut(document.id)).await?;
                     }
                 }
-                let position = write.position();
+                tally.settle(write, &collection, collection_key).await?;
+                let commit = write.commit();
                 if let Some(key) = &key {
-                    idempotency::keep(write.connection(), key, position).await?;
+                    idempotency::keep(write.connection(), key, commit).await?;
                 }
-                Ok(Committed { position, replayed: false })
+                Ok(Committed { commit, replayed: false })
             })
         })
         .await
     }
 
-    /// Deletes the documents at one position. `None` if none of them existed.
+    /// Deletes the documents in one commit. `None` if none of them existed.
     pub(super) async fn delete_documents(
         &self,
         collection: Name,
         ids: Vec<DocumentId>,
-    ) -> Result<Option<Position>, TruthError> {
+    ) -> Result<Option<Commit>, TruthError> {
         if ids.len() > MAX_DOCUMENTS_PER_WRITE {
             return Err(TruthError::TooManyDocuments { limit: MAX_DOCUMENTS_PER_WRITE });
         }
         self.write(move |write| {
             Box::pin(async move {
+                write.refuse_when_full()?;
                 let collection_key = collections::key(write.connection(), &collection).await?;
-                let before = write.position();
+                let mut tally = Tally::default();
                 for id in ids {
-                    let deleted =
-                        sqlx::query("DELETE FROM documents WHERE collection = ? AND id = ?")
-                            .bind(collection_key)
-                            .bind(id.as_str())
-                            .execute(write.connection())
-                            .await?;
-                    if deleted.rows_affected() > 0 {
-                        write.changed(&collection, ChangeKind::DocumentDeleted(id));
+                    if end(write, collection_key, &id, &mut tally).await? {
+                        write.changed(&collection, &ChangeKind::DocumentDeleted(id)).await?;
                     }
                 }
-                let after = write.position();
-                Ok((after > before).then_some(after))
+                tally.settle(write, &collection, collection_key).await?;
+                Ok(write.has_changes().then(|| write.commit()))
             })
         })
         .await
@@ -92,17 +92,21 @@ impl SqliteTruth {
         id: &DocumentId,
     ) -> Result<Option<Document>, TruthError> {
         let row = sqlx::query(
-            "SELECT documents.id, version, chunks, metadata, text
+            "SELECT documents.id, version, documents.chunks, metadata, text, set_aside
              FROM collections LEFT JOIN documents
                ON documents.collection = collections.key AND documents.id = ?
-             WHERE collections.name = ?",
+                 AND documents.ended IS NULL
+             WHERE collections.name = ? AND collections.dropped IS NULL",
         )
         .bind(id.as_str())
         .bind(collection.as_str())
         .fetch_optional(&self.shared.readers)
         .await?
         .ok_or_else(|| TruthError::UnknownCollection(collection.clone()))?;
-        document(&row)
+        if row.try_get::<Option<&str>, _>("id")?.is_none() {
+            return Ok(None);
+        }
+        document(&row).map(Some)
     }
 }
 
@@ -128,39 +132,82 @@ fn validate(documents: &[NewDocument]) -> Result<(), TruthError> {
     Ok(())
 }
 
-/// Whether anything changed.
+/// Ends the current version, if it differs, and adds the new one. Whether anything changed.
 async fn upsert(
     write: &mut Write<'_>,
     collection_key: i64,
     document: &NewDocument,
+    tally: &mut Tally,
 ) -> Result<bool, TruthError> {
+    let position = stored(write.next().position);
     let chunks: Vec<_> = document.chunks.iter().map(|chunk| (chunk.start, chunk.end)).collect();
-    let done = sqlx::query(
+    let chunks = serde_json::to_string(&chunks).map_err(damaged)?;
+    let ended = sqlx::query_as(
+        "UPDATE documents SET ended = ?1
+         WHERE collection = ?2 AND id = ?3 AND ended IS NULL
+           AND ((chunks, metadata, text) <> (?4, ?5, ?6) OR set_aside IS NOT NULL)
+         RETURNING bytes, chunk_count",
+    )
+    .bind(position)
+    .bind(collection_key)
+    .bind(document.id.as_str())
+    .bind(chunks.as_str())
+    .bind(Arc::clone(&document.metadata))
+    .bind(Arc::clone(&document.text))
+    .fetch_optional(write.connection())
+    .await?;
+    if let Some((bytes, chunks)) = ended {
+        tally.end(bytes, chunks);
+    }
+    let added = sqlx::query_as(
         "INSERT INTO documents (collection, id, version, chunks, metadata, text)
          VALUES (?, ?, ?, ?, ?, ?)
-         ON CONFLICT (collection, id) DO UPDATE SET version = excluded.version,
-           chunks = excluded.chunks, metadata = excluded.metadata, text = excluded.text
-         WHERE (chunks, metadata, text) <> (excluded.chunks, excluded.metadata, excluded.text)",
+         ON CONFLICT (collection, id) WHERE ended IS NULL DO NOTHING
+         RETURNING bytes, chunk_count",
     )
     .bind(collection_key)
     .bind(document.id.as_str())
-    .bind(stored(write.next()))
-    .bind(serde_json::to_string(&chunks).map_err(damaged)?)
+    .bind(position)
+    .bind(chunks)
     .bind(Arc::clone(&document.metadata))
     .bind(Arc::clone(&document.text))
-    .execute(write.connection())
+    .fetch_optional(write.connection())
     .await?;
-    Ok(done.rows_affected() > 0)
+    let Some((bytes, chunks)) = added else { return Ok(false) };
+    tally.add(bytes, chunks);
+    Ok(true)
 }
 
-fn document(row: &SqliteRow) -> Result<Option<Document>, TruthError> {
-    let Some(id) = row.try_get::<Option<&str>, _>("id")? else { return Ok(None) };
+/// Ends the current version. Whether there was one.
+async fn end(
+    write: &mut Write<'_>,
+    collection_key: i64,
+    id: &DocumentId,
+    tally: &mut Tally,
+) -> Result<bool, TruthError> {
+    let ended = sqlx::query_as(
+        "UPDATE documents SET ended = ? WHERE collection = ? AND id = ? AND ended IS NULL
+         RETURNING bytes, chunk_count",
+    )
+    .bind(stored(write.next().position))
+    .bind(collection_key)
+    .bind(id.as_str())
+    .fetch_optional(write.connection())
+    .await?;
+    let Some((bytes, chunks)) = ended else { return Ok(false) };
+    tally.end(bytes, chunks);
+    Ok(true)
+}
+
+/// A row with all columns of a document.
+pub(super) fn document(row: &SqliteRow) -> Result<Document, TruthError> {
     let chunks: Vec<(u32, u32)> = serde_json::from_str(row.try_get("chunks")?).map_err(damaged)?;
-    Ok(Some(Document {
-        id: DocumentId::new(id).map_err(damaged)?,
+    Ok(Document {
+        id: DocumentId::new(row.try_get("id")?).map_err(damaged)?,
         version: Position(row.try_get("version")?),
         chunks: chunks.into_iter().map(|(start, end)| start..end).collect(),
         metadata: row.try_get::<&str, _>("metadata")?.into(),
         text: row.try_get::<&str, _>("text")?.into(),
-    }))
+        set_aside: row.try_get::<Option<&str>, _>("set_aside")?.map(Into::into),
+    })
 }

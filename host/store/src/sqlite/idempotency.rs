@@ -1,17 +1,17 @@
 //! Idempotency keys: a repeated request gets the first answer instead of being carried out
 //! again.
 //!
-//! A key is stored in the commit of its request, so a failed request leaves no key. The newest
-//! 100,000 are kept, each for 24 hours by the wall clock, which is used for nothing else here.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! A key is stored in the transaction of its request, so a failed request leaves no key. The newest
+//! 100,000 are kept, each for 24 hours by the wall clock, which decides nothing else here.
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use weir_core::{Chain, Commit, Position};
+
+use super::commits::now_ms;
 use super::{SqliteTruth, stored};
 use crate::{Committed, IdempotencyKey, TruthError};
-use weir_core::Position;
 
 pub(super) const MAX_KEYS: i64 = 100_000;
 pub(super) const KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -33,7 +33,8 @@ pub(super) async fn find(
     key: &IdempotencyKey,
 ) -> Result<Option<Committed>, TruthError> {
     let row = sqlx::query(
-        "SELECT fingerprint, position FROM idempotency_keys WHERE key = ? AND stored_ms >= ?",
+        "SELECT fingerprint, position, chain FROM idempotency_keys
+         WHERE key = ? AND stored_ms >= ?",
     )
     .bind(&key.key)
     .bind(now_ms() - KEPT_MS)
@@ -42,11 +43,11 @@ pub(super) async fn find(
     row.map(|row| committed(&row, key)).transpose()
 }
 
-/// Stores `key` with the position of its request, and deletes the oldest keys.
+/// Stores `key` with the commit of its request, and deletes the oldest keys.
 pub(super) async fn keep(
     connection: &mut SqliteConnection,
     key: &IdempotencyKey,
-    position: Position,
+    commit: Commit,
 ) -> Result<(), TruthError> {
     let now_ms = now_ms();
     sqlx::query("DELETE FROM idempotency_keys WHERE stored_ms < ?")
@@ -54,12 +55,13 @@ pub(super) async fn keep(
         .execute(&mut *connection)
         .await?;
     let kept = sqlx::query(
-        "INSERT OR REPLACE INTO idempotency_keys (key, fingerprint, position, stored_ms)
-         VALUES (?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO idempotency_keys (key, fingerprint, position, chain, stored_ms)
+         VALUES (?, ?, ?, ?, ?)",
     )
     .bind(&key.key)
     .bind(key.fingerprint.as_slice())
-    .bind(stored(position))
+    .bind(stored(commit.position))
+    .bind(commit.chain.0)
     .bind(now_ms)
     .execute(&mut *connection)
     .await?;
@@ -75,10 +77,7 @@ fn committed(row: &SqliteRow, key: &IdempotencyKey) -> Result<Committed, TruthEr
     if fingerprint != key.fingerprint {
         return Err(TruthError::IdempotencyKeyReused);
     }
-    Ok(Committed { position: Position(row.try_get("position")?), replayed: true })
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    let position = Position(row.try_get("position")?);
+    let commit = Commit { position, chain: Chain(row.try_get("chain")?) };
+    Ok(Committed { commit, replayed: true })
 }

@@ -2,18 +2,21 @@
 //! store.
 //!
 //! Every write of the truth is one transaction on the single writing connection. It runs on its
-//! own task, so a caller that goes away does not interrupt it. Every read is one statement on
-//! one of a few reading connections, so it sees whole commits only. `collections`, `documents`,
-//! `changes` and `idempotency` are the tables; `write` is the transaction; `system` is the
-//! system store.
+//! own task, so a caller that goes away does not interrupt it. Every read is one statement or one
+//! transaction on one of a few reading connections, so it sees whole commits only, and trimming
+//! does not get between its parts.
+//!
+//! `write` is the transaction, and `commits` gives it its position and chain value. `collections`,
+//! `documents` with their `versions`, `changes` (the log), `statistics` and `idempotency` are the
+//! tables; `set_aside` marks versions that cannot be indexed; `trim` forgets history, and `backlog`
+//! bounds it; `system` is the system store.
 //!
 //! An acknowledged write survives `kill -9` and a power loss: the write-ahead log is flushed
-//! at every commit (`synchronous=FULL`). Out of scope: what is derived from the truth, and
-//! compaction of the log of changes, which has a line for each document of each commit that
-//! changed it.
+//! at every commit (`synchronous=FULL`). Out of scope: what is derived from the truth, and when
+//! to trim.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,24 +25,31 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use tokio::sync::{Semaphore, watch};
-use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
+use weir_core::{Commit, Position};
 
 use crate::data_folder::database_file;
 use crate::{
-    Change, Collection, CommitObserver, Committed, Document, IdempotencyKey, NewDocument, Truth,
-    TruthError,
+    Change, Collection, Committed, Document, IdempotencyKey, KeptStatistics, NewDocument, News,
+    Past, SetAsides, Truth, TruthError, TruthId,
 };
 
+use self::backlog::Backlog;
 pub(crate) use self::system::SqliteSystem;
 
+mod backlog;
 mod changes;
 mod collections;
+mod commits;
 mod documents;
 mod idempotency;
+mod set_aside;
+mod statistics;
 mod system;
 #[cfg(test)]
 mod tests;
+mod trim;
+mod versions;
 mod write;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/truth");
@@ -62,25 +72,31 @@ struct Shared {
     writer: SqlitePool,
     readers: SqlitePool,
     writes_waiting: Arc<Semaphore>,
-    committed: watch::Sender<Position>,
-    observer: OnceLock<CommitObserver>,
+    id: TruthId,
+    committed: watch::Sender<Commit>,
+    backlog: Backlog,
 }
 
 impl SqliteTruth {
     /// Opens the truth in `folder`, and creates or migrates its file if needed.
-    pub(crate) async fn open(folder: &Path) -> Result<Self, TruthError> {
+    /// Writes are refused while there is more history than `max_backlog_bytes`.
+    pub(crate) async fn open(folder: &Path, max_backlog_bytes: u64) -> Result<Self, TruthError> {
         let file = database_file(folder, TRUTH_FILE)?;
         let options = options(&file);
         let writer = open_writer(&file, options.clone()).await?;
         MIGRATIONS.run(&writer).await?;
         let readers = pool(READERS).connect_lazy_with(options.read_only(true));
-        let position = read_position(&readers).await?;
+        let id: Vec<u8> = sqlx::query_scalar("SELECT id FROM truth").fetch_one(&readers).await?;
+        let id = id.try_into().map_err(|_| damaged("the id is not 16 bytes"))?;
+        let head = commits::head(&mut *readers.acquire().await?).await?;
+        let backlog = Backlog::measure(&readers, max_backlog_bytes).await?;
         let shared = Shared {
             writer,
             readers,
             writes_waiting: Arc::new(Semaphore::new(MAX_WRITES_WAITING)),
-            committed: watch::Sender::new(position),
-            observer: OnceLock::new(),
+            id: TruthId(id),
+            committed: watch::Sender::new(head),
+            backlog,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -89,31 +105,95 @@ impl SqliteTruth {
 /// Each operation is implemented in its table's module.
 #[async_trait]
 impl Truth for SqliteTruth {
-    async fn position(&self) -> Result<Position, TruthError> {
-        read_position(&self.shared.readers).await
+    fn id(&self) -> TruthId {
+        self.shared.id
     }
 
-    fn committed(&self) -> watch::Receiver<Position> {
+    async fn head(&self) -> Result<Commit, TruthError> {
+        commits::head(&mut *self.shared.readers.acquire().await?).await
+    }
+
+    fn committed(&self) -> watch::Receiver<Commit> {
         self.shared.committed.subscribe()
     }
 
-    fn observe_commits(&self, observer: CommitObserver) -> bool {
-        self.shared.observer.set(observer).is_ok()
+    async fn history(&self, position: Position) -> Result<Past, TruthError> {
+        self.read_history(position).await
     }
 
-    async fn changes_after(&self, after: Position, limit: u32) -> Result<Vec<Change>, TruthError> {
-        self.read_changes(after, limit).await
+    async fn trimmed(&self) -> Result<Commit, TruthError> {
+        commits::trimmed(&mut *self.shared.readers.acquire().await?).await
+    }
+
+    async fn news(&self, after: Position) -> Result<News, TruthError> {
+        self.read_news(after).await
+    }
+
+    async fn log(
+        &self,
+        collection: &Name,
+        after: Position,
+        limit: u32,
+    ) -> Result<Vec<Change>, TruthError> {
+        self.read_log(collection, after, limit).await
+    }
+
+    async fn documents_at(
+        &self,
+        collection: &Name,
+        ids: &[DocumentId],
+        at: Position,
+    ) -> Result<Vec<Document>, TruthError> {
+        self.read_documents_at(collection, ids, at).await
+    }
+
+    async fn scan(
+        &self,
+        collection: &Name,
+        at: Position,
+        after: Option<&DocumentId>,
+        limit: u32,
+    ) -> Result<Option<Vec<Document>>, TruthError> {
+        self.read_page_at(collection, at, after, limit).await
+    }
+
+    async fn collections_at(&self, at: Position) -> Result<Vec<Name>, TruthError> {
+        self.read_collections_at(at).await
+    }
+
+    async fn keep_statistics(
+        &self,
+        collection: &Name,
+        statistics: KeptStatistics,
+    ) -> Result<(), TruthError> {
+        self.insert_statistics(collection.clone(), statistics).await
+    }
+
+    async fn statistics_at(
+        &self,
+        collection: &Name,
+        at: Position,
+    ) -> Result<Option<KeptStatistics>, TruthError> {
+        self.read_statistics_at(collection, at).await
+    }
+
+    async fn trim(&self, to: Position) -> Result<Commit, TruthError> {
+        self.trim_to(to).await
+    }
+
+    fn backlog_bytes(&self) -> u64 {
+        self.shared.backlog.bytes()
     }
 
     async fn create_collection(
         &self,
         name: &Name,
-    ) -> Result<(Collection, Option<Position>), TruthError> {
+    ) -> Result<(Collection, Option<Commit>), TruthError> {
         self.insert_collection(name.clone()).await
     }
 
-    async fn drop_collection(&self, name: &Name) -> Result<Option<Position>, TruthError> {
-        self.delete_collection(name.clone()).await
+    async fn drop_collection(&self, name: &Name) -> Result<Option<Commit>, TruthError> {
+        self.mark_dropped(name.clone()).await
     }
 
     async fn collection(&self, name: &Name) -> Result<Option<Collection>, TruthError> {
@@ -137,7 +217,7 @@ impl Truth for SqliteTruth {
         &self,
         collection: &Name,
         ids: Vec<DocumentId>,
-    ) -> Result<Option<Position>, TruthError> {
+    ) -> Result<Option<Commit>, TruthError> {
         self.delete_documents(collection.clone(), ids).await
     }
 
@@ -151,6 +231,20 @@ impl Truth for SqliteTruth {
         id: &DocumentId,
     ) -> Result<Option<Document>, TruthError> {
         self.read_document(collection, id).await
+    }
+
+    async fn set_aside(
+        &self,
+        collection: &Name,
+        id: &DocumentId,
+        version: Position,
+        reason: &str,
+    ) -> Result<Commit, TruthError> {
+        self.mark_set_aside(collection.clone(), id.clone(), version, reason.to_owned()).await
+    }
+
+    async fn documents_set_aside(&self, limit: u32) -> Result<SetAsides, TruthError> {
+        self.read_set_aside(limit).await
     }
 
     async fn close(&self) {
@@ -188,11 +282,6 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .max_lifetime(None)
         // A file never disconnects.
         .test_before_acquire(false)
-}
-
-async fn read_position(readers: &SqlitePool) -> Result<Position, TruthError> {
-    let position = sqlx::query_scalar("SELECT position FROM counter").fetch_one(readers).await?;
-    Ok(Position(position))
 }
 
 /// SQLite's errors for a file that cannot be written, with the file's name.

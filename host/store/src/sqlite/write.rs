@@ -5,27 +5,37 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
 
-use weir_core::Position;
 use weir_core::name::Name;
+use weir_core::{Chain, Commit, Position};
 
-use super::{Shared, SqliteTruth, changes};
-use crate::{Change, ChangeKind, TruthError};
+use super::backlog::{Backlog, LINE_BYTES};
+use super::{Shared, SqliteTruth, changes, commits};
+use crate::{ChangeKind, TruthError};
 
 /// A write in progress. If it is dropped without a commit, nothing has changed.
 pub(super) struct Write<'c> {
     transaction: Transaction<'c, Sqlite>,
-    before: Position,
-    changes: Vec<Change>,
+    backlog: &'c Backlog,
+    before: Commit,
+    next: Commit,
+    lines: usize,
+    /// Bytes that are added to the backlog and freed from it.
+    superseded: u64,
+    freed: u64,
 }
 
 impl<'c> Write<'c> {
     /// Takes SQLite's write lock, so the position read here stays the last one until the write
     /// ends.
-    async fn begin(connection: &'c mut SqliteConnection) -> Result<Self, TruthError> {
+    async fn begin(
+        connection: &'c mut SqliteConnection,
+        backlog: &'c Backlog,
+    ) -> Result<Self, TruthError> {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let before =
-            sqlx::query_scalar("SELECT position FROM counter").fetch_one(&mut *transaction).await?;
-        Ok(Self { transaction, before: Position(before), changes: Vec::new() })
+        let before = commits::head(&mut transaction).await?;
+        let position = Position(before.position.0 + 1);
+        let next = Commit { position, chain: Chain(rand::random()) };
+        Ok(Self { transaction, backlog, before, next, lines: 0, superseded: 0, freed: 0 })
     }
 
     /// The connection that runs the statements of the write.
@@ -33,29 +43,57 @@ impl<'c> Write<'c> {
         &mut self.transaction
     }
 
-    /// The position that the changes of this write get.
-    pub(super) fn next(&self) -> Position {
-        Position(self.before.0 + 1)
+    /// The commit that the changes of this write get.
+    pub(super) fn next(&self) -> Commit {
+        self.next
     }
 
-    /// The position at which this write is visible: the next one, or the last commit's if
-    /// nothing has changed.
-    pub(super) fn position(&self) -> Position {
-        if self.changes.is_empty() { self.before } else { self.next() }
+    /// The commit at which this write is visible: its own, or the last one if nothing has
+    /// changed.
+    pub(super) fn commit(&self) -> Commit {
+        if self.lines == 0 { self.before } else { self.next }
     }
 
-    /// Records a change for the log.
-    pub(super) fn changed(&mut self, collection: &Name, kind: ChangeKind) {
-        let position = self.next();
-        self.changes.push(Change { position, collection: collection.clone(), kind });
+    /// Whether the write has changed something.
+    pub(super) fn has_changes(&self) -> bool {
+        self.lines > 0
     }
 
-    async fn commit(mut self) -> Result<Vec<Change>, TruthError> {
-        if !self.changes.is_empty() {
-            changes::append(&mut self.transaction, &self.changes).await?;
+    /// Refuses the write while the backlog is full. Writes that add to it ask before they do
+    /// anything.
+    pub(super) fn refuse_when_full(&self) -> Result<(), TruthError> {
+        self.backlog.refuse_when_full()
+    }
+
+    /// Appends a line to the log. All lines of a write are about one collection.
+    pub(super) async fn changed(
+        &mut self,
+        collection: &Name,
+        kind: &ChangeKind,
+    ) -> Result<(), TruthError> {
+        let (position, line) = (self.next.position, self.lines);
+        changes::append(&mut self.transaction, collection, position, line, kind).await?;
+        self.lines += 1;
+        Ok(())
+    }
+
+    /// Versions of this size became history.
+    pub(super) fn supersede(&mut self, bytes: u64) {
+        self.superseded += bytes;
+    }
+
+    /// History of this size was forgotten.
+    pub(super) fn free(&mut self, bytes: u64) {
+        self.freed += bytes;
+    }
+
+    /// Commits, and returns the bytes by which the backlog moves.
+    async fn finish(mut self) -> Result<(u64, u64), TruthError> {
+        if self.has_changes() {
+            commits::append(&mut self.transaction, self.next).await?;
         }
         self.transaction.commit().await?;
-        Ok(self.changes)
+        Ok((self.superseded + LINE_BYTES * self.lines as u64, self.freed))
     }
 }
 
@@ -87,15 +125,14 @@ impl Shared {
         W: for<'w, 'c> FnOnce(&'w mut Write<'c>) -> BoxFuture<'w, Result<T, TruthError>>,
     {
         let mut connection = self.writer.acquire().await?;
-        let mut write = Write::begin(&mut connection).await?;
+        let mut write = Write::begin(&mut connection, &self.backlog).await?;
         let done = work(&mut write).await?;
-        let changes = write.commit().await?;
+        let last = write.has_changes().then(|| write.next());
+        let (added, freed) = write.finish().await?;
         // This task still holds the writing connection, so commits are announced in order.
-        if let Some(last) = changes.last() {
-            if let Some(observer) = self.observer.get() {
-                observer(&changes);
-            }
-            self.committed.send_replace(last.position);
+        self.backlog.moved(added, freed);
+        if let Some(last) = last {
+            self.committed.send_replace(last);
         }
         drop(connection);
         Ok(done)

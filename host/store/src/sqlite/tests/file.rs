@@ -8,11 +8,11 @@ async fn what_was_committed_is_there_after_reopening() {
     let key = IdempotencyKey { key: "k".into(), fingerprint: [1; 32] };
     let put = truth.put(&docs, vec![document("a", "text")], Some(key.clone())).await.unwrap();
     drop(truth);
-    let truth = SqliteTruth::open(folder.path()).await.unwrap();
+    let truth = SqliteTruth::open(folder.path(), BACKLOG).await.unwrap();
     let f = Fixture { truth, docs, folder };
-    assert_eq!(*f.truth.committed().borrow(), put.position);
+    assert_eq!(*f.truth.committed().borrow(), put.commit);
     assert_eq!(f.text("a").await.as_deref(), Some("text"));
-    assert_eq!(f.log(0, 10).await, ["1 docs created", "2 docs +a"]);
+    assert_eq!(f.log(0, 10).await, ["1 created", "2 +a", "2 rolled"]);
     let replayed = Committed { replayed: true, ..put };
     assert_eq!(f.truth.replay(&key).await.unwrap(), Some(replayed));
     assert_eq!(f.put_one("a", "other text").await, Position(3), "positions continue");
@@ -31,7 +31,7 @@ async fn a_closed_truth_fails() {
 async fn a_file_that_cannot_be_written_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("truth.sqlite")).unwrap();
-    let error = SqliteTruth::open(folder.path()).await.unwrap_err();
+    let error = SqliteTruth::open(folder.path(), BACKLOG).await.unwrap_err();
     let TruthError::ReadOnly { path, reason } = &error else { panic!("{error}") };
     assert!(path.ends_with("truth.sqlite") && reason.contains("Is a directory"), "{error}");
 }
@@ -41,7 +41,7 @@ async fn a_file_that_is_not_a_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("truth.sqlite");
     std::fs::write(file, "not a database".repeat(1_000)).unwrap();
-    let error = SqliteTruth::open(folder.path()).await.unwrap_err().to_string();
+    let error = SqliteTruth::open(folder.path(), BACKLOG).await.unwrap_err().to_string();
     assert!(error.contains("file is not a database"), "{error}");
 }
 

@@ -12,19 +12,22 @@ fn key(text: &str, fingerprint: u8) -> IdempotencyKey {
     IdempotencyKey { key: text.into(), fingerprint: [fingerprint; 32] }
 }
 
-fn committed(position: u64, replayed: bool) -> Committed {
-    Committed { position: Position(position), replayed }
+/// The position of a result, and whether it was replayed.
+fn told(committed: Committed) -> (u64, bool) {
+    (position(committed.commit), committed.replayed)
 }
 
 #[tokio::test]
 async fn a_repeated_request_is_answered_without_being_carried_out() {
     let f = Fixture::new().await;
     assert_eq!(f.truth.replay(&key("k", 1)).await.unwrap(), None);
-    assert_eq!(f.put_under(&key("k", 1), "first").await.unwrap(), committed(2, false));
+    let first = f.put_under(&key("k", 1), "first").await.unwrap();
+    assert_eq!(told(first), (2, false));
     f.put_one("a", "second").await;
 
-    assert_eq!(f.truth.replay(&key("k", 1)).await.unwrap(), Some(committed(2, true)));
-    assert_eq!(f.put_under(&key("k", 1), "first").await.unwrap(), committed(2, true));
+    assert_eq!(f.truth.replay(&key("k", 1)).await.unwrap().map(told), Some((2, true)));
+    let replayed = Committed { replayed: true, ..first };
+    assert_eq!(f.put_under(&key("k", 1), "first").await.unwrap(), replayed, "the chain value too");
     assert_eq!(f.text("a").await.as_deref(), Some("second"));
 
     let reused = f.put_under(&key("k", 2), "third").await;
@@ -32,7 +35,7 @@ async fn a_repeated_request_is_answered_without_being_carried_out() {
     let reused = f.truth.replay(&key("k", 2)).await;
     assert!(matches!(reused, Err(TruthError::IdempotencyKeyReused)));
     assert_eq!(f.text("a").await.as_deref(), Some("second"));
-    assert_eq!(f.put_under(&key("other", 1), "third").await.unwrap(), committed(4, false));
+    assert_eq!(told(f.put_under(&key("other", 1), "third").await.unwrap()), (4, false));
 }
 
 #[tokio::test]
@@ -42,16 +45,16 @@ async fn a_request_that_failed_leaves_no_key() {
     let put = || f.truth.put(&other, vec![document("a", "text")], Some(key("k", 1)));
     assert!(matches!(put().await, Err(TruthError::UnknownCollection(_))));
     f.truth.create_collection(&other).await.unwrap();
-    assert_eq!(put().await.unwrap(), committed(3, false));
+    assert_eq!(told(put().await.unwrap()), (3, false));
 }
 
 #[tokio::test]
 async fn a_key_whose_request_changed_nothing_is_kept() {
     let f = Fixture::new().await;
     f.put_one("a", "text").await;
-    assert_eq!(f.put_under(&key("k", 1), "text").await.unwrap(), committed(2, false));
+    assert_eq!(told(f.put_under(&key("k", 1), "text").await.unwrap()), (2, false));
     f.put_one("a", "other text").await;
-    assert_eq!(f.put_under(&key("k", 1), "text").await.unwrap(), committed(2, true));
+    assert_eq!(told(f.put_under(&key("k", 1), "text").await.unwrap()), (2, true));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +65,7 @@ async fn concurrent_requests_with_one_key_commit_once() {
         tokio::spawn(async move { f.put_under(&key("k", 1), "text").await.unwrap() })
     });
     let all: Vec<_> = join_all(puts).await.into_iter().map(Result::unwrap).collect();
-    assert!(all.iter().all(|committed| committed.position == Position(2)), "{all:?}");
+    assert!(all.iter().all(|committed| position(committed.commit) == 2), "{all:?}");
     assert_eq!(all.iter().filter(|committed| !committed.replayed).count(), 1);
     assert_eq!(f.position().await, 2);
 }
@@ -74,8 +77,8 @@ async fn old_keys_are_forgotten() {
     let age = "UPDATE idempotency_keys SET stored_ms = stored_ms - ?";
     sqlx::query(age).bind(KEPT_MS + 1_000).execute(&f.truth.shared.writer).await.unwrap();
     assert_eq!(f.truth.replay(&key("old", 1)).await.unwrap(), None);
-    assert_eq!(f.put_under(&key("old", 2), "second").await.unwrap(), committed(3, false));
-    assert_eq!(f.truth.replay(&key("old", 2)).await.unwrap(), Some(committed(3, true)));
+    assert_eq!(told(f.put_under(&key("old", 2), "second").await.unwrap()), (3, false));
+    assert_eq!(f.truth.replay(&key("old", 2)).await.unwrap().map(told), Some((3, true)));
 }
 
 #[tokio::test]
@@ -87,5 +90,5 @@ async fn the_newest_keys_are_kept() {
     sqlx::query(skip).bind(MAX_KEYS).execute(&f.truth.shared.writer).await.unwrap();
     f.put_under(&key("newest", 1), "third").await.unwrap();
     assert_eq!(f.truth.replay(&key("oldest", 1)).await.unwrap(), None);
-    assert_eq!(f.truth.replay(&key("second", 1)).await.unwrap(), Some(committed(3, true)));
+    assert_eq!(f.truth.replay(&key("second", 1)).await.unwrap().map(told), Some((3, true)));
 }

@@ -4,16 +4,27 @@
 
 use tempfile::TempDir;
 
-use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
+use weir_core::{Commit, Position};
 
 use super::SqliteTruth;
-use crate::{Change, ChangeKind, Committed, IdempotencyKey, NewDocument, Truth, TruthError};
+use crate::{
+    Change, ChangeKind, Committed, IdempotencyKey, KeptStatistics, NewDocument, Truth, TruthError,
+};
 
 mod file;
+mod history;
 mod idempotency;
+mod migration;
+mod model;
 mod reads;
+mod set_aside;
+mod statistics;
+mod trim;
 mod writes;
+
+/// A backlog that no test reaches by accident.
+const BACKLOG: u64 = 1 << 30;
 
 /// A truth with the collection `docs`, created at position 1.
 struct Fixture {
@@ -25,7 +36,7 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let truth = SqliteTruth::open(folder.path()).await.unwrap();
+        let truth = SqliteTruth::open(folder.path(), BACKLOG).await.unwrap();
         let docs = name("docs");
         truth.create_collection(&docs).await.unwrap();
         Self { truth, docs, folder }
@@ -37,7 +48,7 @@ impl Fixture {
 
     /// Puts one document, and returns its position.
     async fn put_one(&self, id: &str, text: &str) -> Position {
-        self.put(vec![document(id, text)]).await.unwrap().position
+        self.put(vec![document(id, text)]).await.unwrap().commit.position
     }
 
     async fn put_under(&self, key: &IdempotencyKey, text: &str) -> Result<Committed, TruthError> {
@@ -50,13 +61,23 @@ impl Fixture {
     }
 
     async fn position(&self) -> u64 {
-        self.truth.position().await.unwrap().0
+        self.truth.head().await.unwrap().position.0
     }
 
-    /// The log after a position, with each entry as `position collection what`.
+    /// The log of `docs` after a position, with each line as `position what`.
     async fn log(&self, after: u64, limit: u32) -> Vec<String> {
-        let changes = self.truth.changes_after(Position(after), limit).await.unwrap();
+        let changes = self.truth.log(&self.docs, Position(after), limit).await.unwrap();
         changes.iter().map(line).collect()
+    }
+
+    /// Keeps statistics for the roll of `docs` at a position, so that it can be trimmed.
+    async fn keep(&self, epoch: u64) {
+        let statistics = KeptStatistics { epoch: Position(epoch), encoded: vec![1, 2, 3] };
+        self.truth.keep_statistics(&self.docs, statistics).await.unwrap();
+    }
+
+    async fn trim(&self, to: u64) -> u64 {
+        self.truth.trim(Position(to)).await.unwrap().position.0
     }
 }
 
@@ -66,8 +87,13 @@ fn line(change: &Change) -> String {
         ChangeKind::CollectionDeleted => "deleted".to_owned(),
         ChangeKind::DocumentPut(id) => format!("+{id}"),
         ChangeKind::DocumentDeleted(id) => format!("-{id}"),
+        ChangeKind::Rolled => "rolled".to_owned(),
     };
-    format!("{} {} {what}", change.position, change.collection)
+    format!("{} {what}", change.commit.position)
+}
+
+fn position(commit: Commit) -> u64 {
+    commit.position.0
 }
 
 fn name(text: &str) -> Name {
