@@ -1,17 +1,21 @@
-//! Search over chunks: queries, hits, and the trait that each engine implements.
+//! Search over chunks: queries, hits, and the traits that each engine implements.
 //!
-//! [`filter`] is the one filter type; [`keyword`] weighs terms with statistics that are frozen
-//! for an epoch; [`plan`] queries the legs and fuses their answers, the same way for every
+//! [`catch_up`] carries the truth's log into an engine and publishes the result in
+//! [`progress`]: an immutable [`Snapshot`] of each collection, with the positions at which it is
+//! exact. [`filter`] is the one filter type; [`keyword`] weighs terms with statistics that are
+//! frozen for an epoch; [`plan`] queries the legs and fuses their answers, the same way for every
 //! engine; [`exact`] is the embedded engine, and the oracle that other engines are tested
-//! against. A hit carries the content of its document, as it was at the position of the search.
+//! against. A hit carries the content of its document, as it was at the snapshot's position.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error;
 
-use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
+use weir_core::{Commit, Position};
 use weir_embedding::Embedding;
 
 use crate::filter::Filter;
@@ -21,6 +25,7 @@ pub mod exact;
 pub mod filter;
 pub mod keyword;
 pub mod plan;
+pub mod progress;
 
 /// What a hit represents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +36,10 @@ pub enum Unit {
     Chunk,
 }
 
-/// One query of a collection. At least one of `nearest` and `text` is given; with both, the two
+/// One query of a collection's [`Snapshot`]. At least one of `nearest` and `text` is given; with both, the two
 /// rankings are fused.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// The collection to search.
-    pub collection: Name,
     /// The vector for the dense leg.
     pub nearest: Option<Embedding>,
     /// The text for the keyword leg.
@@ -100,15 +103,6 @@ impl Hit {
     }
 }
 
-/// An answer, and the position at which it is exact.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// Best first.
-    pub hits: Vec<Hit>,
-    /// The position of the last change that the engine had applied when it searched.
-    pub as_of: Position,
-}
-
 /// A chunk as it is indexed.
 #[derive(Clone, Debug)]
 pub struct IndexedChunk {
@@ -122,41 +116,59 @@ pub struct IndexedChunk {
     pub terms: Vec<(Arc<str>, u32)>,
 }
 
-/// One change of the truth, as a derived store applies it.
+/// One version of a document as it is indexed.
 #[derive(Clone, Debug)]
-pub enum IndexChange {
-    /// The document now has this content, whatever it had before.
-    Put {
-        /// The collection.
-        collection: Name,
-        /// The document.
-        document: DocumentId,
-        /// The position of the change.
-        version: Position,
-        /// Its text and metadata.
-        content: Arc<Content>,
-        /// All of its chunks, in order; empty for text without words.
-        chunks: Vec<IndexedChunk>,
-    },
-    /// The document was deleted.
-    Delete {
-        /// The collection.
-        collection: Name,
-        /// The document.
-        document: DocumentId,
-    },
-    /// The collection exists; it is empty if it is new.
-    CreateCollection(Name),
-    /// The collection was deleted with all of its documents.
-    DropCollection(Name),
+pub struct IndexedDocument {
+    /// The position of the change that wrote it.
+    pub version: Position,
+    /// Its text and metadata.
+    pub content: Arc<Content>,
+    /// All of its chunks, in order; empty for text without words.
+    pub chunks: Vec<IndexedChunk>,
+}
+
+/// The net effect of a part of one collection's log: from the position that the engine has to
+/// `up_to`.
+#[derive(Clone, Debug)]
+pub struct IndexPage {
+    /// The collection.
+    pub collection: Name,
+    /// Its last line in this part of the log. The page makes the state at this commit.
+    pub up_to: Commit,
+    /// What happens to everything that the engine has of the collection.
+    pub base: Base,
+    /// Documents that are written, or deleted (`None`), on top of that; each once. Empty for
+    /// [`Base::Gone`].
+    pub documents: Vec<(DocumentId, Option<IndexedDocument>)>,
+    /// The keyword statistics after the page.
+    pub epoch: Epoch,
+}
+
+/// What a page starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// The collection as the engine has it; empty if the engine does not have it.
+    Kept,
+    /// An empty collection: it is new, or was dropped and created again, or is rebuilt.
+    Empty,
+    /// No collection: it does not exist after the page.
+    Gone,
+}
+
+/// Which keyword statistics a collection has after a page.
+#[derive(Clone, Debug)]
+pub enum Epoch {
+    /// Those that it had. Empty ones for [`Base::Empty`].
+    Kept,
+    /// Those of the collection as it is after the page, whose last line is a roll.
+    Rolled,
+    /// These, of an epoch that began before the page.
+    Given(Arc<keyword::Statistics>),
 }
 
 /// Why a search failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum VectorError {
-    /// The collection does not exist at the engine's position.
-    #[error("there is no collection '{0}'")]
-    UnknownCollection(Name),
     /// The query is invalid; the string says why.
     #[error("{0}")]
     InvalidQuery(String),
@@ -165,17 +177,53 @@ pub enum VectorError {
     Failed(String),
 }
 
-/// An engine: an index of chunks that follows the truth's changes.
+/// One state of a collection that never changes, cheap to hold: what searches read. Holding one
+/// keeps nobody from publishing the next.
 #[async_trait]
-pub trait VectorStore: Send + Sync {
-    /// The last position whose changes are all searchable.
-    fn applied(&self) -> Position;
-
-    /// Makes all of `changes` searchable and durable at once, or none, and moves `applied` to
-    /// `up_to`. Idempotent: applying the same changes again changes nothing.
-    async fn apply(&self, changes: Vec<IndexChange>, up_to: Position) -> Result<(), VectorError>;
-
+pub trait Snapshot: Send + Sync + fmt::Debug {
     /// Returns the best hits for `query`, from the engine's legs and the host's fusion (see
     /// [`plan::answer`]).
-    async fn search(&self, query: Query) -> Result<Page, VectorError>;
+    async fn search(&self, query: Query) -> Result<Vec<Hit>, VectorError>;
+
+    /// The document's version and content, if it exists in this state.
+    fn document(&self, id: &DocumentId) -> Option<(Position, Arc<Content>)>;
+
+    /// The number of documents.
+    fn documents(&self) -> u64;
+
+    /// The statistics that weigh the terms of queries.
+    fn statistics(&self) -> &Arc<keyword::Statistics>;
+}
+
+/// What an engine has of a collection.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The last line of the collection that is applied.
+    pub last: Commit,
+    /// The state after that line; `None` if the collection does not exist then.
+    pub snapshot: Option<Arc<dyn Snapshot>>,
+}
+
+/// An engine: an index of chunks that follows the truth's log, collection by collection.
+///
+/// Only the [`catch_up`] changes it. Pages of different collections may be applied at the same
+/// time; those of one are applied in order.
+#[async_trait]
+pub trait VectorStore: Send + Sync {
+    /// Everything that the engine has, by collection; also collections that do not exist any
+    /// more, until [`complete`](Self::complete) has passed their last lines.
+    fn stored(&self) -> HashMap<Name, Stored>;
+
+    /// The commit up to which the engine has applied the whole log, of all collections.
+    fn completed(&self) -> Commit;
+
+    /// Makes the page durable, all of it or nothing, and returns the collection's new state. It
+    /// is not lost by a crash afterwards, so the caller may show it to readers.
+    async fn apply(&self, page: IndexPage) -> Result<Option<Arc<dyn Snapshot>>, VectorError>;
+
+    /// Records durably that the whole log up to `commit` is applied, so that it may be trimmed.
+    async fn complete(&self, commit: Commit) -> Result<(), VectorError>;
+
+    /// Removes everything: the engine is empty and has applied nothing.
+    async fn clear(&self) -> Result<(), VectorError>;
 }

@@ -1,114 +1,224 @@
-//! Carries the truth's changes into a derived store, in order, in the background.
+//! Carries the truth's log into an engine, collection by collection, and publishes the result.
 //!
-//! One task reads the log of changes after the store's position, in pages of whole positions
-//! (`page`). It reads the current state of what each entry names, embeds it, and applies the page
-//! at once. After a crash, or with a new and empty store, it continues from the store's position.
+//! `follow` hears commits and starts a worker (`worker`) for each collection that has new lines.
+//! A worker reads the collection's lines in pages (`page`), indexes what they name, and applies
+//! each page: the engine makes it durable, the observer is told, and then the new snapshot and
+//! its positions are published in [`Progress`] together. A page is the state at its last
+//! position, so page sizes, timing and restarts change nothing. Collections do not wait for each
+//! other.
 //!
-//! "Applied up to a position" means that everything that changed up to it is in the store as it
-//! was then **or newer**, since the truth keeps only the newest version. That is enough for an
-//! answer's `as_of`, which claims at least that position. If the answer contains something newer,
-//! the newer change comes after its `as_of` and invalidates it. A hit carries the text of its
-//! document as it was indexed, so it never gets the text of another version.
+//! `reconcile` compares the engine with the truth at the start. What does not belong together is
+//! rebuilt: from the documents as they were at the position where the log begins (`rebuild`), and
+//! from the log after that. `trim` makes the truth forget what nothing needs any more.
 //!
-//! A failure is retried forever, with growing pauses, and is visible in [`CatchUp::status`]. The
-//! document that failed is not skipped, because the store would then claim a position that it
-//! does not contain. Out of scope: what clients are told in the meantime, and how long they wait.
+//! `index` embeds documents. One that cannot be embedded, although the embedder works, is set aside
+//! after a few attempts: it is marked in the truth, so that every index has it without chunks, and
+//! what is behind it goes on. Every other failure is retried forever, with growing pauses, and is
+//! visible in [`CatchUp::status`]. No document is skipped, because the snapshot would then claim a
+//! position that it does not contain. Out of scope: what clients are told in the meantime, and how
+//! long they wait.
 
-use std::panic::AssertUnwindSafe;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use thiserror::Error;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use weir_core::Position;
-use weir_embedding::Embedder;
-use weir_store::Truth;
+use weir_core::name::{DocumentId, Name};
+use weir_embedding::{EmbedError, Embedder};
+use weir_store::{Change, Truth, TruthError};
 
-use self::page::{CatchUpError, Pages};
-use crate::VectorStore;
+use crate::progress::Progress;
+use crate::{VectorError, VectorStore};
 
+mod follow;
+mod index;
 mod page;
+mod rebuild;
+mod reconcile;
 #[cfg(test)]
 mod tests;
+mod trim;
+mod worker;
 
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LAST_RETRY: Duration = Duration::from_secs(30);
+/// Called with the lines of each page, which are of one collection, after they are durable in the
+/// engine and before readers can see them. Must be quick and must not block.
+pub type ApplyObserver = Box<dyn Fn(&Name, &[Change]) + Send + Sync>;
 
-/// A handle to the running task, which ends after [`CatchUp::stop`] or when this is dropped.
+/// How the catch-up works. The defaults are for everybody but tests.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How many lines of the log are read at once. A page becomes searchable as a whole, so this
+    /// is also the granularity of progress. A commit with more lines is one page.
+    pub page_lines: u32,
+    /// How often the truth is made to forget what is not needed any more.
+    pub trim_every: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { page_lines: 256, trim_every: Duration::from_secs(2) }
+    }
+}
+
+/// How many pages are being prepared at once. Further collections wait for their turn.
+const PAGES_AT_ONCE: usize = 8;
+
+/// A handle to the running tasks, which end after [`CatchUp::stop`] or when this is dropped.
 pub struct CatchUp {
-    truth: Arc<dyn Truth>,
-    progress: Arc<Progress>,
+    shared: Arc<Shared>,
     stopping: watch::Sender<bool>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// How far the derived store has got.
+/// What the tasks share.
+struct Shared {
+    truth: Arc<dyn Truth>,
+    embedder: Arc<dyn Embedder>,
+    store: Arc<dyn VectorStore>,
+    progress: Arc<Progress>,
+    observer: ApplyObserver,
+    settings: Settings,
+    /// Bounds how many pages are in memory.
+    pages: Semaphore,
+    /// Why the log, or a collection, is stalled. By collection; `None` is the log itself.
+    errors: Mutex<BTreeMap<Option<Name>, String>>,
+}
+
+/// How far the engine has got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatchUpStatus {
-    /// The last position whose changes are all searchable.
+    /// The last position of which all collections are searchable.
     pub applied: Position,
-    /// The truth's last position.
-    pub target: Position,
+    /// The collections that lag, by name.
+    pub lagging: Vec<Lagging>,
+    /// Whether an index is rebuilt that is still older than answers which were given before.
+    pub rebuilding: bool,
     /// Why the catch-up is stalled, if it is.
     pub last_error: Option<String>,
 }
 
-/// What the task reports.
-struct Progress {
-    applied: watch::Sender<Position>,
-    last_error: Mutex<Option<String>>,
+impl CatchUpStatus {
+    /// How many positions the slowest collection lags behind its last change.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        let lag = |one: &Lagging| one.target.0.saturating_sub(one.applied.0);
+        self.lagging.iter().map(lag).max().unwrap_or(0)
+    }
+}
+
+/// A collection that lags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lagging {
+    /// The collection.
+    pub collection: Name,
+    /// Everything up to this position is searchable.
+    pub applied: Position,
+    /// The position of its last change.
+    pub target: Position,
+}
+
+/// Why a step of the catch-up failed.
+#[derive(Debug, Error)]
+pub enum CatchUpError {
+    /// The truth failed.
+    #[error(transparent)]
+    Truth(#[from] TruthError),
+    /// A text could not be embedded.
+    #[error(transparent)]
+    Embedding(#[from] EmbedError),
+    /// The embedder returned too few vectors, or too many.
+    #[error("the embedder returned {got} vectors for {asked} texts")]
+    Miscounted {
+        /// The number of texts.
+        asked: usize,
+        /// The number of vectors.
+        got: usize,
+    },
+    /// The embedder returned a vector that no index can hold.
+    #[error("the embedder returned a vector that is not one of {dimensions} finite numbers")]
+    InvalidVector {
+        /// How many it should have.
+        dimensions: usize,
+    },
+    /// The embedder panicked.
+    #[error("the embedder panicked")]
+    EmbedderPanicked,
+    /// What the truth has of a document does not fit together.
+    #[error("the document '{0}' is damaged")]
+    Damaged(DocumentId),
+    /// The truth keeps statistics that cannot be decoded.
+    #[error("the keyword statistics of '{0}' are damaged")]
+    DamagedStatistics(Name),
+    /// The engine failed.
+    #[error(transparent)]
+    Store(#[from] VectorError),
+    /// A task panicked.
+    #[error("a task of the catch-up panicked")]
+    Panicked,
 }
 
 impl CatchUp {
-    /// Starts carrying `truth`'s changes into `store`, from the store's position. Nothing else
-    /// may apply changes to the store.
-    pub fn start(
+    /// Compares `store` with `truth`, and starts carrying the log into it from where it is. When
+    /// this returns, the head of the log is heard. Nothing else may change the store.
+    ///
+    /// # Errors
+    /// The truth or the store failed.
+    pub async fn start(
         truth: Arc<dyn Truth>,
         embedder: Arc<dyn Embedder>,
         store: Arc<dyn VectorStore>,
-    ) -> Arc<Self> {
-        let progress = Arc::new(Progress {
-            applied: watch::Sender::new(store.applied()),
-            last_error: Mutex::new(None),
+        observer: ApplyObserver,
+        settings: Settings,
+    ) -> Result<Arc<Self>, CatchUpError> {
+        let start = reconcile::reconcile(&*truth, &*store).await?;
+        let shared = Arc::new(Shared {
+            truth,
+            embedder,
+            store,
+            progress: Arc::new(Progress::new(start.view)),
+            observer,
+            settings,
+            pages: Semaphore::new(PAGES_AT_ONCE),
+            errors: Mutex::default(),
         });
         let (stopping, stopped) = watch::channel(false);
-        let task = Task {
-            commits: truth.committed(),
-            pages: Pages::new(Arc::clone(&truth), embedder, store),
-            progress: Arc::clone(&progress),
-            stopped,
-        };
-        let task = Mutex::new(Some(tokio::spawn(task.run())));
-        Arc::new(Self { truth, progress, stopping, task })
+        let task = tokio::spawn(follow::run(Arc::clone(&shared), start.rebuild, stopped));
+        Ok(Arc::new(Self { shared, stopping, task: Mutex::new(Some(task)) }))
     }
 
-    /// Returns once everything up to `position` is searchable; waits forever if that never
-    /// happens. Dropping the future changes nothing.
-    pub async fn reached(&self, position: Position) {
-        let mut applied = self.progress.applied.subscribe();
-        // The sender lives as long as `self`, so this cannot fail.
-        let _ = applied.wait_for(|applied| *applied >= position).await;
-    }
-
-    /// The last position whose changes are all searchable.
+    /// What readers see, and how far it is.
     #[must_use]
-    pub fn applied(&self) -> Position {
-        *self.progress.applied.borrow()
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.shared.progress
     }
 
     /// How far the catch-up has got, and why it is stalled if it is.
     #[must_use]
     pub fn status(&self) -> CatchUpStatus {
-        CatchUpStatus {
-            applied: self.applied(),
-            target: *self.truth.committed().borrow(),
-            last_error: self.progress.last_error.lock().clone(),
-        }
+        let view = self.shared.progress.view();
+        let mut lagging: Vec<_> = view
+            .lags()
+            .map(|(collection, lag)| Lagging {
+                collection: collection.clone(),
+                applied: lag.applied.position,
+                target: lag.target,
+            })
+            .collect();
+        lagging.sort_unstable_by(|a, b| a.collection.cmp(&b.collection));
+        let errors = self.shared.errors.lock();
+        let last_error = errors.iter().next().map(|(of, error)| match of {
+            Some(collection) => format!("'{collection}': {error}"),
+            None => error.clone(),
+        });
+        let applied = view.completed().position;
+        CatchUpStatus { applied, lagging, rebuilding: applied < view.required(), last_error }
     }
 
-    /// Ends the task: cancels what is being embedded, and waits for what is being applied. Call
+    /// Ends the tasks: cancels what is being embedded, and waits for what is being applied. Call
     /// this before the truth is closed.
     pub async fn stop(&self) {
         self.stopping.send_replace(true);
@@ -121,85 +231,42 @@ impl CatchUp {
     }
 }
 
-/// The result of one step of the task.
-enum Step {
-    Applied,
-    NothingToDo,
-    Stopped,
-}
-
-struct Task {
-    pages: Pages,
-    commits: watch::Receiver<Position>,
-    progress: Arc<Progress>,
-    stopped: watch::Receiver<bool>,
-}
-
-impl Task {
-    async fn run(mut self) {
-        let mut failures = 0;
-        loop {
-            // Before the log is read, so that any later commit wakes the task.
-            self.commits.mark_unchanged();
-            // A panic in a store or an embedder counts as a failure.
-            let step = AssertUnwindSafe(self.step()).catch_unwind().await;
-            match step.unwrap_or(Err(CatchUpError::Panicked)) {
-                Ok(Step::Stopped) => return,
-                Ok(Step::Applied) => {
-                    failures = 0;
-                    self.progress.advanced(self.pages.applied());
-                }
-                Ok(Step::NothingToDo) => {
-                    failures = 0;
-                    self.progress.advanced(self.pages.applied());
-                    tokio::select! {
-                        () = stop(&mut self.stopped) => return,
-                        _ = self.commits.changed() => {}
-                    }
-                }
-                Err(error) => {
-                    failures += 1;
-                    let retry = retry_after(failures);
-                    tracing::warn!(%error, failures, ?retry, "the catch-up is stalled");
-                    *self.progress.last_error.lock() = Some(error.to_string());
-                    tokio::select! {
-                        () = stop(&mut self.stopped) => return,
-                        () = tokio::time::sleep(retry) => {}
-                    }
-                }
-            }
+impl Shared {
+    /// Notes that `of` works, or why it is stalled.
+    fn note(&self, of: Option<&Name>, error: Option<String>) {
+        let mut errors = self.errors.lock();
+        match error {
+            Some(error) => drop(errors.insert(of.cloned(), error)),
+            None => drop(errors.remove(&of.cloned())),
         }
     }
-
-    async fn step(&mut self) -> Result<Step, CatchUpError> {
-        let page = tokio::select! {
-            biased;
-            () = stop(&mut self.stopped) => return Ok(Step::Stopped),
-            page = self.pages.next() => page?,
-        };
-        let Some(page) = page else { return Ok(Step::NothingToDo) };
-        // A stop does not cancel this, because a store need not be safe to interrupt.
-        self.pages.apply(page).await?;
-        Ok(Step::Applied)
-    }
 }
 
-impl Progress {
-    fn advanced(&self, applied: Position) {
-        *self.last_error.lock() = None;
-        self.applied.send_replace(applied);
-    }
-}
-
-/// Returns when the task must stop, or when its handle is dropped.
+/// Returns when the tasks must stop, or when their handle is dropped.
 async fn stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Doubles the pause after each failure, up to a cap, and randomly shortens it by up to half,
-/// so that nodes that failed together do not retry together.
-fn retry_after(failures: u32) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    let longest = LAST_RETRY.min(FIRST_RETRY * (1 << doublings));
-    longest.mul_f64(rand::random_range(0.5..=1.0))
+/// The pauses after failures.
+#[derive(Default)]
+struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LAST: Duration = Duration::from_secs(30);
+
+    /// Doubles the pause after each failure, up to a cap, and randomly shortens it by up to half,
+    /// so that nodes that failed together do not retry together.
+    fn failed(&mut self) -> Duration {
+        let doublings = self.failures.min(16);
+        self.failures += 1;
+        let longest = Self::LAST.min(Self::FIRST * (1 << doublings));
+        longest.mul_f64(rand::random_range(0.5..=1.0))
+    }
+
+    fn worked(&mut self) {
+        self.failures = 0;
+    }
 }

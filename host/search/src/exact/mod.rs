@@ -1,162 +1,200 @@
 //! The exact store keeps every document in memory and compares a query with all vectors. It is the
 //! embedded engine, and the oracle that other engines are tested against.
 //!
-//! `index` holds the collections, made of `rows` (vectors, compared by `dot`) and `postings`
-//! (terms), and ranks with `rank`; `batch` is the net effect of changes; `file` and `codec`
-//! keep everything on disk. Out of scope: approximation, so the time of a search is proportional to
-//! the size of the collection; and quantisation, so a vector takes four bytes per component.
+//! A collection's state is immutable: a writer makes the next one while readers search the ones
+//! that they hold, and nobody holds a lock during a search. `collection` makes it of a few
+//! `part`s, each a `segment` (vectors, compared by `dot`, and `postings` of terms) and what is
+//! dead in it, and ranks with `rank`; `snapshot` is what readers hold; `page` prepares the next
+//! state; `file`, `load` and `codec` keep everything on disk; `check` guards both entrances.
+//! Out of scope: approximation, so the time of a search is proportional to the size of the
+//! collection; and quantisation, so a vector takes four bytes per component.
 
-mod batch;
+mod check;
 mod codec;
+mod collection;
 mod dot;
 mod file;
-mod index;
+mod load;
+mod page;
+mod part;
 mod postings;
 mod rank;
-mod rows;
+mod segment;
+mod snapshot;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, Semaphore};
 
-use weir_core::Position;
+use crate::{IndexPage, Snapshot, Stored, VectorError, VectorStore};
+use weir_core::Commit;
+use weir_core::name::Name;
 
-use crate::plan::{Plan, answer};
-use crate::{IndexChange, Page, Query, VectorError, VectorStore};
-use batch::Batch;
-use file::{IndexFile, Origin};
-use index::{Collection, Collections};
-
-/// Larger collections are searched off the async threads: this many vectors of 384 components
-/// take 0.15 ms (10,000 take 0.9 ms).
-const ROWS_SEARCHED_INLINE: usize = 2_000;
+use collection::{Collection, Entry, State};
+use file::IndexFile;
+use load::Origin;
+use page::prepare;
+use snapshot::CollectionSnapshot;
 
 /// The exact store.
 #[derive(Debug)]
 pub struct ExactStore {
     shared: Arc<Shared>,
-    /// Lets one search of a large collection per core run at a time; the others wait here, where
-    /// they can be cancelled.
-    searches: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
 struct Shared {
     dimensions: usize,
-    collections: RwLock<Collections>,
-    /// Changed only while `collections` is locked for writing.
-    applied: AtomicU64,
-    /// Held by the running batch. Without a file, everything is in memory only.
-    writer: Mutex<Option<IndexFile>>,
+    searches: Arc<Semaphore>,
+    /// Locked for as long as it takes to copy or replace an entry. Changed only by the holder of
+    /// `file`.
+    state: RwLock<State>,
+    /// Held while a change is written and published. Without a file, everything is in memory
+    /// only.
+    file: Mutex<Option<IndexFile>>,
+    /// Whether there is a file.
+    durable: bool,
 }
 
 impl ExactStore {
-    /// Opens the store in `folder`, for vectors of `dimensions` components from the model with
-    /// `model_digest`. An index made with another model or format is removed, and a damaged one is
-    /// moved to `vectors.sqlite.damaged`; the store is then empty, at position zero.
+    /// Opens the store in `folder`, for what is derived from the truth with the id `truth`, with
+    /// vectors of `dimensions` components from the model with `model_digest`. An index made with
+    /// others or in another format is removed, and a damaged one is moved to
+    /// `vectors.sqlite.damaged`; the store is then empty.
     pub async fn open(
         folder: &Path,
+        truth: &str,
         model_digest: &str,
         dimensions: usize,
     ) -> Result<Self, VectorError> {
-        let origin = Origin { model_digest, dimensions };
-        let (file, applied, collections) = IndexFile::open(folder, origin).await?;
-        Ok(Self::new(dimensions, Some(file), applied, collections))
+        let origin = Origin { truth, model_digest, dimensions };
+        let (file, state) = IndexFile::open(folder, origin).await?;
+        Ok(Self::new(dimensions, Some(file), state))
     }
 
     /// An empty store that is lost when the process ends.
     #[must_use]
     pub fn in_memory(dimensions: usize) -> Self {
-        Self::new(dimensions, None, Position::ZERO, Collections::new())
+        Self::new(dimensions, None, State::default())
     }
 
-    fn new(
-        dimensions: usize,
-        file: Option<IndexFile>,
-        applied: Position,
-        collections: Collections,
-    ) -> Self {
+    fn new(dimensions: usize, file: Option<IndexFile>, state: State) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shared = Shared {
             dimensions,
-            collections: RwLock::new(collections),
-            applied: AtomicU64::new(applied.0),
-            writer: Mutex::new(file),
+            searches: Arc::new(Semaphore::new(cores)),
+            state: RwLock::new(state),
+            durable: file.is_some(),
+            file: Mutex::new(file),
         };
-        Self { shared: Arc::new(shared), searches: Arc::new(Semaphore::new(cores)) }
+        Self { shared: Arc::new(shared) }
     }
 }
 
+/// Every change continues even if its future is dropped.
 #[async_trait]
 impl VectorStore for ExactStore {
-    fn applied(&self) -> Position {
-        self.shared.applied()
-    }
-
-    /// Ignores changes up to a position before [`applied`](VectorStore::applied), which count as
-    /// applied already. Continues even if the future is dropped.
-    async fn apply(&self, changes: Vec<IndexChange>, up_to: Position) -> Result<(), VectorError> {
-        let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move { shared.apply(changes, up_to).await }).await.map_err(failed)?
-    }
-
-    async fn search(&self, query: Query) -> Result<Page, VectorError> {
-        let plan = Plan::new(query, self.shared.dimensions)?;
-        let rows = self.shared.collections.read().get(&plan.collection).map_or(0, Collection::rows);
-        if rows <= ROWS_SEARCHED_INLINE {
-            return self.shared.search(&plan);
-        }
-        let permit = Arc::clone(&self.searches).acquire_owned().await.map_err(failed)?;
-        let shared = Arc::clone(&self.shared);
-        let search = move || {
-            // Held until the search ends, even if nobody waits for it any more.
-            let _permit = permit;
-            shared.search(&plan)
+    fn stored(&self) -> HashMap<Name, Stored> {
+        let state = self.shared.state.read();
+        let stored = |(name, entry): (&Name, &Entry)| {
+            let snapshot = self.shared.snapshot(entry.collection.as_ref());
+            (name.clone(), Stored { last: entry.last, snapshot })
         };
-        tokio::task::spawn_blocking(search).await.map_err(failed)?
+        state.entries.iter().map(stored).collect()
+    }
+
+    fn completed(&self) -> Commit {
+        self.shared.state.read().completed
+    }
+
+    /// Ignores a page that ends at or before the collection's last line, and returns the
+    /// collection's current state.
+    async fn apply(&self, page: IndexPage) -> Result<Option<Arc<dyn Snapshot>>, VectorError> {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move { shared.apply(page).await }).await.map_err(failed)?
+    }
+
+    /// Ignores a commit that is not after [`completed`](VectorStore::completed).
+    async fn complete(&self, commit: Commit) -> Result<(), VectorError> {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move { shared.complete(commit).await }).await.map_err(failed)?
+    }
+
+    async fn clear(&self) -> Result<(), VectorError> {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move { shared.clear().await }).await.map_err(failed)?
     }
 }
 
 impl Shared {
-    fn applied(&self) -> Position {
-        Position(self.applied.load(Ordering::Acquire))
+    fn entry(&self, name: &Name) -> Option<Entry> {
+        self.state.read().entries.get(name).cloned()
     }
 
-    /// Prepares the changes while searches continue, then makes them durable, then searchable. A
-    /// search sees all of a batch or none of it, and nothing that a crash could undo.
-    async fn apply(&self, changes: Vec<IndexChange>, up_to: Position) -> Result<(), VectorError> {
-        let mut file = self.writer.lock().await;
-        let applied = self.applied();
-        if up_to < applied {
-            return Ok(());
+    fn snapshot(&self, collection: Option<&Arc<Collection>>) -> Option<Arc<dyn Snapshot>> {
+        let (collection, searches) = (Arc::clone(collection?), Arc::clone(&self.searches));
+        Some(Arc::new(CollectionSnapshot { collection, searches }))
+    }
+
+    /// Prepares the page, next to searches and other collections' pages, then makes it durable,
+    /// then publishes it: nobody sees a part of a page, or anything that a crash could undo.
+    async fn apply(&self, page: IndexPage) -> Result<Option<Arc<dyn Snapshot>>, VectorError> {
+        let (name, last) = (page.collection.clone(), page.up_to);
+        let before = self.entry(&name);
+        if let Some(before) = &before
+            && last.position <= before.last.position
+        {
+            return Ok(self.snapshot(before.collection.as_ref()));
         }
-        let batch = Batch::new(&self.collections.read(), changes, up_to, self.dimensions)?;
-        if batch.collections.is_empty() && up_to == applied {
+        let base = before.as_ref().and_then(|entry| entry.collection.clone());
+        let (dimensions, durable) = (self.dimensions, self.durable);
+        let prepare = move || prepare(page, base, dimensions, durable);
+        let (change, collection) = tokio::task::spawn_blocking(prepare).await.map_err(failed)??;
+
+        let mut file = self.file.lock().await;
+        let last_of = |entry: Option<Entry>| entry.map(|entry| entry.last);
+        if last_of(self.entry(&name)) != last_of(before) {
+            let reason = format!("the collection '{name}' changed while a page was prepared");
+            return Err(VectorError::Failed(reason));
+        }
+        if let (Some(file), Some(change)) = (file.as_mut(), change) {
+            file.apply(change).await.map_err(failed)?;
+        }
+        let snapshot = self.snapshot(collection.as_ref());
+        let replaced = self.state.write().entries.insert(name, Entry { last, collection });
+        // Freed after the lock, as it may be large.
+        drop(replaced);
+        Ok(snapshot)
+    }
+
+    async fn complete(&self, commit: Commit) -> Result<(), VectorError> {
+        let mut file = self.file.lock().await;
+        if commit.position <= self.state.read().completed.position {
             return Ok(());
         }
         if let Some(file) = file.as_mut() {
-            file.commit(&batch, up_to).await.map_err(failed)?;
+            file.complete(commit).await.map_err(failed)?;
         }
-        let gone = {
-            let mut collections = self.collections.write();
-            let gone = batch::publish(&mut collections, batch, self.dimensions);
-            self.applied.store(up_to.0, Ordering::Release);
-            gone
-        };
-        drop(gone);
+        let mut state = self.state.write();
+        state.completed = commit;
+        let needed =
+            |entry: &Entry| entry.collection.is_some() || entry.last.position > commit.position;
+        state.entries.retain(|_, entry| needed(entry));
         Ok(())
     }
 
-    fn search(&self, plan: &Plan) -> Result<Page, VectorError> {
-        let collections = self.collections.read();
-        let collection = collections
-            .get(&plan.collection)
-            .ok_or_else(|| VectorError::UnknownCollection(plan.collection.clone()))?;
-        Ok(Page { hits: answer(plan, collection)?, as_of: self.applied() })
+    async fn clear(&self) -> Result<(), VectorError> {
+        let mut file = self.file.lock().await;
+        if let Some(file) = file.as_mut() {
+            file.clear().await.map_err(failed)?;
+        }
+        let replaced = std::mem::take(&mut *self.state.write());
+        drop(replaced);
+        Ok(())
     }
 }
 

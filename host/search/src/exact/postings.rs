@@ -1,118 +1,85 @@
-//! Which chunks contain a term: the keyword leg's inverted index, by row.
+//! Which chunks of a segment contain a term: the keyword leg's inverted index, by row.
+//!
+//! A posting holds the term's [`saturation`] in its chunk, which depends on the chunk alone, so
+//! that a search multiplies and adds, and merging segments needs neither counts nor lengths.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::keyword::{Statistics, WeightedTerm};
-
-/// Identifies a term as long as a chunk contains it; afterwards the id is reused.
-type TermId = u32;
-
-/// A chunk's terms by id, each with its count, in the order of their texts.
-pub(super) type RowTerms = Box<[(TermId, u32)]>;
-
-#[derive(Debug, Default)]
-pub(super) struct Postings {
-    ids: HashMap<Arc<str>, TermId>,
-    lists: Vec<List>,
-    free: Vec<TermId>,
-    /// The number of terms in each row's chunk, counting repetitions.
-    lengths: Vec<u32>,
-    /// The sum of `lengths`.
-    total_terms: u64,
-}
-
-#[derive(Debug)]
-struct List {
-    term: Arc<str>,
-    /// Sorted by row.
-    postings: Vec<Posting>,
-}
+use crate::keyword::{WeightedTerm, saturation};
 
 #[derive(Clone, Copy, Debug)]
 struct Posting {
     row: u32,
-    count: u32,
+    saturation: f32,
 }
 
+/// The postings of each term, sorted by row.
+#[derive(Debug, Default)]
+pub(super) struct Postings(HashMap<Arc<str>, Box<[Posting]>>);
+
 impl Postings {
-    pub(super) fn insert(&mut self, row: u32, terms: &[(Arc<str>, u32)]) -> RowTerms {
-        let length = length(terms.iter().map(|(_, count)| *count));
-        if self.lengths.len() <= row as usize {
-            self.lengths.resize(row as usize + 1, 0);
-        }
-        self.lengths[row as usize] = length;
-        self.total_terms += u64::from(length);
-        let mut post = |(term, count): &(Arc<str>, u32)| {
-            let id = self.id(term);
-            let postings = &mut self.lists[id as usize].postings;
-            let at = postings.partition_point(|posting| posting.row < row);
-            postings.insert(at, Posting { row, count: *count });
-            (id, *count)
-        };
-        terms.iter().map(&mut post).collect()
-    }
-
-    pub(super) fn remove(&mut self, row: u32, terms: &[(TermId, u32)]) {
-        self.total_terms -= u64::from(std::mem::take(&mut self.lengths[row as usize]));
-        for (id, _) in terms {
-            let list = &mut self.lists[*id as usize];
-            if let Ok(at) = list.postings.binary_search_by_key(&row, |posting| posting.row) {
-                list.postings.remove(at);
-            }
-            if list.postings.is_empty() {
-                list.postings = Vec::new();
-                self.ids.remove(&list.term);
-                self.free.push(*id);
-            }
-        }
-    }
-
-    /// The BM25 score of each row; zero if none of `terms` occurs.
-    pub(super) fn scores(&self, terms: &[WeightedTerm], statistics: &Statistics) -> Vec<f32> {
-        let mut scores = vec![0.0; self.lengths.len()];
+    /// The BM25 score of each of `rows` rows; zero if none of `terms` occurs. The scores of a
+    /// row are added in the order of `terms`, so that they do not depend on other rows.
+    pub(super) fn scores(&self, terms: &[WeightedTerm], rows: usize) -> Vec<f32> {
+        let mut scores = vec![0.0; rows];
         for WeightedTerm { term, weight } in terms {
-            let Some(id) = self.ids.get(term) else { continue };
-            for Posting { row, count } in &self.lists[*id as usize].postings {
-                let row = *row as usize;
-                scores[row] += weight * statistics.saturation(*count, self.lengths[row]);
+            for Posting { row, saturation } in self.0.get(term).into_iter().flatten() {
+                scores[*row as usize] += weight * saturation;
             }
         }
         scores
     }
 
-    pub(super) fn term(&self, id: TermId) -> &Arc<str> {
-        &self.lists[id as usize].term
-    }
-
-    /// How many chunks each term occurs in.
-    pub(super) fn document_frequency(&self) -> HashMap<Arc<str>, u32> {
-        let frequency = |id: TermId| self.lists[id as usize].postings.len() as u32;
-        self.ids.iter().map(|(term, id)| (Arc::clone(term), frequency(*id))).collect()
-    }
-
-    pub(super) fn total_terms(&self) -> u64 {
-        self.total_terms
-    }
-
-    fn id(&mut self, term: &Arc<str>) -> TermId {
-        if let Some(id) = self.ids.get(term) {
-            return *id;
-        }
-        let list = List { term: Arc::clone(term), postings: Vec::new() };
-        let id = if let Some(id) = self.free.pop() {
-            self.lists[id as usize] = list;
-            id
-        } else {
-            self.lists.push(list);
-            self.lists.len() as TermId - 1
-        };
-        self.ids.insert(Arc::clone(term), id);
-        id
+    /// Each term, with the number of its rows for which `counts` is true.
+    pub(super) fn frequencies(
+        &self,
+        counts: impl Fn(u32) -> bool,
+    ) -> impl Iterator<Item = (&Arc<str>, u32)> {
+        self.0.iter().map(move |(term, postings)| {
+            (term, postings.iter().filter(|posting| counts(posting.row)).count() as u32)
+        })
     }
 }
 
-/// The number of terms in a chunk, counting repetitions.
-pub(super) fn length(counts: impl Iterator<Item = u32>) -> u32 {
-    counts.fold(0, u32::saturating_add)
+/// Postings under construction.
+#[derive(Debug, Default)]
+pub(super) struct PostingsBuilder(HashMap<Arc<str>, Vec<Posting>>);
+
+impl PostingsBuilder {
+    /// Adds the terms of a chunk.
+    pub(super) fn add(&mut self, row: u32, terms: &[(Arc<str>, u32)]) {
+        let length = terms.iter().fold(0_u32, |sum, (_, count)| sum.saturating_add(*count));
+        for (term, count) in terms {
+            let posting = Posting { row, saturation: saturation(*count, length) };
+            self.list(term).push(posting);
+        }
+    }
+
+    /// Adds `postings`, with the row that `moved` gives for each; without those that it gives
+    /// none for.
+    pub(super) fn copy(&mut self, postings: &Postings, moved: impl Fn(u32) -> Option<u32>) {
+        for (term, list) in &postings.0 {
+            let mut kept = list
+                .iter()
+                .filter_map(|posting| Some(Posting { row: moved(posting.row)?, ..*posting }))
+                .peekable();
+            if kept.peek().is_some() {
+                self.list(term).extend(kept);
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> Postings {
+        let finish = |(term, mut list): (Arc<str>, Vec<Posting>)| {
+            // A few sorted runs, which this sort finds and merges.
+            list.sort_by_key(|posting| posting.row);
+            (term, list.into_boxed_slice())
+        };
+        Postings(self.0.into_iter().map(finish).collect())
+    }
+
+    fn list(&mut self, term: &Arc<str>) -> &mut Vec<Posting> {
+        self.0.entry(Arc::clone(term)).or_default()
+    }
 }

@@ -12,8 +12,8 @@ pub(super) struct Candidate<'a, T> {
     pub(super) id: &'a DocumentId,
     /// The index of the chunk within its document.
     pub(super) chunk: u32,
-    /// The caller's own data about the document.
-    pub(super) of: &'a T,
+    /// The caller's own data about the chunk.
+    pub(super) of: T,
 }
 
 /// The `depth` best candidates so far.

@@ -1,22 +1,26 @@
--- The index of chunks. All of it is derived from the truth: a file of another format, model
--- or analysis is removed, so there are no migrations. The tables have no secondary indexes, so
--- reading all of them at startup also checks the whole file.
-PRAGMA user_version = 2;
+-- The index of chunks. All of it is derived from the truth: a file of another format, truth,
+-- model or analysis is removed, so there are no migrations. The tables have no secondary indexes,
+-- so reading all of them at startup also checks the whole file.
+PRAGMA user_version = 3;
 
--- One row: what the index was made with, and the last change that it contains.
+-- One row: what the index was made with, and the commit up to which it has applied the whole log.
 CREATE TABLE header (
+    truth TEXT NOT NULL,
     model_digest TEXT NOT NULL,
     dimensions INTEGER NOT NULL,
     analysis TEXT NOT NULL,
-    applied INTEGER NOT NULL
+    position INTEGER NOT NULL,
+    chain INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE collections (
     name TEXT NOT NULL PRIMARY KEY,
-    -- The epoch's statistics: see codec.rs.
-    statistics BLOB NOT NULL,
-    -- Chunks written or removed in the epoch.
-    changed_chunks INTEGER NOT NULL
+    -- The last line of the collection that is applied.
+    position INTEGER NOT NULL,
+    chain INTEGER NOT NULL,
+    -- The epoch's statistics: see keyword/codec.rs. NULL if the collection does not exist after
+    -- that line; such a row is deleted when the header's position has reached it.
+    statistics BLOB
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE documents (

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use weir_core::name::{DocumentId, Name};
+use weir_core::name::DocumentId;
 use weir_embedding::Embedding;
 
 use super::filter::Filter;
@@ -20,8 +20,14 @@ pub const MAX_DEPTH: u32 = 10_000;
 /// The most distinct terms in a query.
 pub const MAX_QUERY_TERMS: usize = 1_024;
 
-/// A hybrid search asks each leg for at least this many hits.
-const FUSION_DEPTH: usize = 100;
+/// A hybrid search asks each leg for this many hits, whatever page of the answer is asked for: a
+/// deeper leg can move a hit up, so pages of different depths would overlap or have gaps. What
+/// neither leg gives does not exist for the fusion: an answer ends after at most twice as many
+/// hits, however large `offset` and `limit` are.
+///
+/// On Cranfield, nDCG@10 is the same with 50 to 400; recall@100 is 0.763 with 50, 0.801 with 100,
+/// 0.806 with 200 and 0.804 with 400.
+pub const FUSION_DEPTH: usize = 200;
 /// The constant of reciprocal rank fusion.
 const FUSION_RANK_OFFSET: f64 = 60.0;
 
@@ -36,7 +42,7 @@ pub struct Scope<'a> {
     pub depth: usize,
 }
 
-/// One collection of an engine, at one position. A leg returns its best hits in [`rank_order`];
+/// One state of a collection of an engine. A leg returns its best hits in [`rank_order`];
 /// with [`Unit::Document`] it returns each document once, by its best chunk.
 pub trait Legs {
     /// The statistics that weigh terms.
@@ -52,8 +58,6 @@ pub trait Legs {
 /// A validated query, with its text turned into terms.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The collection to search.
-    pub collection: Name,
     /// The dense leg's vector.
     pub nearest: Option<Embedding>,
     /// The keyword leg's terms; present but empty if the text has none, such as a text of stop
@@ -98,7 +102,6 @@ impl Plan {
             return invalid(format!("the text has over {MAX_QUERY_TERMS} different words"));
         }
         Ok(Self {
-            collection: query.collection,
             nearest: query.nearest,
             terms,
             filter: query.filter,
@@ -112,9 +115,8 @@ impl Plan {
     /// What each leg must return for this plan.
     #[must_use]
     pub fn scope(&self) -> Scope<'_> {
-        let page = self.offset + self.limit;
         let hybrid = self.nearest.is_some() && self.terms.is_some();
-        let depth = if hybrid { page.max(FUSION_DEPTH) } else { page };
+        let depth = if hybrid { FUSION_DEPTH } else { self.offset + self.limit };
         Scope { filter: self.filter.as_ref(), unit: self.unit, depth }
     }
 

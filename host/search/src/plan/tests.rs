@@ -43,7 +43,6 @@ fn hit(document: &str, chunk: u32, score: f32) -> Hit {
 
 fn query() -> Query {
     Query {
-        collection: Name::new("c").unwrap(),
         nearest: Some(Embedding(vec![1.0, 0.0].into())),
         text: Some("wings".into()),
         filter: None,
@@ -112,15 +111,30 @@ fn legs_are_asked_as_deep_as_needed() {
     let cases = [
         (Query { text: None, limit: 7, offset: 3, ..query() }, vec![10]),
         (Query { nearest: None, limit: 7, offset: 3, ..query() }, vec![10]),
-        (Query { limit: 7, offset: 3, ..query() }, vec![100, 100]),
-        (Query { limit: 7, offset: 300, ..query() }, vec![307, 307]),
-        (Query { limit: 1, offset: 9_999, ..query() }, vec![10_000, 10_000]),
+        (Query { limit: 7, offset: 3, ..query() }, vec![200, 200]),
+        (Query { limit: 7, offset: 300, ..query() }, vec![200, 200]),
+        (Query { limit: 1, offset: 9_999, ..query() }, vec![200, 200]),
+        (Query { text: None, limit: 1, offset: 9_999, ..query() }, vec![10_000]),
     ];
     for (query, expected) in cases {
         let legs = both();
         found(&legs, query);
         assert_eq!(legs.depths.into_inner(), expected);
     }
+}
+
+#[test]
+fn the_pages_of_a_fused_answer_are_parts_of_one_ranking() {
+    let leg = |name: &str| {
+        let hit = |n: u16| hit(&format!("{name}{n:03}"), 0, 1.0 - f32::from(n) / 1_000.0);
+        (0..300).map(hit).collect()
+    };
+    let legs = Given { dense: leg("d"), keyword: leg("k"), ..Given::default() };
+    let page = |offset, limit| found(&legs, Query { offset, limit, ..query() });
+    let all = page(0, MAX_DEPTH);
+    assert_eq!(all.len(), 2 * FUSION_DEPTH);
+    let pages: Vec<_> = (0..45).flat_map(|n| page(n * 10, 10)).collect();
+    assert_eq!(pages, all);
 }
 
 #[test]

@@ -29,9 +29,11 @@ async fn keyword_search_finds_what_was_judged_relevant() {
     let documents = lines(folder.join("documents.jsonl"));
     let texts = documents.iter().map(|line| {
         let text = format!("{}. {}", field(line, "title"), field(line, "text"));
-        put_text(&field(line, "id"), 1, &text)
+        // The ranges of chunks do not matter here.
+        let whole = IndexedChunk { end: 0, ..chunk(&text, [1.0, 0.0, 0.0]) };
+        put(&field(line, "id"), 1, vec![whole])
     });
-    store.apply(texts.collect(), Position(1)).await.unwrap();
+    store.apply(page(1, texts.collect())).await.unwrap();
 
     let mut relevant: HashMap<String, HashSet<String>> = HashMap::new();
     for line in std::fs::read_to_string(folder.join("qrels.tsv")).unwrap().lines().skip(1) {

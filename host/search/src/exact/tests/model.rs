@@ -3,95 +3,61 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::keyword::{Statistics, WeightedTerm};
+use crate::keyword::{Statistics, WeightedTerm, saturation};
 use crate::plan::{Legs, Plan, Scope, answer, rank_order};
-use crate::{Content, Hit, IndexChange, IndexedChunk, Query, Unit, VectorError};
+use crate::{Base, Epoch, Hit, IndexPage, IndexedChunk, IndexedDocument, Query, Unit, VectorError};
 use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 
 use super::super::dot::dot;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Model(BTreeMap<Name, Collection>);
+pub(super) struct Model(pub(super) BTreeMap<Name, Collection>);
 
 #[derive(Clone, Debug, Default)]
-struct Collection {
-    documents: BTreeMap<DocumentId, Document>,
-    statistics: Statistics,
-    changed_chunks: u64,
-}
-
-#[derive(Clone, Debug)]
-struct Document {
-    version: Position,
-    content: Arc<Content>,
-    chunks: Vec<IndexedChunk>,
+pub(super) struct Collection {
+    pub(super) documents: BTreeMap<DocumentId, IndexedDocument>,
+    pub(super) statistics: Arc<Statistics>,
 }
 
 impl Model {
-    pub(super) fn apply(&mut self, changes: Vec<IndexChange>, up_to: Position) {
-        let mut before = self.0.clone();
-        for change in changes {
-            match change {
-                IndexChange::Put { collection, document, version, content, chunks } => {
-                    let collection = self.0.entry(collection).or_default();
-                    collection.documents.insert(document, Document { version, content, chunks });
-                }
-                IndexChange::Delete { collection, document } => {
-                    self.0.get_mut(&collection).map(|c| c.documents.remove(&document));
-                }
-                IndexChange::CreateCollection(name) => {
-                    self.0.entry(name).or_default();
-                }
-                IndexChange::DropCollection(name) => {
-                    before.remove(&name);
-                    self.0.remove(&name);
-                }
-            }
+    pub(super) fn apply(&mut self, page: IndexPage) {
+        if page.base != Base::Kept {
+            self.0.remove(&page.collection);
         }
-        for (name, collection) in &mut self.0 {
-            let old = before.get(name);
-            collection.changed_chunks += collection.differing_chunks(old);
-            let roll = collection.statistics.is_outdated_by(collection.changed_chunks);
-            if roll || old.is_none() {
-                collection.statistics = collection.take_statistics(up_to);
-                collection.changed_chunks = 0;
-            }
+        if page.base == Base::Gone {
+            return;
         }
-    }
-
-    pub(super) fn search(&self, query: Query, dimensions: usize) -> Result<Vec<Hit>, VectorError> {
-        let plan = Plan::new(query, dimensions)?;
-        let unknown = || VectorError::UnknownCollection(plan.collection.clone());
-        answer(&plan, self.0.get(&plan.collection).ok_or_else(unknown)?)
+        let collection = self.0.entry(page.collection).or_default();
+        for (id, document) in page.documents {
+            match document {
+                Some(document) => collection.documents.insert(id, document),
+                None => collection.documents.remove(&id),
+            };
+        }
+        match page.epoch {
+            Epoch::Kept => {}
+            Epoch::Rolled => collection.statistics = collection.count(page.up_to.position).into(),
+            Epoch::Given(statistics) => collection.statistics = statistics,
+        }
     }
 }
 
 impl Collection {
-    fn differing_chunks(&self, old: Option<&Self>) -> u64 {
-        let empty = Self::default();
-        let old = old.unwrap_or(&empty);
-        let ids: HashSet<_> = self.documents.keys().chain(old.documents.keys()).collect();
-        let chunks = |document: Option<&Document>| document.map_or(0, |d| d.chunks.len() as u64);
-        ids.into_iter()
-            .map(|id| (self.documents.get(id), old.documents.get(id)))
-            .filter(|(new, old)| format!("{new:?}") != format!("{old:?}"))
-            .map(|(new, old)| chunks(new) + chunks(old))
-            .sum()
+    pub(super) fn search(&self, query: Query, dimensions: usize) -> Result<Vec<Hit>, VectorError> {
+        answer(&Plan::new(query, dimensions)?, self)
     }
 
-    fn take_statistics(&self, epoch: Position) -> Statistics {
+    fn count(&self, epoch: Position) -> Statistics {
         let mut document_frequency = HashMap::new();
-        let (mut chunks, mut total_terms) = (0_u64, 0_u64);
+        let mut chunks = 0;
         for chunk in self.documents.values().flat_map(|document| &document.chunks) {
             chunks += 1;
-            for (term, count) in &chunk.terms {
-                total_terms += u64::from(*count);
+            for (term, _) in &chunk.terms {
                 *document_frequency.entry(Arc::clone(term)).or_insert(0) += 1;
             }
         }
-        let average_terms = if chunks == 0 { 0.0 } else { total_terms as f64 / chunks as f64 };
-        Statistics { epoch, chunks, average_terms, document_frequency }
+        Statistics { epoch, chunks, document_frequency }
     }
 
     fn rank(&self, scope: Scope<'_>, score: impl Fn(&IndexedChunk) -> Option<f32>) -> Vec<Hit> {
@@ -138,7 +104,7 @@ impl Legs for Collection {
                 chunk.terms.iter().find(|(t, _)| t == term).map_or(0, |(_, n)| *n)
             };
             let add = |sum: f32, WeightedTerm { term, weight }: &WeightedTerm| {
-                sum + weight * self.statistics.saturation(count(term), length)
+                sum + weight * saturation(count(term), length)
             };
             Some(terms.iter().fold(0.0, add)).filter(|score| *score > 0.0)
         };

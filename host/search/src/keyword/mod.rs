@@ -4,7 +4,10 @@
 //! The host weighs terms, not the engine, and uses the statistics of the last *roll* rather
 //! than of the live index. A score therefore changes only when an epoch rolls, and is the same
 //! on every engine. Out of scope: languages other than English, and scripts without spaces
-//! between words, whose runs of letters count as one word.
+//! between words, whose runs of letters count as one word. Also out of scope: when an epoch rolls,
+//! which the truth decides.
+
+pub(crate) mod codec;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -14,6 +17,8 @@ use std::sync::{Arc, LazyLock};
 use frostem::{Algorithm, Stemmer};
 
 use weir_core::Position;
+
+pub use codec::DecodeError;
 
 /// Identifies the behaviour of [`terms`]; an index made with another value is rebuilt. Change
 /// it whenever a change can give a text other terms.
@@ -25,8 +30,12 @@ const MAX_WORD_BYTES: usize = 64;
 const K1: f64 = 1.2;
 const B: f64 = 0.75;
 
-/// A collection smaller than this rolls with every change.
-const ALWAYS_ROLLED_CHUNKS: u64 = 100;
+/// The length that BM25 compares the lengths of chunks with, in terms. It takes the place of the
+/// collection's average, so that what a chunk contributes depends on the chunk alone: it is the
+/// same in every epoch, and is computed once. That costs almost nothing: on Cranfield, nDCG@10 of
+/// the keyword leg is 0.5209, compared with 0.5215 with the average (and the dense leg's is
+/// 0.5161, and 0.5632 fused).
+pub const TYPICAL_TERMS: u32 = 80;
 
 static STOP_WORDS: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| stop_words::lookup("en").unwrap_or_default().iter().copied().collect());
@@ -49,8 +58,8 @@ pub fn terms(text: &str) -> Vec<(Arc<str>, u32)> {
     terms
 }
 
-/// A term of a query, and what one occurrence of it adds to the score of a chunk of average
-/// length.
+/// A term of a query, and what one occurrence of it adds to the score of a chunk of
+/// [`TYPICAL_TERMS`] terms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightedTerm {
     /// The term.
@@ -66,21 +75,11 @@ pub struct Statistics {
     pub epoch: Position,
     /// The number of chunks, which are BM25's documents.
     pub chunks: u64,
-    /// The average number of terms per chunk.
-    pub average_terms: f64,
     /// How many chunks contain each term.
     pub document_frequency: HashMap<Arc<str>, u32>,
 }
 
 impl Statistics {
-    /// Whether the epoch ends after `changed_chunks` chunks were written or removed since the
-    /// roll: more than a tenth of the collection, or any chunk of a small collection.
-    #[must_use]
-    pub fn is_outdated_by(&self, changed_chunks: u64) -> bool {
-        let small = self.chunks < ALWAYS_ROLLED_CHUNKS;
-        changed_chunks > 0 && (small || changed_chunks.saturating_mul(10) > self.chunks)
-    }
-
     /// Inverse document frequency. A term that did not occur at the roll counts as occurring in
     /// no chunk, since a new term is rare.
     #[must_use]
@@ -98,19 +97,15 @@ impl Statistics {
         };
         terms.iter().map(weigh).collect()
     }
+}
 
-    /// The factor for a term's weight in a chunk of `chunk_terms` terms in which it occurs
-    /// `count` times.
-    #[must_use]
-    pub fn saturation(&self, count: u32, chunk_terms: u32) -> f32 {
-        let relative_length = if self.average_terms > 0.0 {
-            f64::from(chunk_terms) / self.average_terms
-        } else {
-            1.0
-        };
-        let count = f64::from(count);
-        (count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * relative_length))) as f32
-    }
+/// The factor for a term's weight in a chunk of `chunk_terms` terms, counting repetitions, in
+/// which it occurs `count` times.
+#[must_use]
+pub fn saturation(count: u32, chunk_terms: u32) -> f32 {
+    let relative_length = f64::from(chunk_terms) / f64::from(TYPICAL_TERMS);
+    let count = f64::from(count);
+    (count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * relative_length))) as f32
 }
 
 #[cfg(test)]
@@ -144,13 +139,12 @@ mod tests {
         assert_eq!(joined(&format!("{sha256}0 wing")), "wing:1");
     }
 
-    /// Chunks "a a b", "b c", "c": three chunks, two terms on average.
+    /// Chunks "a a b", "b c", "c".
     fn statistics() -> Statistics {
         let document_frequency = [("a", 1), ("b", 2), ("c", 2)];
         Statistics {
             epoch: Position(3),
             chunks: 3,
-            average_terms: 2.0,
             document_frequency: document_frequency.map(|(t, n)| (Arc::from(t), n)).into(),
         }
     }
@@ -164,10 +158,10 @@ mod tests {
             let actual = statistics.inverse_document_frequency(term);
             assert!((actual - expected).abs() < 1e-6, "{term}: {actual}");
         }
-        // count * 2.2 / (count + 1.2 * (0.25 + 0.75 * length / 2))
-        let saturation = [(2, 3, 1.205_479_5), (1, 2, 1.0), (1, 1, 1.257_142_9), (0, 2, 0.0)];
-        for (count, length, expected) in saturation {
-            let actual = statistics.saturation(count, length);
+        // count * 2.2 / (count + 1.2 * (0.25 + 0.75 * length / 80))
+        let cases = [(2, 3, 1.885_377_6), (1, 80, 1.0), (1, 40, 1.257_142_9), (0, 2, 0.0)];
+        for (count, length, expected) in cases {
+            let actual = saturation(count, length);
             assert!((actual - expected).abs() < 1e-6, "{count} of {length}: {actual}");
         }
         let twice = statistics.weigh(&[("a".into(), 2)]);
@@ -175,27 +169,8 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_rolls_after_a_tenth_or_at_once_when_small() {
-        let of = |chunks| Statistics { chunks, ..Statistics::default() };
-        let cases = [
-            (0, 0, false),
-            (0, 1, true),
-            (99, 1, true),
-            (100, 10, false),
-            (100, 11, true),
-            (1_000, 100, false),
-            (1_000, 101, true),
-            (1_000, u64::MAX, true),
-        ];
-        for (chunks, changed, expected) in cases {
-            assert_eq!(of(chunks).is_outdated_by(changed), expected, "{changed} of {chunks}");
-        }
-    }
-
-    #[test]
     fn an_empty_collection_does_not_divide_by_zero() {
         let empty = Statistics::default();
         assert!(empty.inverse_document_frequency("a").is_finite());
-        assert!(empty.saturation(1, 5).is_finite());
     }
 }
