@@ -75,21 +75,11 @@ impl<V> Entry<V> {
         self.age(now) < self.ttl
     }
 
-    /// The last position at which the value is known to be what would be computed, or `None` if
-    /// something that it depends on has changed, or may have.
-    #[must_use]
-    pub fn exact_at(&self, tags: &TagTable) -> Option<Position> {
-        // First how far the table is, then what has changed: a change in between can only
-        // invalidate the entry, never make it look newer than it is.
-        let latest = tags.latest();
-        let valid = self.as_of >= tags.floor() && !self.reads.changed_after(self.as_of);
-        valid.then(|| latest.max(self.as_of))
-    }
-
-    /// Whether nothing that it depends on has changed since it was computed.
+    /// Whether nothing that it depends on has changed since it was computed, as far as the table
+    /// knows. Load what is applied first: up to there, the value is then what would be computed.
     #[must_use]
     pub fn is_valid(&self, tags: &TagTable) -> bool {
-        self.exact_at(tags).is_some()
+        self.as_of >= tags.floor() && !self.reads.changed_after(self.as_of)
     }
 }
 
@@ -133,23 +123,20 @@ mod tests {
         let tags = TagTable::new(8, Position(5));
         let (books, films) = (Tag::new("books").unwrap(), Tag::new("films").unwrap());
         let entry = |as_of, read: &[Tag]| entry(as_of, tags.resolve(read));
-        let exact_at = |entry: &Entry<()>| entry.exact_at(&tags).map(|at| at.0);
-
         let old = entry(4, &[]);
         let unread = entry(5, &[]);
         let reads_books = entry(5, std::slice::from_ref(&books));
         let reads_both = entry(5, &[books.clone(), films.clone()]);
         let ahead = entry(7, std::slice::from_ref(&films));
         let all = [&old, &unread, &reads_books, &reads_both, &ahead];
+        let valid = || all.map(|entry| entry.is_valid(&tags));
 
-        assert_eq!(all.map(exact_at), [None, Some(5), Some(5), Some(5), Some(7)]);
-        tags.record(&[films], Position(6));
-        assert_eq!(all.map(exact_at), [None, Some(6), Some(6), None, Some(7)]);
-        tags.record(&[books], Position(7));
-        assert_eq!(all.map(exact_at), [None, Some(7), None, None, Some(7)]);
-        tags.record(&[], Position(8));
-        assert_eq!(all.map(exact_at), [None, Some(8), None, None, Some(8)]);
+        assert_eq!(valid(), [false, true, true, true, true]);
+        tags.record(&films, Position(6));
+        assert_eq!(valid(), [false, true, true, false, true]);
+        tags.record(&books, Position(7));
+        assert_eq!(valid(), [false, true, false, false, true]);
         tags.raise_floor(Position(9));
-        assert_eq!(all.map(exact_at), [None; 5]);
+        assert_eq!(valid(), [false; 5]);
     }
 }

@@ -4,7 +4,7 @@
 //! even if it was invalidated in the meantime; see [`single_flight`](crate::single_flight).
 //!
 //! Out of scope: whether an entry is still true. If values can change, the caller checks
-//! [`Entry::exact_at`].
+//! [`Entry::is_valid`].
 
 use std::{
     marker::PhantomData,

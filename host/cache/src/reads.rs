@@ -23,8 +23,10 @@ const SHARED_BYTES: usize = 2 * size_of::<usize>();
 pub enum Read {
     /// A whole collection: a search of it, whatever it found.
     Collection(Name),
-    /// A document of a collection.
+    /// A document of a collection. Whoever reads one also reads the collection's lifetime.
     Document(Name, DocumentId),
+    /// Whether a collection exists: only its creation and its drop change it.
+    Lifetime(Name),
     /// A table of a granted database.
     Table(Name, Text),
     /// A key of a granted bucket.
@@ -130,6 +132,7 @@ impl Read {
         let kind = match self {
             Self::Collection(_) => "collection",
             Self::Document(..) => "document",
+            Self::Lifetime(_) => "lifetime",
             Self::Table(..) => "table",
             Self::BucketKey(..) => "bucket",
             Self::Origin(_) => "origin",
@@ -146,7 +149,9 @@ impl Read {
     /// The names that it consists of, in the order of its fields.
     pub(crate) fn texts(&self) -> SmallVec<[&str; 2]> {
         match self {
-            Self::Collection(name) | Self::Origin(name) => smallvec![name.as_str()],
+            Self::Collection(name) | Self::Lifetime(name) | Self::Origin(name) => {
+                smallvec![name.as_str()]
+            }
             Self::Document(collection, id) => smallvec![collection.as_str(), id.as_str()],
             Self::Table(owner, text) | Self::BucketKey(owner, text) => {
                 smallvec![owner.as_str(), text.as_str()]
@@ -246,6 +251,15 @@ impl ReadSet {
     #[must_use]
     pub fn tags(&self) -> Vec<Tag> {
         self.reads.iter().map(Read::tag).collect()
+    }
+
+    /// The collections of which anything was read; one can occur several times.
+    pub fn collections(&self) -> impl Iterator<Item = &Name> {
+        self.reads.iter().filter_map(|read| match read {
+            Read::Collection(name) | Read::Lifetime(name) => Some(name),
+            // Its collection's lifetime is read too.
+            _ => None,
+        })
     }
 
     fn heap_bytes(&self) -> usize {
@@ -350,6 +364,7 @@ mod tests {
             (document("a", "b"), "document:a:b"),
             (document("a", "b:c"), "document:a:b:c"),
             (document("a.b", "c"), "document:a.b:c"),
+            (Read::Lifetime(name("a")), "lifetime:a"),
             (Read::Table(name("a"), text("b")), "table:a:b"),
             (Read::Table(name("a"), text("public.b")), "table:a:public.b"),
             (Read::BucketKey(name("a"), text("b")), "bucket:a:b"),

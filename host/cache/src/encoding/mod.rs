@@ -61,6 +61,7 @@ mod kind {
     pub(super) const ORIGIN: u8 = 5;
     pub(super) const FRAGMENT: u8 = 6;
     pub(super) const CLOCK: u8 = 7;
+    pub(super) const LIFETIME: u8 = 8;
 }
 
 /// A value that can leave the process.
@@ -289,6 +290,7 @@ fn put_dependencies(out: &mut Vec<u8>, depends_on: &Dependencies) -> Result<(), 
         out.put_u8(match read {
             Read::Collection(_) => kind::COLLECTION,
             Read::Document(..) => kind::DOCUMENT,
+            Read::Lifetime(_) => kind::LIFETIME,
             Read::Table(..) => kind::TABLE,
             Read::BucketKey(..) => kind::BUCKET_KEY,
             Read::Origin(_) => kind::ORIGIN,
@@ -331,6 +333,7 @@ fn take_dependencies(from: &mut &[u8]) -> Result<Dependencies, DecodeError> {
 fn take_read(from: &mut &[u8]) -> Result<Read, DecodeError> {
     let read = match from.try_get_u8()? {
         kind::COLLECTION => Read::Collection(take_name(from)?),
+        kind::LIFETIME => Read::Lifetime(take_name(from)?),
         kind::DOCUMENT => {
             let collection = take_name(from)?;
             let id = DocumentId::new(take_text(from)?);

@@ -33,7 +33,7 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn one_of_each_kind() -> [Read; 7] {
+fn one_of_each_kind() -> [Read; 8] {
     [
         Read::Collection(name("books")),
         Read::Document(name("books"), DocumentId::new("a:b/ä").unwrap()),
@@ -42,6 +42,7 @@ fn one_of_each_kind() -> [Read; 7] {
         Read::Origin(name("rates")),
         Read::Fragment(FragmentKey::new(&["menu", "", "de"]).unwrap()),
         Read::Clock,
+        Read::Lifetime(name("books")),
     ]
 }
 
@@ -104,17 +105,17 @@ fn an_entry_keeps_its_age_and_its_dependencies() {
     assert_eq!(read.value, written.value);
     assert_eq!((read.as_of, read.weight_bytes), (Position(7), 5));
     assert_eq!(read.depends_on, written.depends_on);
-    assert_eq!(read.depends_on.reads().len(), 7);
+    assert_eq!(read.depends_on.reads().len(), 8);
     assert_eq!((read.stored_at, read.ttl), (written.stored_at, written.ttl));
     assert_eq!(read.remaining_ttl(now.monotonic), Duration::from_millis(5_500));
     // Every read and every tag has a cell, and each of them invalidates the entry.
     let tags = read.depends_on.tags();
-    assert_eq!((tags.len(), read.reads.len()), (9, 9));
+    assert_eq!((tags.len(), read.reads.len()), (10, 10));
     for tag in tags {
         let table = TagTable::new(64, Position(3));
         let read = decoded(&bytes, now).unwrap().resolve(&table);
         assert!(read.is_valid(&table));
-        table.record(std::slice::from_ref(&tag), Position(8));
+        table.record(&tag, Position(8));
         assert!(!read.is_valid(&table), "{tag}");
     }
 }
@@ -207,7 +208,7 @@ fn bytes_that_no_writer_writes_are_an_error() {
 
     let invalid = DecodeError::Invalid;
     for (reads, refused) in [
-        (&b"\x01\0\x08"[..], invalid("the kind of a read")),
+        (&b"\x01\0\x09"[..], invalid("the kind of a read")),
         (b"\x01\0\x00", invalid("the kind of a read")),
         (b"\x01\0\x01\x01\0A", invalid("a name")),
         (b"\x01\0\x01\0\0", invalid("a name")),
@@ -251,6 +252,7 @@ fn reads() -> impl Strategy<Value = Vec<Read>> {
         (name(), id).prop_map(|(collection, id)| Read::Document(collection, id)),
         (name(), text()).prop_map(|(database, table)| Read::Table(database, table)),
         (name(), text()).prop_map(|(bucket, key)| Read::BucketKey(bucket, key)),
+        name().prop_map(Read::Lifetime),
         name().prop_map(Read::Origin),
         key.prop_map(Read::Fragment),
         Just(Read::Clock),

@@ -9,13 +9,13 @@
 
 use std::{
     borrow::Borrow,
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     fmt,
     sync::{
         Arc,
         atomic::{
             AtomicU64,
-            Ordering::{Acquire, Relaxed, Release},
+            Ordering::{Acquire, Relaxed},
         },
     },
 };
@@ -75,6 +75,19 @@ impl Tag {
         Self(format!("{kind}:{}", names.join(":")).into())
     }
 
+    /// The tag that changes whenever this one does, if it is within another: a document, or the
+    /// lifetime of a collection, is within the collection.
+    #[must_use]
+    pub fn outer(&self) -> Option<Self> {
+        let (kind, names) = self.0.split_once(':')?;
+        let collection = match kind {
+            "document" => names.split(':').next()?,
+            "lifetime" => names,
+            _ => return None,
+        };
+        Some(Self::of("collection", &[collection]))
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -114,69 +127,59 @@ impl Reads {
 
 /// The last positions of a tenant's tags, up to a capacity.
 ///
-/// Three numbers describe what a table knows:
-/// - the cell of a tag: the position of its last change;
-/// - [`floor`](Self::floor): a tag without a cell has not changed after it;
-/// - [`latest`](Self::latest): every change up to it is in the cells, or not above the floor.
+/// Two numbers describe what a table knows of a tag:
+/// - its cell: the position of its last change;
+/// - [`floor`](Self::floor): a tag without a cell has not changed after it.
 ///
-/// Writers hold one lock and publish `latest` last. So a reader that loads `latest` first and
-/// the cells afterwards sees every change up to it, without taking the lock.
+/// A tag can be *within* another, such as a document's within its collection's. Whoever records a
+/// change of the inner one records the outer one too, so an inner tag without a cell has not
+/// changed after the outer one. So only inner tags that an entry holds take room.
+///
+/// The table does not know how far it is: whoever records a change publishes that it is applied
+/// afterwards. A reader that loads first what is applied and then the cells sees every change up
+/// to that position, without taking the lock.
 #[derive(Debug)]
 pub struct TagTable {
     capacity: usize,
     floor: AtomicU64,
-    latest: AtomicU64,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    cells: HashMap<Tag, Cell>,
-    /// Positions that were recorded after a gap: larger than `latest` + 1.
-    beyond_gap: BTreeSet<u64>,
+    cells: Mutex<HashMap<Tag, Cell>>,
 }
 
 impl TagTable {
-    /// How many positions may be recorded after a missing one before the table stops waiting for
-    /// it.
-    pub const MAX_BEYOND_GAP: usize = 1024;
-
     /// An empty table that knows of no change up to `start`, which is therefore its floor.
     /// Evicting a tag invalidates the entries that read it, so `capacity` should be larger than
     /// the number of different tags that the entries of a full memory tier read.
     #[must_use]
     pub fn new(capacity: usize, start: Position) -> Self {
-        Self {
-            capacity: capacity.max(1),
-            floor: AtomicU64::new(start.0),
-            latest: AtomicU64::new(start.0),
-            inner: Mutex::default(),
+        Self { capacity: capacity.max(1), floor: AtomicU64::new(start.0), cells: Mutex::default() }
+    }
+
+    /// Records that the tag changed at this position. The order and the thread do not matter, and
+    /// recording a change twice is harmless.
+    pub fn record(&self, tag: &Tag, at: Position) {
+        let mut cells = self.cells.lock();
+        if let Some(cell) = cells.get(tag) {
+            cell.fetch_max(at.0, Relaxed);
+        } else {
+            let last_position = at.0.max(self.floor.load(Relaxed));
+            self.add_cell(&mut cells, tag, last_position);
         }
     }
 
-    /// Records the change at this position and the tags that it moves.
-    ///
-    /// Record every position after the start, even one that moves no tag. The order and the
-    /// thread do not matter: [`latest`](Self::latest) advances only to the position before the
-    /// first missing one. After [`MAX_BEYOND_GAP`](Self::MAX_BEYOND_GAP) positions behind a gap,
-    /// the missing ones count as a change of everything, as with
-    /// [`raise_floor`](Self::raise_floor). Recording a position twice is harmless.
-    pub fn record(&self, tags: &[Tag], at: Position) {
-        let mut inner = self.inner.lock();
-        for tag in tags {
-            if let Some(cell) = inner.cells.get(tag) {
+    /// Records that `outer` changed last at this position, and tags [within](Tag::outer) it at
+    /// theirs, which are not later.
+    pub fn record_within(
+        &self,
+        outer: &Tag,
+        at: Position,
+        inner: impl Iterator<Item = (Tag, Position)>,
+    ) {
+        // First, so that a cell that is added meanwhile has its position.
+        self.record(outer, at);
+        for (tag, at) in inner {
+            if let Some(cell) = self.cells.lock().get(&tag) {
                 cell.fetch_max(at.0, Relaxed);
-            } else {
-                let last_position = at.0.max(self.floor.load(Relaxed));
-                self.add_cell(&mut inner, tag, last_position);
             }
-        }
-        if at.0 > self.latest.load(Relaxed) {
-            inner.beyond_gap.insert(at.0);
-            if inner.beyond_gap.len() > Self::MAX_BEYOND_GAP {
-                self.jump_gap(&inner);
-            }
-            self.advance(&mut inner);
         }
     }
 
@@ -184,18 +187,8 @@ impl TagTable {
     /// are no longer valid, whatever they read. This purges everything, and is how a reader that
     /// has lost a part of the log continues.
     pub fn raise_floor(&self, to: Position) {
-        let mut inner = self.inner.lock();
+        let _cells = self.cells.lock();
         self.floor.fetch_max(to.0, Relaxed);
-        if to.0 > self.latest.load(Relaxed) {
-            self.latest.store(to.0, Release);
-        }
-        self.advance(&mut inner);
-    }
-
-    /// The position up to which the table has every change.
-    #[must_use]
-    pub fn latest(&self) -> Position {
-        Position(self.latest.load(Acquire))
     }
 
     /// Entries as of an earlier position are misses.
@@ -204,19 +197,21 @@ impl TagTable {
         Position(self.floor.load(Acquire))
     }
 
-    /// The cells of these tags, for an entry to hold. A tag without a cell gets one with the
-    /// position of the floor, because it may have changed as late as that.
+    /// The cells of these tags, for an entry to hold. A tag without a cell gets one with the last
+    /// position at which it may have changed: the floor's or, if it is within another one that
+    /// has changed later, that one's.
     #[must_use]
     pub fn resolve(&self, tags: &[Tag]) -> Reads {
         if tags.is_empty() {
             return Reads::default();
         }
-        let mut inner = self.inner.lock();
-        let cell_of = |tag| match inner.cells.get(tag) {
+        let mut cells = self.cells.lock();
+        let cell_of = |tag: &Tag| match cells.get(tag) {
             Some(cell) => cell.clone(),
             None => {
-                let floor = self.floor.load(Relaxed);
-                self.add_cell(&mut inner, tag, floor)
+                let outer = tag.outer().and_then(|outer| Some(cells.get(&outer)?.load(Relaxed)));
+                let position = self.floor.load(Relaxed).max(outer.unwrap_or(0));
+                self.add_cell(&mut cells, tag, position)
             }
         };
         Reads(tags.iter().map(cell_of).collect())
@@ -225,7 +220,7 @@ impl TagTable {
     /// The number of tags that have a cell.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.inner.lock().cells.len()
+        self.cells.lock().len()
     }
 
     /// Whether no tag has a cell.
@@ -234,27 +229,27 @@ impl TagTable {
         self.len() == 0
     }
 
-    fn add_cell(&self, inner: &mut Inner, tag: &Tag, position: u64) -> Cell {
-        if inner.cells.len() >= self.capacity {
-            self.evict(inner);
+    fn add_cell(&self, cells: &mut HashMap<Tag, Cell>, tag: &Tag, position: u64) -> Cell {
+        if cells.len() >= self.capacity {
+            self.evict(cells);
         }
         let cell = Cell::new(AtomicU64::new(position));
-        inner.cells.insert(tag.clone(), cell.clone());
+        cells.insert(tag.clone(), cell.clone());
         cell
     }
 
     /// Evicts a sixteenth of the cells at once, so that one scan makes room for as many new
     /// tags. Cells with the oldest positions go first and, among equals, those that no entry holds.
-    fn evict(&self, inner: &mut Inner) {
+    fn evict(&self, cells: &mut HashMap<Tag, Cell>) {
         let age = |cell: &Cell| (cell.load(Relaxed), Arc::strong_count(cell) > 1);
-        let mut ages: Vec<_> = inner.cells.values().map(age).collect();
+        let mut ages: Vec<_> = cells.values().map(age).collect();
         let surplus = ages.len() + 1 - self.capacity;
         let count = surplus.max(self.capacity / 16);
         let (_, &mut youngest_evicted, _) = ages.select_nth_unstable(count - 1);
 
         self.floor.fetch_max(youngest_evicted.0, Relaxed);
         let mut left = count;
-        inner.cells.retain(|_, cell| {
+        cells.retain(|_, cell| {
             // Entries may drop cells in the meantime, which only makes more cells match.
             let evicted = left > 0 && age(cell) <= youngest_evicted;
             if evicted {
@@ -263,30 +258,5 @@ impl TagTable {
             }
             !evicted
         });
-    }
-
-    /// Stops waiting for the positions between `latest` and the next one recorded.
-    fn jump_gap(&self, inner: &Inner) {
-        if let Some(next) = inner.beyond_gap.first() {
-            let missing = next - 1;
-            self.floor.fetch_max(missing, Relaxed);
-            self.latest.fetch_max(missing, Release);
-        }
-    }
-
-    /// Advances `latest` over the positions that follow it without a gap.
-    fn advance(&self, inner: &mut Inner) {
-        let before = self.latest.load(Relaxed);
-        let mut latest = before;
-        while let Some(&next) = inner.beyond_gap.first() {
-            if next > latest + 1 {
-                break;
-            }
-            latest = latest.max(next);
-            inner.beyond_gap.pop_first();
-        }
-        if latest > before {
-            self.latest.store(latest, Release);
-        }
     }
 }

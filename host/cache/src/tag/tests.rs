@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Barrier, atomic::AtomicBool},
+    sync::{Barrier, atomic::Ordering::Release},
     thread,
     time::Duration,
 };
@@ -44,44 +44,49 @@ fn names_are_bounded() {
 }
 
 #[test]
-fn latest_waits_for_missing_positions() {
-    let table = TagTable::new(8, Position(10));
-    for (recorded, latest) in [(12, 10), (14, 10), (11, 12), (11, 12), (14, 12), (13, 14), (15, 15)]
-    {
-        table.record(&[tag(0)], Position(recorded));
-        assert_eq!(table.latest().0, latest, "after {recorded}");
+fn what_is_within_a_collection_is_known_by_its_tag() {
+    for (tag, outer) in [
+        ("collection:books", None),
+        ("document:books:a:b", Some("collection:books")),
+        ("lifetime:books", Some("collection:books")),
+        ("table:sales:orders", None),
+        ("plain", None),
+    ] {
+        let found = Tag::new(tag).unwrap().outer();
+        assert_eq!(found.as_ref().map(Tag::as_str), outer, "{tag}");
     }
-    table.record(&[], Position(20));
-    table.raise_floor(Position(19));
-    assert_eq!((table.latest().0, table.floor().0), (20, 19));
-    table.raise_floor(Position(18));
-    assert_eq!((table.latest().0, table.floor().0), (20, 19));
 }
 
 #[test]
-fn a_change_that_is_recorded_late_is_not_lost() {
+fn changes_in_any_order_are_not_lost() {
     let table = TagTable::new(8, Position(0));
-    table.record(&[tag(1)], Position(2));
     let [changed, unchanged] = [entry(&table, &[0], 0), entry(&table, &[2], 0)];
-    // Position 1 may have changed what they read, so neither is claimed to be exact at it.
-    assert_eq!(changed.exact_at(&table), Some(Position(0)));
-    table.record(&[tag(0)], Position(1));
-    assert_eq!(changed.exact_at(&table), None);
-    assert_eq!(unchanged.exact_at(&table), Some(Position(2)));
+    table.record(&tag(1), Position(2));
+    table.record(&tag(0), Position(1));
+    assert_eq!([changed, unchanged].map(|entry| entry.is_valid(&table)), [false, true]);
+    let at_two = entry(&table, &[0, 1], 2);
+    table.record(&tag(1), Position(1));
+    assert!(at_two.is_valid(&table));
 }
 
 #[test]
-fn a_position_that_never_comes_counts_as_a_change_of_everything() {
+fn a_document_that_nobody_holds_takes_no_room_and_loses_no_change() {
     let table = TagTable::new(8, Position(0));
-    let [before, after] = [entry(&table, &[0], 0), entry(&table, &[0], 1)];
-    let beyond = TagTable::MAX_BEYOND_GAP as u64;
-    (2..2 + beyond).for_each(|at| table.record(&[], Position(at)));
-    assert_eq!((table.latest().0, table.floor().0), (0, 0));
-    assert!(before.is_valid(&table));
-    table.record(&[], Position(2 + beyond));
-    assert_eq!((table.latest().0, table.floor().0), (2 + beyond, 1));
-    assert!(!before.is_valid(&table));
-    assert!(after.is_valid(&table));
+    let [books, one, two] = ["collection:books", "document:books:1", "document:books:2"]
+        .map(|tag| Tag::new(tag).unwrap());
+    let of = |tag: &Tag, as_of| Entry {
+        reads: table.resolve(std::slice::from_ref(tag)),
+        ..entry(&table, &[], as_of)
+    };
+    let held = of(&one, 3);
+    let changes = [(one.clone(), Position(5)), (two.clone(), Position(4))];
+    table.record_within(&books, Position(5), changes.into_iter());
+    assert_eq!(table.len(), 2);
+    assert!(!held.is_valid(&table));
+    // It changed at 4, but the table only knows that it has not changed after 5.
+    assert_eq!([of(&two, 4), of(&two, 5)].map(|entry| entry.is_valid(&table)), [false, true]);
+    table.record_within(&books, Position(7), [(one.clone(), Position(7))].into_iter());
+    assert_eq!([of(&one, 6), of(&two, 5)].map(|entry| entry.is_valid(&table)), [false, true]);
 }
 
 #[test]
@@ -89,16 +94,16 @@ fn a_full_table_evicts_what_changed_longest_ago() {
     let table = TagTable::new(3, Position(0));
     let held = entry(&table, &[0], 3);
     for at in 1..=3 {
-        table.record(&[tag(at)], Position(at as u64));
+        table.record(&tag(at), Position(at as u64));
     }
     // Tag 0 has never changed, so it goes first, and its entry with it.
     assert!(!held.is_valid(&table));
     assert_eq!((table.len(), table.floor().0), (3, 0));
 
-    table.record(&[tag(4)], Position(4));
+    table.record(&tag(4), Position(4));
     assert_eq!((table.len(), table.floor().0), (3, 1));
-    table.record(&[tag(2)], Position(5));
-    table.record(&[tag(5)], Position(6));
+    table.record(&tag(2), Position(5));
+    table.record(&tag(5), Position(6));
     assert_eq!((table.len(), table.floor().0), (3, 3));
 
     // An entry of an evicted tag stays invalid when the tag gets a new cell.
@@ -164,7 +169,7 @@ fn compare_with_commits(steps: Vec<Step>, capacity: usize, start: u64) {
             }
             Step::Record { which } if !unrecorded.is_empty() => {
                 let at = unrecorded.swap_remove(which.index(unrecorded.len()));
-                table.record(&tags(&commits[&at]), Position(at));
+                commits[&at].iter().for_each(|touched| table.record(&tag(*touched), Position(at)));
             }
             Step::Record { .. } => {}
             Step::Fill { read, as_of } => {
@@ -173,22 +178,17 @@ fn compare_with_commits(steps: Vec<Step>, capacity: usize, start: u64) {
                 entries.push((read, entry));
             }
         }
-        let first_missing = unrecorded.iter().min().copied();
-        let last = start + commits.len() as u64;
-        assert_eq!(table.latest().0, first_missing.map_or(last, |missing| missing - 1));
         assert!(table.len() <= capacity);
         for (read, entry) in &entries {
             let as_of = entry.as_of.0;
-            let changes = |to: u64| {
-                let between = commits.iter().filter(move |(at, _)| **at > as_of && **at <= to);
-                between.filter(|(_, touched)| touched.iter().any(|tag| read.contains(tag)))
-            };
-            if let Some(exact_at) = entry.exact_at(&table) {
+            let known = |at: &u64| *at > as_of && !unrecorded.contains(at);
+            let mut changes = commits.iter().filter(|(at, _)| known(at));
+            let changed = changes.any(|(_, touched)| touched.iter().any(|tag| read.contains(tag)));
+            if entry.is_valid(&table) {
                 assert!(as_of >= start, "changes up to the start are unknown");
-                assert_eq!(changes(exact_at.0).count(), 0, "{entry:?} of {read:?}");
+                assert!(!changed, "{entry:?} of {read:?}");
             } else if capacity >= TAGS && as_of >= start {
-                let known = |at| !unrecorded.contains(at);
-                assert!(changes(last).any(|(at, _)| known(at)), "an unnecessary miss: {entry:?}");
+                assert!(changed, "an unnecessary miss: {entry:?}");
             }
         }
     }
@@ -205,8 +205,8 @@ proptest! {
     }
 }
 
-/// Two threads record every other position each while two more check entries: no change up to a
-/// claimed position is overlooked.
+/// One thread records changes and publishes how far it is, while two more check entries: no
+/// change up to a published position is overlooked.
 #[test]
 fn threads_never_see_a_position_without_its_changes() {
     const POSITIONS: u64 = 20_000;
@@ -214,37 +214,33 @@ fn threads_never_see_a_position_without_its_changes() {
     // There are 7 tags, so a table of 5 evicts all the time.
     for capacity in [5, 16] {
         let table = TagTable::new(capacity, Position(0));
-        let (barrier, done) = (Barrier::new(4), AtomicBool::new(false));
+        let (applied, barrier) = (AtomicU64::new(0), Barrier::new(3));
         thread::scope(|scope| {
-            let recorders = [1, 2].map(|first| {
-                let (table, barrier) = (&table, &barrier);
-                scope.spawn(move || {
-                    barrier.wait();
-                    for at in (first..=POSITIONS).step_by(2) {
-                        table.record(&[tag(touched(at))], Position(at));
-                    }
-                })
+            scope.spawn(|| {
+                barrier.wait();
+                for at in 1..=POSITIONS {
+                    table.record(&tag(touched(at)), Position(at));
+                    applied.store(at, Release);
+                }
             });
             for read in [1, 3] {
-                let (table, barrier, done) = (&table, &barrier, &done);
+                let (table, barrier, applied) = (&table, &barrier, &applied);
                 scope.spawn(move || {
                     barrier.wait();
-                    while !done.load(Acquire) {
-                        let as_of = table.latest().0;
+                    while applied.load(Acquire) < POSITIONS {
+                        let as_of = applied.load(Acquire);
                         let entry = entry(table, &[read], as_of);
                         for _ in 0..8 {
-                            let Some(Position(exact_at)) = entry.exact_at(table) else { break };
+                            let exact_at = applied.load(Acquire);
+                            if !entry.is_valid(table) {
+                                break;
+                            }
                             let change = (as_of + 1..=exact_at).find(|&at| touched(at) == read);
                             assert_eq!(change, None, "as of {as_of}, exact at {exact_at}");
                         }
                     }
                 });
             }
-            for recorder in recorders {
-                recorder.join().unwrap();
-            }
-            done.store(true, Release);
         });
-        assert!(table.latest().0 == POSITIONS);
     }
 }
