@@ -29,6 +29,9 @@ pub struct Server {
     pub max_bodies_bytes: usize,
     /// Concurrent HTTP/2 streams on one connection.
     pub max_concurrent_streams: u32,
+    /// How long a request waits for the position that it demands, or for one that all collections
+    /// have in common which its pipeline reads.
+    pub position_timeout_ms: u64,
     /// How long requests in flight have to finish after SIGTERM; at most 10 s.
     pub drain_timeout_ms: u64,
 }
@@ -45,6 +48,7 @@ impl Default for Server {
             max_body_bytes: MIB,
             max_bodies_bytes: 256 * MIB,
             max_concurrent_streams: 256,
+            position_timeout_ms: 2_000,
             drain_timeout_ms: 10_000,
         }
     }

@@ -15,6 +15,7 @@ use http::{HeaderMap, Method};
 use search::{Host, Query};
 use weir::build;
 use weir::config::Config;
+use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 use weir_embedding::{Embedding, Lane};
 use weir_runtime::capability::collections::{FoundHits, write_results};
@@ -22,6 +23,7 @@ use weir_runtime::deploy::Deployment;
 use weir_runtime::engine::threads::GuestThreads;
 use weir_runtime::request::KeyedRequest;
 use weir_runtime::tenant::documents::IncomingDocument;
+use weir_runtime::tenant::reading::Demand;
 use weir_sdk::collections::{Unit, VectorError};
 use weir_sdk::embedding::EmbedError;
 use weir_server::http::app::App;
@@ -99,7 +101,8 @@ async fn wasm(deployment: &Arc<Deployment>, threads: &GuestThreads, body: Bytes)
         headers: HeaderMap::new(),
         body,
     };
-    deployment.runner.run(threads, Arc::new(request)).await.outcome.unwrap().body
+    let demand = Demand::default();
+    deployment.runner.run(threads, Arc::new(request), demand).await.outcome.unwrap().body
 }
 
 async fn native(threads: &GuestThreads, app: &Arc<App>, body: Bytes) -> Bytes {
@@ -138,7 +141,6 @@ impl Host for Native {
     ) -> Result<FoundHits, VectorError> {
         assert!(query.filter.is_none() && matches!(query.unit, Unit::Document));
         let query = weir_search::Query {
-            collection: Name::new(collection).unwrap(),
             nearest: query.nearest.cloned(),
             text: query.text,
             filter: None,
@@ -148,8 +150,9 @@ impl Host for Native {
             offset: query.offset,
         };
         let tenant = self.0.tenants.iter().next().unwrap();
-        let page = tenant.vectors.search(query).await.unwrap();
-        Ok(FoundHits(page.hits))
+        let reading = tenant.reading(Position::ZERO);
+        let state = reading.read(&Name::new(collection).unwrap()).unwrap().unwrap();
+        Ok(FoundHits(state.search(query).await.unwrap()))
     }
 }
 
@@ -194,7 +197,7 @@ async fn fill(app: &App) {
     let all = (0..DOCUMENTS).map(document).collect();
     let written = documents.put(turn, &name, all, None).await.unwrap();
     let began = Instant::now();
-    while !documents.searchable(written.position).await {
+    while !documents.searchable(&[(&name, written.commit)]).await {
         assert!(began.elapsed() < Duration::from_secs(120), "the documents become searchable");
     }
 }

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use weir_cache::tag::TagTable;
+use weir_core::Position;
 use weir_core::name::Name;
 use weir_embedding::Embedder;
 use weir_embedding::expected::Expected;
@@ -27,8 +28,8 @@ use weir_runtime::pipeline::Pipeline;
 use weir_runtime::policy::{Policy, PolicyError};
 use weir_runtime::tenant::Tenant;
 use weir_runtime::tenant::documents::DocumentService;
-use weir_search::VectorStore;
-use weir_search::catch_up::CatchUp;
+use weir_runtime::tenant::invalidation;
+use weir_search::catch_up::{CatchUp, Settings};
 use weir_search::exact::ExactStore;
 use weir_server::http::app::App;
 use weir_server::http::body::Room;
@@ -195,21 +196,29 @@ async fn open_tenant(
     turns: &Arc<Semaphore>,
 ) -> anyhow::Result<Arc<Tenant>> {
     let folder = folder.tenant(&name)?;
-    let truth = open_truth(&folder).await?;
-    let tags = Arc::new(TagTable::new(config.cache.max_tags, truth.position().await?));
+    let truth = open_truth(&folder, config.ingest.max_backlog_bytes).await?;
+    // The memory tier is empty: no entry is older than any change that the table does not know.
+    let tags = Arc::new(TagTable::new(config.cache.max_tags, Position::ZERO));
     let embedder = models.default_model();
     let digest = embedder.model_digest();
-    let vectors: Arc<dyn VectorStore> =
-        Arc::new(ExactStore::open(&folder, digest, embedder.dimensions()).await?);
-    let catch_up = CatchUp::start(truth.clone(), embedder.clone(), vectors.clone());
+    let truth_id = truth.id().to_string();
+    let vectors = ExactStore::open(&folder, &truth_id, digest, embedder.dimensions()).await?;
+    let catch_up = CatchUp::start(
+        truth.clone(),
+        embedder.clone(),
+        Arc::new(vectors),
+        invalidation::observer(tags.clone()),
+        Settings::default(),
+    )
+    .await?;
     let documents = Arc::new(DocumentService::new(
         truth.clone(),
-        catch_up,
+        catch_up.clone(),
         embedder.clone(),
         config.ingest.clone(),
         turns.clone(),
     ));
-    Ok(Arc::new(Tenant::new(name, truth, vectors, digest, tags, documents)))
+    Ok(Arc::new(Tenant::new(name, truth, &catch_up, digest, tags, documents)))
 }
 
 /// Deploys every pipeline for every tenant that it is hosted for.

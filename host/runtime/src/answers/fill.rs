@@ -8,11 +8,9 @@ use std::time::Duration;
 use weir_cache::CacheKey;
 use weir_cache::encoding::Portable;
 use weir_cache::entry::{Entry, Moment};
-use weir_cache::reads::{Dependencies, ReadSet};
-use weir_cache::tag::Reads;
-use weir_core::Position;
+use weir_cache::reads::Dependencies;
 
-use super::{Answers, NotStored, StoredAnswer, Via};
+use super::{Answers, Made, NotStored, StoredAnswer, Via};
 use crate::policy::component::{Outcome, RequestView};
 use crate::policy::plan::{Lifetime, Storage};
 use crate::policy::{Admission, Policy};
@@ -22,9 +20,7 @@ use crate::tenant::Tenant;
 pub(super) struct Fill<'a> {
     pub(super) key: CacheKey,
     pub(super) answer: &'a Arc<StoredAnswer>,
-    pub(super) as_of: Position,
-    pub(super) reads: &'a ReadSet,
-    pub(super) cells: &'a Reads,
+    pub(super) made: &'a Made,
     pub(super) tenant: &'a Tenant,
 }
 
@@ -53,14 +49,15 @@ impl Answers {
         let Some(lifetime) = &storage.memory else {
             return Via::NotStored(NotStored::Tiers);
         };
-        if fill.cells.changed_after(fill.as_of) {
+        let as_of = fill.made.as_of.position;
+        if fill.made.cells.changed_after(as_of) {
             // What was read changed during the run: the entry would never be a hit.
             return Via::NotStored(NotStored::Changed);
         }
-        let depends_on = Dependencies::new(fill.reads.clone(), storage.tags.clone());
+        let depends_on = Dependencies::new(fill.made.reads.clone(), storage.tags.clone());
         let entry = Entry {
             value: Arc::clone(fill.answer),
-            as_of: fill.as_of,
+            as_of,
             reads: fill.tenant.tags.resolve(&depends_on.tags()),
             depends_on,
             stored_at: Moment::now(),

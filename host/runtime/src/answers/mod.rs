@@ -28,17 +28,21 @@ use tracing::warn;
 use weir_cache::CacheKey;
 use weir_cache::key::KeyBuilder;
 use weir_cache::memory::MemoryTier;
+use weir_cache::reads::ReadSet;
 use weir_cache::single_flight::{Flight, Leader, SingleFlight};
 use weir_cache::tag::Reads;
 use weir_cache::uncacheable::Uncacheable;
-use weir_core::Position;
+use weir_core::Commit;
+use weir_core::fault::{self, Fault};
+use weir_search::progress::View;
 
 use crate::deploy::Deployment;
 use crate::engine::threads::GuestThreads;
-use crate::pipeline::RunError;
+use crate::pipeline::{Run, RunError};
 use crate::policy::{Keying, Policy, PolicyError};
 use crate::request::Source;
 use crate::tenant::Tenant;
+use crate::tenant::reading::{Demand, Stated};
 
 use self::fill::Fill;
 pub use self::served::{Bypass, NotStored, Served, StoredAnswer, Via};
@@ -50,13 +54,20 @@ const MAX_FLIGHTS_JOINED: usize = 3;
 /// What a leader hands to its followers.
 #[derive(Clone, Debug)]
 enum Landed {
-    /// An answer and what it read, so that each follower can check whether it is still valid.
-    Answer { answer: Arc<StoredAnswer>, as_of: Position, reads: Reads },
-    /// An error that every follower would also get, as long as what was read has not changed.
-    Error { error: RunError, as_of: Position, reads: Reads },
-    /// The result depends on something outside the key, or on more than can be recorded: each
-    /// follower tries again or runs alone.
+    /// An answer, or an error that every follower would also get, and what it was made from, so
+    /// that each follower can check whether it is still valid.
+    Shared { outcome: Result<Arc<StoredAnswer>, RunError>, made: Arc<Made> },
+    /// The result depends on something outside the key, or on more than can be recorded, or has
+    /// no one position: each follower tries again or runs alone.
     NotShared,
+}
+
+/// What an outcome was made from.
+#[derive(Debug)]
+struct Made {
+    as_of: Commit,
+    reads: ReadSet,
+    cells: Reads,
 }
 
 /// The cache and the pipelines behind it.
@@ -87,32 +98,39 @@ impl Answers {
         }
     }
 
-    /// Answers one request to `deployment`.
+    /// Answers one request to `deployment`, with a position that satisfies `demand`.
     ///
     /// # Errors
-    /// The pipeline returned no answer.
+    /// The pipeline returned no answer, or none with such a position.
     pub async fn serve(
         self: &Arc<Self>,
         deployment: &Arc<Deployment>,
         source: &Source<'_>,
+        demand: Demand,
     ) -> Result<Served, RunError> {
         let (tenant, pipeline) = (deployment.tenant(), deployment.pipeline());
-        let arrived_at = tenant.tags.latest();
         let Some(policy) = deployment.policy.as_ref().filter(|_| !pipeline.writes) else {
             let reason = if pipeline.writes { Bypass::Writes } else { Bypass::NoPolicy };
-            return self.run_alone(deployment, source, Via::Bypass(reason)).await;
+            return self.run_alone(deployment, source, demand, Via::Bypass(reason)).await;
         };
         let Some(key) = self.key(deployment, policy, source).await else {
-            return self.run_alone(deployment, source, Via::Bypass(Bypass::Policy)).await;
+            return self.run_alone(deployment, source, demand, Via::Bypass(Bypass::Policy)).await;
         };
-        if let Some(hit) = self.look_up(&key, tenant) {
+        if let Some(hit) = self.look_up(&key, tenant, demand) {
             pipeline.counters.hits.increment(1);
             return Ok(hit);
         }
         pipeline.counters.misses.increment(1);
+        let arrived = tenant.progress.view();
+        if tenant.at_least(demand.at_least) > arrived.completed().position {
+            // It may have to wait for its position, and must not make others wait with it.
+            return self
+                .run_alone(deployment, source, demand, Via::NotStored(NotStored::Alone))
+                .await;
+        }
         if self.uncacheable.contains(&key) {
             return self
-                .run_alone(deployment, source, Via::NotStored(NotStored::Uncacheable))
+                .run_alone(deployment, source, demand, Via::NotStored(NotStored::Uncacheable))
                 .await;
         }
         // Shared by all flights: a follower waits no longer than a leader may run.
@@ -120,17 +138,17 @@ impl Answers {
         for _ in 0..MAX_FLIGHTS_JOINED {
             let flight = self.flights.join(key);
             // A leader may have finished between the last lookup and the join.
-            if let Some(hit) = self.look_up(&key, tenant) {
+            if let Some(hit) = self.look_up(&key, tenant, demand) {
                 return Ok(hit);
             }
             match flight {
                 Flight::Lead(leader) => {
-                    return self.lead(leader, key, deployment, policy, source).await;
+                    return self.lead(leader, key, deployment, policy, source, demand).await;
                 }
                 Flight::Crowded => break,
                 Flight::Follow(follower) => {
                     match timeout_at(give_up_at, follower.wait()).await {
-                        Ok(Ok(landed)) => match self.take(landed, arrived_at) {
+                        Ok(Ok(landed)) => match take(landed, tenant, &arrived) {
                             Some(outcome) => return outcome,
                             // The data changed meanwhile, or the result may not be shared.
                             None if self.uncacheable.contains(&key) => break,
@@ -142,7 +160,7 @@ impl Answers {
                 }
             }
         }
-        self.run_alone(deployment, source, Via::NotStored(NotStored::Alone)).await
+        self.run_alone(deployment, source, demand, Via::NotStored(NotStored::Alone)).await
     }
 
     /// `None` if the policy bypasses the cache or could not be asked.
@@ -194,27 +212,17 @@ impl Answers {
         }
     }
 
-    fn look_up(&self, key: &CacheKey, tenant: &Tenant) -> Option<Served> {
+    fn look_up(&self, key: &CacheKey, tenant: &Tenant, demand: Demand) -> Option<Served> {
         let entry = self.memory.get(key)?;
-        let exact_at = entry.exact_at(&tenant.tags)?;
+        let stated =
+            stated_if_valid(tenant, entry.depends_on.reads(), || entry.is_valid(&tenant.tags))?;
+        if stated.position < demand.at_least {
+            return None;
+        }
         let now = Instant::now();
         let via = Via::Hit { age: entry.age(now), ttl_left: entry.remaining_ttl(now) };
-        Some(Served { answer: Arc::clone(&entry.value), exact_at, via })
-    }
-
-    /// What a follower that arrived at `arrived_at` may use of a leader's result: an answer or an
-    /// error that was exact at that position, or still is.
-    fn take(&self, landed: Landed, arrived_at: Position) -> Option<Result<Served, RunError>> {
-        let holds = |as_of, reads: &Reads| as_of >= arrived_at || !reads.changed_after(as_of);
-        match landed {
-            Landed::Answer { answer, as_of, reads } => holds(as_of, &reads).then_some(Ok(Served {
-                answer,
-                exact_at: as_of,
-                via: Via::Collapsed,
-            })),
-            Landed::Error { error, as_of, reads } => holds(as_of, &reads).then_some(Err(error)),
-            Landed::NotShared => None,
-        }
+        let answer = Arc::clone(&entry.value);
+        Some(Served { answer, stated: Stated::At(stated), searchable: None, via })
     }
 
     /// Leads a flight in a detached task: if the client disconnects, the followers still get
@@ -226,56 +234,51 @@ impl Answers {
         deployment: &Arc<Deployment>,
         policy: &Arc<Policy>,
         source: &Source<'_>,
+        demand: Demand,
     ) -> Result<Served, RunError> {
         let request = Arc::new(policy.plan.request(source));
         let view = policy.view(&deployment.tenant().name, deployment.name(), source);
         let (answers, deployment, policy) =
             (Arc::clone(self), Arc::clone(deployment), Arc::clone(policy));
         let fill = self.detached.spawn(async move {
-            let run = deployment.runner.run(&answers.threads, request).await;
-            let kept_apart = if !policy.plan.coverage.covers(&run.parts) {
-                Some(NotStored::ReadOutsideKey)
-            } else if !run.reads.is_complete() {
-                Some(NotStored::TooManyReads)
-            } else {
-                None
-            };
-            let shared = kept_apart.is_none();
+            let run = deployment.runner.run(&answers.threads, request, demand).await;
+            let kept_apart = kept_apart(&run, &policy);
             let tenant = deployment.tenant();
-            let reads = tenant.tags.resolve(&run.reads.tags());
-            let served = match run.made() {
-                Ok((answer, outcome)) => {
-                    let via = if let Some(reason) = kept_apart {
-                        Via::NotStored(reason)
-                    } else {
-                        let fill = Fill {
-                            key,
-                            answer: &answer,
-                            as_of: run.as_of,
-                            reads: &run.reads,
-                            cells: &reads,
-                            tenant,
-                        };
-                        answers.fill(fill, &policy, view, outcome).await
+            let made = run.stated.at().map(|as_of| Made {
+                as_of,
+                cells: tenant.tags.resolve(&run.reads.tags()),
+                reads: run.reads.clone(),
+            });
+            let served = match (run.made(), &made) {
+                (Ok((answer, outcome)), Some(made)) => {
+                    let via = match kept_apart {
+                        Some(reason) => Via::NotStored(reason),
+                        None => {
+                            let fill = Fill { key, answer: &answer, made, tenant };
+                            answers.fill(fill, &policy, view, outcome).await
+                        }
                     };
-                    Ok(Served { answer, exact_at: run.as_of, via })
+                    Ok(run.served(answer, via))
                 }
-                Err(error) => Err(error),
+                (Ok((answer, _)), None) => Ok(run.served(answer, Via::NotStored(NotStored::Split))),
+                (Err(error), _) => Err(error),
             };
             // Before the followers wake, so that they do not lead one after another.
             let lasts = match &served {
                 Ok(Served { via: Via::NotStored(reason), .. }) => reason.lasts(),
-                _ => !shared,
+                _ => kept_apart.is_some_and(NotStored::lasts),
             };
             if lasts {
                 answers.uncacheable.note(key);
             }
-            leader.finish(match &served {
-                _ if !shared => Landed::NotShared,
-                Ok(Served { answer, exact_at, .. }) => {
-                    Landed::Answer { answer: Arc::clone(answer), as_of: *exact_at, reads }
+            leader.finish(match (&served, made, kept_apart) {
+                (Ok(Served { answer, .. }), Some(made), None) => {
+                    Landed::Shared { outcome: Ok(Arc::clone(answer)), made: Arc::new(made) }
                 }
-                Err(error) => Landed::Error { error: error.clone(), as_of: run.as_of, reads },
+                (Err(error), Some(made), None) if !error.is_about_positions() => {
+                    Landed::Shared { outcome: Err(error.clone()), made: Arc::new(made) }
+                }
+                _ => Landed::NotShared,
             });
             served
         });
@@ -287,14 +290,71 @@ impl Answers {
         &self,
         deployment: &Arc<Deployment>,
         source: &Source<'_>,
+        demand: Demand,
         via: Via,
     ) -> Result<Served, RunError> {
         let request = match &deployment.policy {
             Some(policy) if !deployment.pipeline().writes => policy.plan.request(source),
             _ => source.request(),
         };
-        let run = deployment.runner.run(&self.threads, Arc::new(request)).await;
+        let run = deployment.runner.run(&self.threads, Arc::new(request), demand).await;
         let (answer, _) = run.made()?;
-        Ok(Served { answer, exact_at: run.as_of, via })
+        let via = match (&run.stated, via) {
+            (Stated::Split(_), Via::NotStored(_)) => Via::NotStored(NotStored::Split),
+            (_, via) => via,
+        };
+        Ok(run.served(answer, via))
     }
+}
+
+/// Why the outcome of a run is neither stored nor shared, if so.
+fn kept_apart(run: &Run, policy: &Policy) -> Option<NotStored> {
+    if !policy.plan.coverage.covers(&run.parts) {
+        Some(NotStored::ReadOutsideKey)
+    } else if !run.reads.is_complete() {
+        Some(NotStored::TooManyReads)
+    } else if run.degraded && run.outcome.is_ok() {
+        // An error says that something failed; followers that wait get it too.
+        Some(NotStored::Degraded)
+    } else if run.stated.at().is_none() {
+        Some(NotStored::Split)
+    } else {
+        None
+    }
+}
+
+/// The last position at which something that was made from `reads` is what would be made, if it
+/// `is_valid`: nothing that it read has changed.
+fn stated_if_valid(
+    tenant: &Tenant,
+    reads: &ReadSet,
+    is_valid: impl FnOnce() -> bool,
+) -> Option<Commit> {
+    // First how far what it read is applied, then what has changed: a change in between can only
+    // invalidate it, never make it look newer than it is. Documents of two collections may be
+    // unchanged although one collection lags behind a change to the other: then there is no
+    // position to state.
+    let common = tenant.progress.read(|view| match fault::is(Fault::HitStatesHead) {
+        true => Some(view.heard()),
+        false => view.common(reads.collections()),
+    })?;
+    is_valid().then_some(common)
+}
+
+/// What a follower that arrived when `arrived` was published may use of a leader's result: an
+/// outcome that is still valid, or was when it arrived.
+fn take(landed: Landed, tenant: &Tenant, arrived: &View) -> Option<Result<Served, RunError>> {
+    let Landed::Shared { outcome, made } = landed else { return None };
+    let Made { as_of, reads, cells } = &*made;
+    let valid = || as_of.position >= tenant.tags.floor() && !cells.changed_after(as_of.position);
+    let stated = stated_if_valid(tenant, reads, valid).or_else(|| {
+        let on_arrival = arrived.any_applied(reads.collections());
+        (*as_of >= on_arrival).then_some(*as_of)
+    })?;
+    Some(outcome.map(|answer| Served {
+        answer,
+        stated: Stated::At(stated),
+        searchable: None,
+        via: Via::Collapsed,
+    }))
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
-use weir_core::Position;
 
 use crate::pipeline::{Answer, Run, RunError};
 use crate::policy::component::Outcome;
+use crate::tenant::reading::Stated;
 
 /// 128 bits in hexadecimal, in quotes.
 pub(super) const ETAG_BYTES: usize = 34;
@@ -67,6 +67,10 @@ pub enum NotStored {
     TooManyReads,
     /// What it depends on changed while the pipeline ran.
     Changed,
+    /// It was made in spite of a host call that was unavailable, timed out or failed.
+    Degraded,
+    /// It has a position of its own for each collection.
+    Split,
     /// Another answer under this key could not be stored a short time ago.
     Uncacheable,
     /// The flights were full, or none that the request joined had an answer for it.
@@ -85,6 +89,8 @@ impl NotStored {
             Self::TooLarge => "too-large",
             Self::TooManyReads => "too-many-reads",
             Self::Changed => "changed",
+            Self::Degraded => "degraded",
+            Self::Split => "split",
             Self::Uncacheable => "uncacheable",
             Self::Alone => "alone",
         }
@@ -92,7 +98,10 @@ impl NotStored {
 
     /// Whether the next answer under the key will most likely not be stored either.
     pub(super) fn lasts(self) -> bool {
-        !matches!(self, Self::Changed | Self::Alone | Self::PolicyFailed)
+        !matches!(
+            self,
+            Self::Changed | Self::Alone | Self::PolicyFailed | Self::Degraded | Self::Split
+        )
     }
 }
 
@@ -113,7 +122,9 @@ pub struct Served {
     /// The answer.
     pub answer: Arc<StoredAnswer>,
     /// The position that it is exact at.
-    pub exact_at: Position,
+    pub stated: Stated,
+    /// Whether what the pipeline wrote is searchable, if it wrote.
+    pub searchable: Option<bool>,
     /// Where it came from.
     pub via: Via,
 }
@@ -147,6 +158,11 @@ impl StoredAnswer {
 }
 
 impl Run {
+    /// The answer for the client that the run was for.
+    pub(super) fn served(&self, answer: Arc<StoredAnswer>, via: Via) -> Served {
+        Served { answer, stated: self.stated.clone(), searchable: self.searchable, via }
+    }
+
     /// The answer, ready to be sent and stored, and the policy's view of it.
     pub(super) fn made(&self) -> Result<(Arc<StoredAnswer>, Outcome), RunError> {
         let answer = self.outcome.as_ref().map_err(Clone::clone)?;

@@ -24,6 +24,9 @@ pub struct Call {
     pub max_answer_bytes: usize,
     /// Set when the guest has read a clock or random numbers.
     pub untracked: Arc<AtomicBool>,
+    /// Set when a host call was unavailable, timed out or failed: an answer that is made in spite
+    /// of that is not what would be made otherwise.
+    pub degraded: AtomicBool,
 }
 
 impl Call {
@@ -33,6 +36,11 @@ impl Call {
         self.bytes_left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes))
             .is_ok()
+    }
+
+    /// Notes that a host call was unavailable, timed out or failed.
+    pub fn note_failure(&self) {
+        self.degraded.store(true, Ordering::Relaxed);
     }
 }
 

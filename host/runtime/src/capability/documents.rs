@@ -1,14 +1,15 @@
 //! `weir:documents/writer`: a guest's writes, through the same service as writes by clients.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use tracing::{error, info};
 use wasmtime::component::{Accessor, HasData, Linker};
 use weir_bindings::pipeline::weir::documents::types::{self, Document, DocumentError};
 use weir_bindings::pipeline::weir::documents::writer;
 use weir_bindings::plain::weir::documents::plain_writer;
-use weir_core::Position;
+use weir_core::Commit;
 use weir_core::json::{JsonLimits, canonicalize};
 use weir_core::name::{DocumentId, Name};
 use weir_core::pattern::Scope;
@@ -29,26 +30,30 @@ const MAX_DOCUMENTS: usize = 1_000;
 pub struct Context {
     tenant: Arc<Tenant>,
     scope: Scope,
-    /// The position of the call's last write; 0 if it has not written.
-    wrote_at: AtomicU64,
+    wrote: Mutex<Wrote>,
 }
+
+/// The commit of the call's last write to each collection.
+pub type Wrote = BTreeMap<Name, Commit>;
 
 impl Context {
     /// The context of a call that may write to the collections of `scope`.
     #[must_use]
     pub fn new(tenant: Arc<Tenant>, scope: Scope) -> Self {
-        Self { tenant, scope, wrote_at: AtomicU64::new(0) }
+        Self { tenant, scope, wrote: Mutex::default() }
     }
 
-    /// The position of the call's last write; zero if it has not written.
+    /// The commits of the call's writes; empty if it has not written.
     #[must_use]
-    pub fn wrote_at(&self) -> Position {
-        Position(self.wrote_at.load(Ordering::Relaxed))
+    pub fn wrote(&self) -> Wrote {
+        self.wrote.lock().clone()
     }
 
-    fn wrote(&self, position: Position) -> u64 {
-        self.wrote_at.fetch_max(position.0, Ordering::Relaxed);
-        position.0
+    fn note_write(&self, collection: Name, commit: Commit) -> u64 {
+        let mut wrote = self.wrote.lock();
+        let last = wrote.entry(collection).or_default();
+        *last = commit.max(*last);
+        commit.position.0
     }
 
     /// The name as a collection's name, if it is valid and the grant covers it.
@@ -161,13 +166,13 @@ async fn put(
         return Err(DocumentError::QuotaExceeded);
     }
     let documents = documents.into_iter().map(incoming).collect::<Result<Vec<_>, _>>()?;
-    let tenant = Arc::clone(&context.tenant);
+    let (tenant, to) = (Arc::clone(&context.tenant), name.clone());
     let work = async move {
         let turn = tenant.documents.turn().await?;
-        tenant.documents.put(turn, &name, documents, None).await
+        tenant.documents.put(turn, &to, documents, None).await
     };
     match host_call::run(call, "put", work).await {
-        Ok(Ok(committed)) => Ok(context.wrote(committed.position)),
+        Ok(Ok(committed)) => Ok(context.note_write(name, committed.commit)),
         Ok(Err(error)) => Err(write_error(error)),
         Err(error) => Err(host_call_error(error)),
     }
@@ -188,14 +193,14 @@ async fn delete(
     }
     let id = |id: &String| DocumentId::new(id).map_err(|error| invalid(id, &error));
     let ids = ids.iter().map(id).collect::<Result<Vec<_>, _>>()?;
-    let tenant = Arc::clone(&context.tenant);
+    let (tenant, from) = (Arc::clone(&context.tenant), name.clone());
     let work = async move {
-        let as_of = tenant.documents.position();
-        Ok(tenant.documents.delete(&name, ids).await?.ok_or(as_of))
+        let as_of = tenant.documents.head();
+        Ok(tenant.documents.delete(&from, ids).await?.ok_or(as_of))
     };
     match host_call::run(call, "delete", work).await {
-        Ok(Ok(Ok(deleted_at))) => Ok(context.wrote(deleted_at)),
-        Ok(Ok(Err(as_of))) => Ok(as_of.0),
+        Ok(Ok(Ok(deleted))) => Ok(context.note_write(name, deleted)),
+        Ok(Ok(Err(as_of))) => Ok(as_of.position.0),
         Ok(Err(error)) => Err(write_error(error)),
         Err(error) => Err(host_call_error(error)),
     }
@@ -234,6 +239,9 @@ fn write_error(error: WriteError) -> DocumentError {
     match error {
         WriteError::Overloaded | WriteError::Truth(TruthError::Overloaded) => {
             DocumentError::Unavailable("too many documents are being written".to_owned())
+        }
+        WriteError::Truth(error @ TruthError::BacklogFull { .. }) => {
+            DocumentError::Unavailable(error.to_string())
         }
         WriteError::TooLarge(reason) => DocumentError::Invalid(reason),
         WriteError::Truth(TruthError::UnknownCollection(name)) => {

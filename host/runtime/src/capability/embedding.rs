@@ -140,6 +140,20 @@ async fn embed(
     model: Option<String>,
     texts: Vec<String>,
 ) -> Result<Vec<Vector>, EmbedError> {
+    let outcome = try_embed(context, call, model, texts).await;
+    if let Err(EmbedError::Unavailable(_) | EmbedError::TimedOut | EmbedError::Failed(_)) = outcome
+    {
+        call.note_failure();
+    }
+    outcome
+}
+
+async fn try_embed(
+    context: &Context,
+    call: &Arc<Call>,
+    model: Option<String>,
+    texts: Vec<String>,
+) -> Result<Vec<Vector>, EmbedError> {
     let embedder = context
         .models
         .get(model.as_deref())

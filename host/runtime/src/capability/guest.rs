@@ -6,7 +6,6 @@ use std::sync::Arc;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use weir_cache::reads::ReadSet;
-use weir_core::Position;
 
 use super::call::{Call, View};
 use super::grants::{Access, Grants};
@@ -48,10 +47,10 @@ impl Contexts {
         PartsRead { untracked, ..self.request.parts_read() }
     }
 
-    /// The position of the call's last write; zero if it has not written.
+    /// The commits of the call's writes; empty if it has not written.
     #[must_use]
-    pub fn wrote_at(&self) -> Position {
-        self.documents.wrote_at()
+    pub fn wrote(&self) -> documents::Wrote {
+        self.documents.wrote()
     }
 }
 

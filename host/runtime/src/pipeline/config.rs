@@ -23,6 +23,10 @@ pub struct Pipeline {
     pub deadline_ms: Option<u64>,
     /// The memory of one request. The default is `engine.max_memory_bytes`.
     pub max_memory_bytes: Option<usize>,
+    /// Whether it answers only at one position. Otherwise, an answer from several collections can
+    /// state a position for each of them while one lags.
+    #[serde(default)]
+    pub consistent: bool,
     /// The values that its `settings` import returns.
     #[serde(default)]
     pub settings: Settings,

@@ -1,6 +1,7 @@
 //! Why a run failed.
 
 use thiserror::Error;
+use weir_core::Position;
 
 use super::answer::AnswerError;
 use crate::engine::threads::NoSlot;
@@ -48,6 +49,22 @@ pub enum RunError {
         /// The message for the client.
         message: String,
     },
+    /// Something that it read is not applied as far as the client demands, or as far as it was
+    /// before the index was rebuilt.
+    #[error(
+        "what the pipeline read has not reached position {at_least} yet: try again, or demand less"
+    )]
+    PositionNotReached {
+        /// The demanded position.
+        at_least: Position,
+    },
+    /// The collections that it read have no position in common, and it is configured to answer
+    /// only at one position.
+    #[error(
+        "the collections that the pipeline read are not at a common position yet: try again when \
+         the search index has caught up"
+    )]
+    PositionNotAvailable,
     /// The host panicked during the run.
     #[error("the host failed while running the pipeline")]
     Panicked,
@@ -71,6 +88,12 @@ pub enum FailureKind {
 }
 
 impl RunError {
+    /// Whether it is about the positions of one client's request, so that others may fare better.
+    #[must_use]
+    pub fn is_about_positions(&self) -> bool {
+        matches!(self, Self::PositionNotReached { .. } | Self::PositionNotAvailable)
+    }
+
     /// A short stable name, for counters.
     #[must_use]
     pub fn label(&self) -> &'static str {
@@ -83,6 +106,8 @@ impl RunError {
             Self::InvalidAnswer(_) => "invalid-answer",
             Self::TooLarge { .. } => "too-large",
             Self::Failure { .. } => "failure",
+            Self::PositionNotReached { .. } => "position-not-reached",
+            Self::PositionNotAvailable => "position-not-available",
             Self::Panicked => "panicked",
         }
     }

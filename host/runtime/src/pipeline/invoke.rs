@@ -1,171 +1,29 @@
-//! One run of a pipeline: a fresh store, one deadline, and an outcome that says what ended it.
-//! Guests run on the guest threads. Out of scope: the cache (`answers`).
+//! One call of a component: a fresh store, a deadline, and an outcome that says what ended it.
+//! Out of scope: what the call reads, and whether it is done again (`runner`).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
-use tokio_util::task::AbortOnDropHandle;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use weir_bindings::pipeline::weir::pipeline::types as wit;
-use weir_cache::reads::ReadSet;
-use weir_core::Position;
-use weir_core::pattern::Scope;
 
 use super::answer::{self, Answer};
 use super::error::{FailureKind, RunError};
 use super::load::{Handler, Pipeline};
 use crate::capability::body::BodyTooLarge;
-use crate::capability::call::Call;
 use crate::capability::guest::{Contexts, GuestState};
-use crate::capability::{collections, documents, embedding, logging, request};
 use crate::engine::limits::MemoryBudget;
-use crate::engine::threads::{GuestThreads, NoSlot};
-use crate::request::{KeyedRequest, PartsRead};
-use crate::tenant::Tenant;
+use crate::engine::threads::NoSlot;
 
 /// The most handles that a guest may hold at once.
 const MAX_RESOURCES: usize = 10_000;
-/// The most bytes that one request may pass to the host, or have it keep, in all of its host
-/// calls together, in addition to the body of its answer.
-const MAX_HOST_CALL_BYTES: usize = 64 << 20;
 /// The most bytes of strings and lists that one host call may receive, in addition to those of an
 /// answer.
 const HOST_CALL_ALLOWANCE_BYTES: usize = 1 << 20;
 
-/// How one run ended, and what it had read by then. Like an answer, an error depends on what was
-/// read.
-#[derive(Clone, Debug)]
-pub struct Run {
-    /// The answer, or why there is none.
-    pub outcome: Result<Answer, RunError>,
-    /// The position that the outcome is exact at: that of its last write, if it wrote.
-    pub as_of: Position,
-    /// What was read, whether it existed or not.
-    pub reads: ReadSet,
-    /// The parts of the request that were read.
-    pub parts: PartsRead,
-    /// How long the run took, with the wait for a guest slot.
-    pub compute: Duration,
-}
-
-/// Runs a pipeline for one tenant. Holds what all of its runs share.
-pub struct Runner {
-    /// The pipeline.
-    pub pipeline: Arc<Pipeline>,
-    /// The tenant whose collections it accesses.
-    pub tenant: Arc<Tenant>,
-    scopes: collections::Grant,
-    embedding: Arc<embedding::Context>,
-    logging: Arc<logging::Context>,
-    /// For pipelines that are not granted to read or to write: nothing is ever recorded in them,
-    /// so all runs share one.
-    no_reads: Arc<collections::Context>,
-    no_writes: Arc<documents::Context>,
-    io: Handle,
-}
-
-impl Runner {
-    /// Creates a runner of `pipeline` for `tenant`, with host calls on the runtime `io`.
-    #[must_use]
-    pub fn new(
-        pipeline: Arc<Pipeline>,
-        tenant: Arc<Tenant>,
-        embedding: Arc<embedding::Context>,
-        io: Handle,
-    ) -> Self {
-        let logging =
-            logging::Context { tenant: tenant.name.clone(), pipeline: pipeline.name.clone() };
-        let scopes = pipeline.grants.collections.clone().unwrap_or_default();
-        let no_reads = collections::Context::new(Arc::clone(&tenant), Scope::default());
-        let no_writes = documents::Context::new(Arc::clone(&tenant), Scope::default());
-        Self {
-            pipeline,
-            tenant,
-            scopes,
-            embedding,
-            logging: Arc::new(logging),
-            no_reads: Arc::new(no_reads),
-            no_writes: Arc::new(no_writes),
-            io,
-        }
-    }
-
-    /// Runs the pipeline on the guest threads and waits for it. Dropping the future cancels the
-    /// run.
-    pub async fn run(&self, threads: &GuestThreads, request: Arc<KeyedRequest>) -> Run {
-        let began = Instant::now();
-        // Taken before the first read.
-        let as_of = self.tenant.as_of();
-        let contexts = self.contexts(request, began + self.pipeline.deadline);
-        let outcome = self.run_there(threads, contexts.clone()).await;
-        let compute = began.elapsed();
-        self.pipeline.counters.ran(outcome.as_ref().err().map(RunError::label), compute);
-        Run {
-            outcome,
-            as_of: as_of.max(contexts.wrote_at()),
-            reads: contexts.reads(),
-            parts: contexts.parts_read(),
-            compute,
-        }
-    }
-
-    async fn run_there(
-        &self,
-        threads: &GuestThreads,
-        contexts: Contexts,
-    ) -> Result<Answer, RunError> {
-        let slot = threads.slot().await?;
-        let pipeline = Arc::clone(&self.pipeline);
-        let guest = async move {
-            let _slot = slot;
-            pipeline.run_here(contexts).await
-        };
-        AbortOnDropHandle::new(threads.spawn(guest)).await.unwrap_or(Err(RunError::Panicked))
-    }
-
-    fn contexts(&self, request: Arc<KeyedRequest>, deadline: Instant) -> Contexts {
-        let Pipeline { limits, settings, .. } = &*self.pipeline;
-        Contexts {
-            call: Arc::new(Call {
-                deadline,
-                io: self.io.clone(),
-                host_calls: Arc::new(Semaphore::new(limits.max_host_calls)),
-                bytes_left: AtomicUsize::new(MAX_HOST_CALL_BYTES + limits.max_answer_bytes),
-                max_answer_bytes: limits.max_answer_bytes,
-                untracked: Arc::new(AtomicBool::new(false)),
-            }),
-            request: Arc::new(request::Context::new(request)),
-            embedding: Arc::clone(&self.embedding),
-            collections: self.reads(),
-            documents: self.writes(),
-            logging: Arc::clone(&self.logging),
-            settings: Arc::clone(settings),
-        }
-    }
-
-    fn reads(&self) -> Arc<collections::Context> {
-        let scope = &self.scopes.read;
-        if scope.is_empty() {
-            return Arc::clone(&self.no_reads);
-        }
-        Arc::new(collections::Context::new(Arc::clone(&self.tenant), scope.clone()))
-    }
-
-    fn writes(&self) -> Arc<documents::Context> {
-        let scope = &self.scopes.write;
-        if scope.is_empty() {
-            return Arc::clone(&self.no_writes);
-        }
-        Arc::new(documents::Context::new(Arc::clone(&self.tenant), scope.clone()))
-    }
-}
-
 impl Pipeline {
-    async fn run_here(&self, contexts: Contexts) -> Result<Answer, RunError> {
+    /// Runs the pipeline in a fresh store on this thread's runtime.
+    pub(super) async fn run_here(&self, contexts: Contexts) -> Result<Answer, RunError> {
         let deadline = contexts.call.deadline;
         let mut store = self.new_store(contexts);
         // Outside the guest's event loop, where it might never be polled.

@@ -52,6 +52,8 @@ pub struct Pipeline {
     pub(super) pre: InstancePre<GuestState>,
     pub(super) handler: Handler,
     pub(super) settings: Arc<settings::Context>,
+    /// Whether it answers only at one position.
+    pub(super) consistent: bool,
     pub(super) limits: Limits,
 }
 
@@ -100,6 +102,7 @@ impl Pipeline {
             deadline: Duration::from_millis(pipeline.deadline_ms.unwrap_or(defaults.deadline_ms)),
             pre,
             handler,
+            consistent: pipeline.consistent,
             settings: Arc::new(settings::Context { settings: settings.into_iter().collect() }),
             limits: Limits {
                 max_memory_bytes: pipeline.max_memory_bytes.unwrap_or(defaults.max_memory_bytes),

@@ -1,7 +1,7 @@
 //! Pipelines: loaded once, and run with a fresh store for each request.
 //!
-//! [`load`] turns a component and its grants into a [`Pipeline`]. [`invoke`] runs it for a
-//! tenant, which results in an [`answer`] or an [`error`]. Out of scope: whether to run it at all,
+//! [`load`] turns a component and its grants into a [`Pipeline`]. A [`Runner`] runs it for
+//! a tenant, which results in an [`answer`] or an [`error`]. Out of scope: whether to run it at all,
 //! which the cache decides (`answers`), what its imports do (`capability`), and which pipeline
 //! serves a name (`deploy`).
 
@@ -9,10 +9,11 @@ pub mod answer;
 pub mod config;
 mod counters;
 pub mod error;
-pub mod invoke;
+mod invoke;
 pub mod load;
+mod runner;
 
 pub use answer::Answer;
 pub use error::RunError;
-pub use invoke::{Run, Runner};
 pub use load::Pipeline;
+pub use runner::{Run, Runner};

@@ -268,14 +268,15 @@ impl Outcome {
             headers: self.headers.clone(),
             body_bytes: Some(self.body_bytes),
             compute_ms: u32::try_from(self.compute.as_millis()).unwrap_or(u32::MAX),
-            reads: self.reads.iter().map(read).collect(),
+            reads: self.reads.iter().filter_map(read).collect(),
         }
     }
 }
 
-fn read(read: &Read) -> wit::Read {
+/// `None` if the policy learns nothing from it.
+fn read(read: &Read) -> Option<wit::Read> {
     let text = |text: &str| text.to_owned();
-    match read {
+    Some(match read {
         Read::Collection(name) => wit::Read::Search(text(name.as_str())),
         Read::Document(collection, id) => wit::Read::Document(wit::DocumentRead {
             collection: text(collection.as_str()),
@@ -292,7 +293,9 @@ fn read(read: &Read) -> wit::Read {
         Read::Origin(origin) => wit::Read::Origin(text(origin.as_str())),
         Read::Fragment(key) => wit::Read::Fragment(key.parts().map(text).collect()),
         Read::Clock => wit::Read::Clock,
-    }
+        // Is read with documents, which name the collection.
+        Read::Lifetime(_) => return None,
+    })
 }
 
 impl Sandbox {

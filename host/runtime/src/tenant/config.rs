@@ -24,6 +24,12 @@ pub struct Ingest {
     pub queue_timeout_ms: u64,
     /// How long a write waits to become searchable before it is reported as durable only.
     pub searchable_timeout_ms: u64,
+    /// How many bytes of history may wait for the search index: superseded documents and the log
+    /// of changes. Writes are refused beyond that.
+    pub max_backlog_bytes: u64,
+    /// How many positions a collection may lag behind its last change before the server reports
+    /// that it is not ready.
+    pub max_ready_lag: u64,
 }
 
 impl Default for Ingest {
@@ -37,6 +43,8 @@ impl Default for Ingest {
             max_concurrent: 2,
             queue_timeout_ms: 10_000,
             searchable_timeout_ms: 10_000,
+            max_backlog_bytes: 1 << 30,
+            max_ready_lag: 100_000,
         }
     }
 }

@@ -2,10 +2,9 @@
 //! are searchable.
 //!
 //! HTTP and the `documents` capability both write through [`DocumentService`]. The truth's
-//! write is detached from its caller and reports every commit to [`follow_commits`], so that
-//! answers that read what changed are invalid before the writer gets its result. Out of scope:
-//! how bodies are parsed (`weir-server`), and how documents become searchable
-//! (`weir_search::catch_up`).
+//! write is detached from its caller. A write is searchable when the collection's snapshot has it,
+//! and answers that were made without it are invalid by then. Out of scope: how bodies are parsed
+//! (`weir-server`), and how documents become searchable (`weir_search::catch_up`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +12,11 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use weir_cache::reads::Read;
-use weir_cache::tag::{Tag, TagTable};
-use weir_core::Position;
+use weir_core::Commit;
 use weir_core::name::{DocumentId, Name};
 use weir_embedding::{Embedder, chunks};
 use weir_search::catch_up::{CatchUp, CatchUpStatus};
-use weir_store::{
-    Change, Collection, Committed, Document, IdempotencyKey, NewDocument, Truth, TruthError,
-};
+use weir_store::{Collection, Committed, Document, IdempotencyKey, NewDocument, Truth, TruthError};
 
 use super::config::Ingest;
 
@@ -148,14 +143,21 @@ impl DocumentService {
         Ok(())
     }
 
-    /// Waits until everything up to `position` is searchable; `false` if that takes longer than
-    /// `ingest.searchable_timeout_ms`.
-    pub async fn searchable(&self, position: Position) -> bool {
+    /// Waits until the writes are searchable: each collection up to its commit. `false` if that
+    /// takes longer than `ingest.searchable_timeout_ms`. Other collections do not matter.
+    pub async fn searchable(&self, writes: &[(&Name, Commit)]) -> bool {
         let wait = Duration::from_millis(self.limits.searchable_timeout_ms);
-        timeout(wait, self.catch_up.reached(position)).await.is_ok()
+        let reached = self.catch_up.progress().wait_for(|view| {
+            // Heard as well, so that answers over other collections state no less either.
+            let searchable = |(collection, commit): &(&Name, Commit)| {
+                view.heard() >= *commit && view.applied(collection) >= *commit
+            };
+            writes.iter().all(searchable)
+        });
+        timeout(wait, reached).await.is_ok()
     }
 
-    /// The current document, and a position that it is not older than.
+    /// The current document, and a commit that it is not older than.
     ///
     /// # Errors
     /// The collection does not exist, or the truth failed.
@@ -163,12 +165,12 @@ impl DocumentService {
         &self,
         collection: &Name,
         id: &DocumentId,
-    ) -> Result<(Option<Document>, Position), DocumentError> {
-        let as_of = self.position();
+    ) -> Result<(Option<Document>, Commit), DocumentError> {
+        let as_of = self.head();
         Ok((self.truth.document(collection, id).await?, as_of))
     }
 
-    /// Deletes documents, all at one position; `None` if none of them existed.
+    /// Deletes documents in one commit; `None` if none of them existed.
     ///
     /// # Errors
     /// The collection does not exist, or the truth failed.
@@ -176,19 +178,19 @@ impl DocumentService {
         &self,
         collection: &Name,
         ids: Vec<DocumentId>,
-    ) -> Result<Option<Position>, DocumentError> {
+    ) -> Result<Option<Commit>, DocumentError> {
         Ok(self.truth.delete(collection, ids).await?)
     }
 
-    /// Creates a collection if it does not exist. The position is that of its creation, or `None`
-    /// if it already existed.
+    /// Creates a collection if it does not exist. The commit is that of its creation, or `None` if
+    /// it already existed.
     ///
     /// # Errors
     /// The tenant has too many collections, or the truth failed.
     pub async fn create_collection(
         &self,
         name: &Name,
-    ) -> Result<(Collection, Option<Position>), DocumentError> {
+    ) -> Result<(Collection, Option<Commit>), DocumentError> {
         Ok(self.truth.create_collection(name).await?)
     }
 
@@ -196,7 +198,7 @@ impl DocumentService {
     ///
     /// # Errors
     /// The truth failed.
-    pub async fn drop_collection(&self, name: &Name) -> Result<Option<Position>, DocumentError> {
+    pub async fn drop_collection(&self, name: &Name) -> Result<Option<Commit>, DocumentError> {
         Ok(self.truth.drop_collection(name).await?)
     }
 
@@ -216,9 +218,9 @@ impl DocumentService {
         Ok(self.truth.collections().await?)
     }
 
-    /// The position of the last commit.
+    /// The last commit.
     #[must_use]
-    pub fn position(&self) -> Position {
+    pub fn head(&self) -> Commit {
         *self.truth.committed().borrow()
     }
 
@@ -243,21 +245,4 @@ fn split(documents: Vec<IncomingDocument>, embedder: &dyn Embedder) -> Vec<NewDo
             NewDocument { id, text, metadata, chunks }
         })
         .collect()
-}
-
-/// From now on, every commit of `truth` invalidates, through `tags`, the answers that read what
-/// it changed.
-pub fn follow_commits(truth: &dyn Truth, tags: Arc<TagTable>) {
-    truth.observe_commits(Box::new(move |changes| {
-        // All changes of a commit share its position.
-        let Some(position) = changes.first().map(|change| change.position) else { return };
-        tags.record(&tags_of(changes), position);
-    }));
-}
-
-/// The tags of what `changes` touched.
-fn tags_of(changes: &[Change]) -> Vec<Tag> {
-    let mut collections: Vec<&Name> = changes.iter().map(|change| &change.collection).collect();
-    collections.dedup();
-    collections.into_iter().map(|name| Read::Collection(name.clone()).tag()).collect()
 }

@@ -10,23 +10,27 @@ use std::sync::Arc;
 use weir_cache::tag::TagTable;
 use weir_core::Position;
 use weir_core::name::Name;
-use weir_search::VectorStore;
+use weir_search::catch_up::CatchUp;
+use weir_search::progress::Progress;
 use weir_store::Truth;
 
-use self::documents::{DocumentService, follow_commits};
+use self::documents::DocumentService;
+use self::reading::Reading;
 
 pub mod config;
 pub mod documents;
+pub mod invalidation;
+pub mod reading;
 
 /// One tenant and its open stores.
 pub struct Tenant {
     /// Its name.
     pub name: Name,
-    /// Its documents, for reading.
+    /// Its documents, for what does not go through the index.
     pub truth: Arc<dyn Truth>,
-    /// The index that answers searches.
-    pub vectors: Arc<dyn VectorStore>,
-    /// The digest of the model that made the vectors in `vectors`.
+    /// What searches read, and the positions at which it is exact.
+    pub progress: Arc<Progress>,
+    /// The digest of the model that made the index's vectors.
     pub model_digest: Arc<str>,
     /// The position of the last change of everything that an answer can read.
     pub tags: Arc<TagTable>,
@@ -35,25 +39,29 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// Creates a tenant with these stores. From now on, commits of `truth` update `tags`.
+    /// Creates a tenant with these stores. `catch_up` moves `tags`: see [`invalidation`].
     #[must_use]
     pub fn new(
         name: Name,
         truth: Arc<dyn Truth>,
-        vectors: Arc<dyn VectorStore>,
+        catch_up: &CatchUp,
         model_digest: &str,
         tags: Arc<TagTable>,
         documents: Arc<DocumentService>,
     ) -> Self {
-        follow_commits(&*truth, Arc::clone(&tags));
-        Self { name, truth, vectors, model_digest: model_digest.into(), tags, documents }
+        let progress = Arc::clone(catch_up.progress());
+        Self { name, truth, progress, model_digest: model_digest.into(), tags, documents }
     }
 
-    /// The position that a run that starts now can claim: everything that it reads is at least
-    /// as new. The position of the tags is read first, so that the index can only be newer than
-    /// what is claimed.
+    /// The state that a run reads, for an answer that states `at_least` or later.
     #[must_use]
-    pub fn as_of(&self) -> Position {
-        self.tags.latest().min(self.vectors.applied())
+    pub fn reading(&self, at_least: Position) -> Reading {
+        Reading::new(Arc::clone(&self.progress), at_least)
+    }
+
+    /// The earliest position that an answer to a request may state that demands `at_least`.
+    #[must_use]
+    pub fn at_least(&self, at_least: Position) -> Position {
+        self.progress.read(|view| view.required().max(at_least))
     }
 }

@@ -22,14 +22,15 @@ use weir_runtime::tenant::Tenant;
 use super::app::App;
 use super::body::{BodyLimits, RequestBody};
 use super::json::{self, MAX_DEPTH};
+use super::position;
 use super::problem::{Problem, codes};
-use super::respond::POSITION;
 use super::router;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// The query parameter that carries the JSON of a GET.
 const JSON_PARAMETER: &str = "json";
-/// How long a client should wait before it tries again when all guest slots are busy.
+/// How long a client should wait before it tries again when all guest slots are busy, or a
+/// position is not reached.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// Answers a request of `tenant` to `pipeline`.
@@ -72,7 +73,9 @@ async fn answer(
         headers: &head.headers,
         body: &text,
     };
-    let served = app.answers.serve(deployment, &source).await?;
+    let patience = Duration::from_millis(app.server.position_timeout_ms);
+    let demand = position::demand(&head.headers, deployment.tenant(), patience).await?;
+    let served = app.answers.serve(deployment, &source, demand).await?;
     Ok(respond(head, deployment, served))
 }
 
@@ -134,7 +137,10 @@ fn respond(head: &Parts, deployment: &Deployment, served: Served) -> Response {
     headers.insert(header::ETAG, etag);
     // Caches must revalidate before reuse: only Weir knows when an answer is no longer true.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(POSITION, HeaderValue::from(served.exact_at.0));
+    position::stamp_stated(headers, &served.stated);
+    if let Some(searchable) = served.searchable {
+        position::stamp_writes(headers, searchable);
+    }
     headers.insert(CACHE_STATUS, cache_status(&served.via));
     if let Via::Hit { age, .. } = served.via {
         headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
@@ -211,6 +217,12 @@ impl From<RunError> for Problem {
             RunError::TooLarge { .. } => Self::new(codes::ANSWER_TOO_LARGE, detail),
             RunError::Failure { kind, code, message } => {
                 Self::of_pipeline(status_of(kind), code, message)
+            }
+            RunError::PositionNotReached { .. } => {
+                Self::new(codes::POSITION_NOT_REACHED, detail).retry_after(RETRY_AFTER_SECONDS)
+            }
+            RunError::PositionNotAvailable => {
+                Self::new(codes::POSITION_NOT_AVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS)
             }
             RunError::Panicked => Self::internal(detail),
         }

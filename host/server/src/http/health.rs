@@ -12,6 +12,11 @@ use weir_runtime::tenant::Tenant;
 use super::app::App;
 use super::tenant::TenantOf;
 
+/// The most lagging collections that readiness names.
+const MAX_LAGGING: usize = 20;
+/// The most documents that it names which are set aside.
+const MAX_SET_ASIDE: u32 = 20;
+
 /// Liveness: says only that the process answers.
 pub(super) async fn liveness() -> Json<Value> {
     Json(json!({ "status": "live" }))
@@ -40,20 +45,66 @@ pub(super) async fn readiness(
 }
 
 async fn of_tenant(tenant: &Tenant) -> (bool, Map<String, Value>) {
-    let truth = tenant.truth.position().await;
+    let truth = tenant.truth.head().await;
     let derived = tenant.documents.catch_up();
+    let name = tenant.name.as_str();
     if let Some(error) = &derived.last_error {
         // The text may name files, so it only goes to the log.
-        let tenant = tenant.name.as_str();
-        tracing::warn!(tenant, error, "not ready: the search index is not catching up");
+        tracing::warn!(tenant = name, error, "not ready: the search index is not catching up");
     }
-    let healthy = derived.last_error.is_none();
+    let lag = derived.lag();
+    let max_lag = tenant.documents.limits().max_ready_lag;
+    if lag > max_lag {
+        tracing::warn!(
+            tenant = name,
+            lag,
+            max_lag,
+            "not ready: the search index is too far behind"
+        );
+    }
+    let healthy = derived.last_error.is_none() && !derived.rebuilding && lag <= max_lag;
     let mut details = Map::new();
-    let position = truth.as_ref().ok().map(|position| position.0);
+    let position = truth.as_ref().ok().map(|head| head.position.0);
     details.insert("truth".into(), json!({ "open": truth.is_ok(), "position": position }));
+    let lagging: Vec<_> = derived
+        .lagging
+        .iter()
+        .take(MAX_LAGGING)
+        .map(|one| {
+            let (applied, target) = (one.applied.0, one.target.0);
+            json!({ "collection": one.collection.as_str(), "position": applied, "target": target })
+        })
+        .collect();
     let applied = derived.applied.0;
-    details.insert("derived".into(), json!({ "healthy": healthy, "position": applied }));
+    let mut derived =
+        json!({ "healthy": healthy, "position": applied, "lag": lag, "lagging": lagging });
+    if let Some(set_aside) = set_aside(tenant).await {
+        derived["set_aside"] = set_aside;
+    }
+    details.insert("derived".into(), derived);
     (truth.is_ok() && healthy, details)
+}
+
+/// The documents that are set aside, if there are any. They are the tenant's to mend, and nobody
+/// else's requests fail because of them, so they do not make the server unready.
+async fn set_aside(tenant: &Tenant) -> Option<Value> {
+    let all = match tenant.truth.documents_set_aside(MAX_SET_ASIDE).await {
+        Ok(all) => all,
+        Err(error) => {
+            let tenant = tenant.name.as_str();
+            tracing::warn!(tenant, %error, "the documents that are set aside cannot be listed");
+            return None;
+        }
+    };
+    let first: Vec<_> = all
+        .first
+        .iter()
+        .map(|one| {
+            let (collection, id, reason) = (one.collection.as_str(), one.id.as_str(), &*one.reason);
+            json!({ "collection": collection, "id": id, "reason": reason })
+        })
+        .collect();
+    (all.documents > 0).then(|| json!({ "documents": all.documents, "first": first }))
 }
 
 /// The metrics in Prometheus' text format.

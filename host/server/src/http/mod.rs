@@ -33,6 +33,7 @@ mod handler;
 mod health;
 pub mod json;
 pub mod path;
+mod position;
 pub mod problem;
 pub mod respond;
 mod router;

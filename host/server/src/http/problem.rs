@@ -68,6 +68,7 @@ codes! {
     TOO_LARGE = PAYLOAD_TOO_LARGE "too-large" "The body is too large";
     DOCUMENT_TOO_LARGE = PAYLOAD_TOO_LARGE "document-too-large" "A document is too large";
     TOO_MANY_DOCUMENTS = PAYLOAD_TOO_LARGE "too-many-documents" "The request has too many documents";
+    UNKNOWN_POSITION = CONFLICT "unknown-position" "The position was not given out";
     TOO_MANY_COLLECTIONS = CONFLICT "too-many-collections" "The tenant has too many collections";
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The content type is not supported";
     UNSUPPORTED_ENCODING = UNSUPPORTED_MEDIA_TYPE "unsupported-encoding" "The content encoding is not supported";
@@ -77,6 +78,9 @@ codes! {
     STACK_OVERFLOW = INTERNAL_SERVER_ERROR "stack-overflow" "The pipeline's stack overflowed";
     INVALID_ANSWER = INTERNAL_SERVER_ERROR "invalid-answer" "The pipeline's answer is not valid";
     OVERLOADED = SERVICE_UNAVAILABLE "overloaded" "The server is overloaded";
+    BACKLOG_FULL = SERVICE_UNAVAILABLE "backlog-full" "Too many changes wait for the search index";
+    POSITION_NOT_REACHED = SERVICE_UNAVAILABLE "position-not-reached" "The position is not reached yet";
+    POSITION_NOT_AVAILABLE = SERVICE_UNAVAILABLE "position-not-available" "There is no common position yet";
     UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "A backend is not available";
     DEADLINE_EXCEEDED = GATEWAY_TIMEOUT "deadline-exceeded" "The request took longer than its deadline";
     ANSWER_TOO_LARGE = INSUFFICIENT_STORAGE "answer-too-large" "The pipeline's answer is too large";

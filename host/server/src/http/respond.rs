@@ -17,8 +17,6 @@ use tracing::{debug, error};
 use super::problem::Problem;
 use crate::telemetry::metrics::{Metrics, Route};
 
-/// The position that an answer is exact at, or the position of a write.
-pub const POSITION: HeaderName = HeaderName::from_static("weir-position");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");

@@ -28,6 +28,7 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     within("server.max_bodies_bytes", server.max_bodies_bytes as u64, largest, 1 << 40);
     within("server.max_concurrent_streams", server.max_concurrent_streams.into(), 1, 65_536);
     within("server.drain_timeout_ms", server.drain_timeout_ms, 0, 10_000);
+    within("server.position_timeout_ms", server.position_timeout_ms, 0, HOUR_MS);
     within("ingest.max_body_bytes", ingest.max_body_bytes as u64, 1, 1 << 30);
     within("ingest.body_timeout_ms", ingest.body_timeout_ms, 1, HOUR_MS);
     within("ingest.max_documents", ingest.max_documents as u64, 1, 100_000);
@@ -37,6 +38,8 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     within("ingest.max_concurrent", ingest.max_concurrent as u64, 1, 1_024);
     within("ingest.queue_timeout_ms", ingest.queue_timeout_ms, 1, HOUR_MS);
     within("ingest.searchable_timeout_ms", ingest.searchable_timeout_ms, 0, HOUR_MS);
+    within("ingest.max_backlog_bytes", ingest.max_backlog_bytes, MIB_U64, ANY);
+    within("ingest.max_ready_lag", ingest.max_ready_lag, 0, ANY);
     for (name, model) in &embedding.models {
         let key = |key: &str| format!("embedding.models.{name}.{key}");
         within(&key("sessions"), model.sessions as u64, 0, 1_024);

@@ -1,6 +1,7 @@
 //! `weir:vector`: searches of granted collections. The hits stay on the host's side until the guest
 //! asks for a field.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -14,16 +15,18 @@ use weir_bindings::pipeline::weir::vector::types::{
 };
 use weir_bindings::plain::weir::vector::plain_collections;
 use weir_cache::reads::{Read, ReadSet};
+use weir_core::Position;
+use weir_core::fault::{self, Fault};
 use weir_core::name::{DocumentId, Name};
 use weir_core::pattern::Scope;
 use weir_search as backend;
-use weir_store::TruthError;
 
 use super::call::{Call, View};
 use super::embedding::Vector;
 use super::host_call::{self, HostCallError};
 use super::resources;
 use crate::tenant::Tenant;
+use crate::tenant::reading::{Behind, Reading};
 
 mod found;
 mod hits;
@@ -40,6 +43,8 @@ pub(super) const INTERFACES: [&str; 2] =
 const MAX_LIMIT: u32 = 1_000;
 /// The most ids of one `get`.
 const MAX_IDS: usize = 1_000;
+/// A `get` of more ids counts as a read of the whole collection.
+const MAX_DOCUMENT_READS: usize = 128;
 /// The longest text of one query.
 const MAX_TEXT_BYTES: usize = 64 << 10;
 /// The most collections that one request may search or read: the read set records each.
@@ -59,14 +64,17 @@ pub struct Grant {
 pub struct Context {
     tenant: Arc<Tenant>,
     scope: Scope,
+    /// The state that the call reads.
+    pub reading: Reading,
     reads: Mutex<ReadSet>,
 }
 
 impl Context {
-    /// The context of a call that has read nothing and may read the collections of `scope`.
+    /// The context of a call that has read nothing, and may read the collections of `scope` in the
+    /// state of `reading`.
     #[must_use]
-    pub fn new(tenant: Arc<Tenant>, scope: Scope) -> Self {
-        Self { tenant, scope, reads: Mutex::default() }
+    pub fn new(tenant: Arc<Tenant>, scope: Scope, reading: Reading) -> Self {
+        Self { tenant, scope, reading, reads: Mutex::default() }
     }
 
     /// What has been read so far, whether it existed or not.
@@ -75,16 +83,35 @@ impl Context {
         self.reads.lock().clone()
     }
 
-    /// Records that the call reads `collection`, whether it exists or not.
-    fn note_search(&self, collection: &Name) -> Result<(), VectorError> {
-        let mut reads = self.reads.lock();
-        let read = Read::Collection(collection.clone());
-        if reads.len() >= MAX_COLLECTIONS && !reads.contains(&read) {
-            let reason = format!("a request can read at most {MAX_COLLECTIONS} collections");
-            return Err(VectorError::Invalid(reason));
+    /// Records what the call reads of `collection`, whether it exists or not, and returns the
+    /// collection's state.
+    fn read(
+        &self,
+        collection: &Name,
+        reads: impl IntoIterator<Item = Read>,
+    ) -> Result<Arc<dyn backend::Snapshot>, VectorError> {
+        {
+            let mut noted = self.reads.lock();
+            let full = noted.len() >= MAX_COLLECTIONS && {
+                let names: BTreeSet<_> = noted.collections().collect();
+                names.len() >= MAX_COLLECTIONS && !names.contains(collection)
+            };
+            if full {
+                let reason = format!("a request can read at most {MAX_COLLECTIONS} collections");
+                return Err(VectorError::Invalid(reason));
+            }
+            for read in reads {
+                noted.insert(read);
+            }
         }
-        reads.insert(read);
-        Ok(())
+        match self.reading.read(collection) {
+            Ok(Some(state)) => Ok(state),
+            Ok(None) => Err(VectorError::UnknownCollection(collection.to_string())),
+            // The run is done again, whatever the guest makes of this.
+            Err(Behind) => Err(VectorError::Unavailable(
+                "the search index has not reached the demanded position".to_owned(),
+            )),
+        }
     }
 }
 
@@ -152,7 +179,7 @@ impl<T: Send> collections::HostWithStore<T> for Linked {
             let query = checked_query(context, table, &collection, query)?;
             Ok::<_, wasmtime::Error>((Arc::clone(context), Arc::clone(call), query))
         })?;
-        let outcome = search(&context, &call, query).await;
+        let outcome = noted(&call, search(&context, &call, query).await);
         accessor.with(|mut state| keep(state.get().table, outcome))
     }
 
@@ -161,13 +188,12 @@ impl<T: Send> collections::HostWithStore<T> for Linked {
         collection: Resource<Collection>,
         ids: Vec<String>,
     ) -> wasmtime::Result<Found> {
-        let (context, call, name) = accessor.with(|mut state| {
+        accessor.with(|mut state| {
             let View { context, call, table } = state.get();
             let name: &Name = resources::get(table, &collection)?;
-            Ok::<_, wasmtime::Error>((Arc::clone(context), Arc::clone(call), name.clone()))
-        })?;
-        let outcome = get(&context, &call, name, ids).await;
-        accessor.with(|mut state| keep(state.get().table, outcome))
+            let outcome = noted(call, get(context, call, name, &ids));
+            keep(table, outcome)
+        })
     }
 }
 
@@ -185,7 +211,7 @@ impl plain_collections::Host for View<'_, Context> {
         query: Query,
     ) -> wasmtime::Result<Found> {
         let query = checked_query(self.context, self.table, &collection, query)?;
-        let outcome = search(self.context, self.call, query).await;
+        let outcome = noted(self.call, search(self.context, self.call, query).await);
         keep(self.table, outcome)
     }
 
@@ -194,8 +220,8 @@ impl plain_collections::Host for View<'_, Context> {
         collection: Resource<Collection>,
         ids: Vec<String>,
     ) -> wasmtime::Result<Found> {
-        let name: Name = resources::get::<Name, _>(self.table, &collection)?.clone();
-        let outcome = get(self.context, self.call, name, ids).await;
+        let name: &Name = resources::get(self.table, &collection)?;
+        let outcome = noted(self.call, get(self.context, self.call, name, &ids));
         keep(self.table, outcome)
     }
 }
@@ -233,7 +259,7 @@ fn checked_query(
     table: &ResourceTable,
     collection: &Resource<Collection>,
     query: Query,
-) -> wasmtime::Result<Result<backend::Query, VectorError>> {
+) -> wasmtime::Result<Result<(Name, backend::Query), VectorError>> {
     let name: &Name = resources::get(table, collection)?;
     let nearest = match &query.nearest {
         None => None,
@@ -255,34 +281,40 @@ fn checked_query(
         let reason = format!("the text is longer than {MAX_TEXT_BYTES} bytes");
         return Ok(Err(VectorError::Invalid(reason)));
     }
-    Ok(Ok(backend_query(name.clone(), nearest, query)))
+    Ok(Ok((name.clone(), backend_query(nearest, query))))
 }
 
 async fn search(
     context: &Context,
     call: &Arc<Call>,
-    query: Result<backend::Query, VectorError>,
+    query: Result<(Name, backend::Query), VectorError>,
 ) -> Result<FoundHits, VectorError> {
-    let query = query?;
-    context.note_search(&query.collection)?;
-    let (tenant, budget) = (Arc::clone(&context.tenant), Arc::clone(call));
+    let (collection, query) = query?;
+    let state = context.read(&collection, [Read::Collection(collection.clone())])?;
+    let budget = Arc::clone(call);
     let work = async move {
-        let page = tenant.vectors.search(query).await.map_err(vector_error)?;
-        page.hits
-            .into_iter()
-            .map(|hit| charged(&budget, hit))
-            .collect::<Result<_, _>>()
-            .map(FoundHits)
+        let hits = state.search(query).await.map_err(vector_error)?;
+        let hits = hits.into_iter().map(|hit| charged(&budget, hit));
+        hits.collect::<Result<_, _>>().map(FoundHits)
     };
-    host_call::run(call, "search", work).await.map_err(host_call_error)?
+    let mut found = host_call::run(call, "search", work).await.map_err(host_call_error)??;
+    if fault::is(Fault::HitTextOfAnotherVersion) {
+        let newest = context.tenant.progress.view();
+        for hit in &mut found.0 {
+            let newest =
+                newest.snapshot(&collection).and_then(|state| state.document(&hit.document));
+            hit.content = newest.map_or_else(|| Arc::clone(&hit.content), |(_, content)| content);
+        }
+    }
+    Ok(found)
 }
 
 /// Whole documents by id. Those that do not exist are omitted.
-async fn get(
+fn get(
     context: &Context,
     call: &Arc<Call>,
-    name: Name,
-    ids: Vec<String>,
+    collection: &Name,
+    ids: &[String],
 ) -> Result<FoundHits, VectorError> {
     if ids.len() > MAX_IDS {
         return Err(VectorError::Invalid(format!(
@@ -290,19 +322,32 @@ async fn get(
             ids.len()
         )));
     }
-    context.note_search(&name)?;
-    let (tenant, budget) = (Arc::clone(&context.tenant), Arc::clone(call));
-    let work = async move {
-        let mut found = Vec::new();
-        for id in &ids {
-            let Ok(id) = DocumentId::new(id) else { continue };
-            let document = tenant.truth.document(&name, &id).await.map_err(truth_error)?;
-            let Some(document) = document else { continue };
-            found.push(charged(&budget, whole_document(document)?)?);
-        }
-        Ok(FoundHits(found))
+    // What is not an id names no document.
+    let ids: Vec<_> = ids.iter().filter_map(|id| DocumentId::new(id).ok()).collect();
+    let reads: Vec<_> = if ids.len() <= MAX_DOCUMENT_READS {
+        let documents = ids.iter().map(|id| Read::Document(collection.clone(), id.clone()));
+        documents.chain([Read::Lifetime(collection.clone())]).collect()
+    } else {
+        vec![Read::Collection(collection.clone())]
     };
-    host_call::run(call, "get", work).await.map_err(host_call_error)?
+    let state = context.read(collection, reads)?;
+    let mut found = Vec::new();
+    for id in ids {
+        if let Some((version, content)) = state.document(&id) {
+            found.push(charged(call, whole_document(id, version, content)?)?);
+        }
+    }
+    Ok(FoundHits(found))
+}
+
+/// Notes a failure of the host.
+fn noted(call: &Call, outcome: Result<FoundHits, VectorError>) -> Result<FoundHits, VectorError> {
+    if let Err(VectorError::Unavailable(_) | VectorError::TimedOut | VectorError::Failed(_)) =
+        outcome
+    {
+        call.note_failure();
+    }
+    outcome
 }
 
 /// Charges the request's budget for a hit that the host keeps for it.
@@ -311,27 +356,18 @@ fn charged(call: &Call, hit: backend::Hit) -> Result<backend::Hit, VectorError> 
     if call.spend(bytes) { Ok(hit) } else { Err(VectorError::QuotaExceeded) }
 }
 
-fn whole_document(document: weir_store::Document) -> Result<backend::Hit, VectorError> {
-    let end = u32::try_from(document.text.len())
+fn whole_document(
+    id: DocumentId,
+    version: Position,
+    content: Arc<backend::Content>,
+) -> Result<backend::Hit, VectorError> {
+    let end = u32::try_from(content.text.len())
         .map_err(|_| VectorError::Failed("the document is too long".to_owned()))?;
-    let content = backend::Content::new(document.text, document.metadata)
-        .map_err(|error| VectorError::Failed(format!("the document is damaged: {error}")))?;
-    Ok(backend::Hit {
-        document: document.id,
-        version: document.version,
-        chunk: 0,
-        score: 1.0,
-        start: 0,
-        end,
-        content: Arc::new(content),
-    })
+    Ok(backend::Hit { document: id, version, chunk: 0, score: 1.0, start: 0, end, content })
 }
 
 fn vector_error(error: backend::VectorError) -> VectorError {
     match error {
-        backend::VectorError::UnknownCollection(name) => {
-            VectorError::UnknownCollection(name.into())
-        }
         backend::VectorError::InvalidQuery(reason) => VectorError::Invalid(reason),
         backend::VectorError::Failed(reason) => {
             // The reason may name files, so the guest learns only that the search failed.
@@ -339,14 +375,6 @@ fn vector_error(error: backend::VectorError) -> VectorError {
             VectorError::Failed("the vector store failed".to_owned())
         }
     }
-}
-
-fn truth_error(error: TruthError) -> VectorError {
-    if let TruthError::UnknownCollection(name) = error {
-        return VectorError::UnknownCollection(name.into());
-    }
-    error!(%error, "documents could not be read");
-    VectorError::Unavailable("the document store did not answer".to_owned())
 }
 
 fn host_call_error(error: HostCallError) -> VectorError {

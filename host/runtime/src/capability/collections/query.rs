@@ -3,19 +3,13 @@
 use weir_bindings::pipeline::weir::vector::types::{
     Condition, Filter, Predicate, Query, Unit, Value,
 };
-use weir_core::name::Name;
 use weir_embedding::Embedding;
 use weir_search as backend;
 use weir_search::filter;
 
 /// The query in the host's types, with the vector that the caller has looked up.
-pub(super) fn backend_query(
-    collection: Name,
-    nearest: Option<Embedding>,
-    query: Query,
-) -> backend::Query {
+pub(super) fn backend_query(nearest: Option<Embedding>, query: Query) -> backend::Query {
     backend::Query {
-        collection,
         nearest,
         text: query.text,
         filter: query.filter.map(backend_filter),

@@ -8,21 +8,21 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use weir_core::Position;
+use weir_core::Commit;
 use weir_core::name::{DocumentId, Name};
 use weir_runtime::tenant::Tenant;
 use weir_runtime::tenant::documents::DocumentError;
-use weir_store::{Collection, IdempotencyKey, TruthError};
+use weir_store::{Collection, Committed, IdempotencyKey, TruthError};
 
 use super::app::App;
 use super::body::{self, BodyLimits};
 use super::json::{self, sentence};
 use super::path::{CollectionPath, DocumentPath};
+use super::position;
 use super::problem::{Problem, codes};
-use super::respond::POSITION;
 use super::tenant::TenantOf;
 
 mod parse;
@@ -44,7 +44,7 @@ impl<'a> CollectionBody<'a> {
         Self {
             name: collection.name.as_str(),
             documents: collection.documents,
-            created: collection.created.0,
+            created: collection.created.position.0,
         }
     }
 }
@@ -63,8 +63,9 @@ struct WriteBody {
 }
 
 /// `GET /v1/collections`
-pub(super) async fn collections(TenantOf(tenant): TenantOf) -> Result {
-    let as_of = tenant.documents.position();
+pub(super) async fn collections(TenantOf(tenant): TenantOf, headers: HeaderMap) -> Result {
+    position::check_demand(&headers, &tenant).await?;
+    let as_of = tenant.documents.head();
     let collections = tenant.documents.collections().await?;
     let collections: Vec<_> = collections.iter().map(CollectionBody::of).collect();
     Ok(at(as_of, StatusCode::OK, &serde_json::json!({ "collections": collections })))
@@ -74,25 +75,32 @@ pub(super) async fn collections(TenantOf(tenant): TenantOf) -> Result {
 pub(super) async fn collection(
     TenantOf(tenant): TenantOf,
     CollectionPath(name): CollectionPath,
+    headers: HeaderMap,
 ) -> Result {
-    let as_of = tenant.documents.position();
+    position::check_demand(&headers, &tenant).await?;
+    let as_of = tenant.documents.head();
     match tenant.documents.collection(&name).await? {
         Some(collection) => Ok(at(as_of, StatusCode::OK, &CollectionBody::of(&collection))),
         None => Err(unknown_collection(&name)),
     }
 }
 
-/// `PUT /v1/collections/{collection}`: 201 if it is created, 200 if it exists.
+/// `PUT /v1/collections/{collection}`: 201 if it is created, 200 if it exists, 202 if it cannot be
+/// searched yet.
 pub(super) async fn create_collection(
     TenantOf(tenant): TenantOf,
     CollectionPath(name): CollectionPath,
 ) -> Result {
     let (collection, made) = tenant.documents.create_collection(&name).await?;
-    let position = made.unwrap_or(collection.created);
-    // So that a search right after this knows the collection, which exists in any case.
-    tenant.documents.searchable(position).await;
-    let status = if made.is_some() { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(at(position, status, &CollectionBody::of(&collection)))
+    let commit = made.unwrap_or(collection.created);
+    let status = if !tenant.documents.searchable(&[(&name, commit)]).await {
+        StatusCode::ACCEPTED
+    } else if made.is_some() {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok(at(commit, status, &CollectionBody::of(&collection)))
 }
 
 /// `DELETE /v1/collections/{collection}`
@@ -101,7 +109,7 @@ pub(super) async fn drop_collection(
     CollectionPath(name): CollectionPath,
 ) -> Result {
     match tenant.documents.drop_collection(&name).await? {
-        Some(position) => Ok(written(&tenant, position, None, false).await),
+        Some(commit) => Ok(written(&tenant, &name, commit, None, false).await),
         None => Err(unknown_collection(&name)),
     }
 }
@@ -132,7 +140,7 @@ pub(super) async fn put(
     if let Some(key) = &key
         && let Some(committed) = tenant.documents.replayed(key).await?
     {
-        return Ok(written(&tenant, committed.position, None, true).await);
+        return Ok(written(&tenant, &collection, committed.commit, None, true).await);
     }
     let max_documents = limits.max_documents;
     // Parsing megabytes of JSON would block a thread that answers requests.
@@ -142,13 +150,15 @@ pub(super) async fn put(
     let documents = documents?;
     let count = documents.len();
     let committed = tenant.documents.put(turn, &collection, documents, key).await?;
-    Ok(written(&tenant, committed.position, Some(count), committed.replayed).await)
+    let Committed { commit, replayed } = committed;
+    Ok(written(&tenant, &collection, commit, Some(count), replayed).await)
 }
 
 /// `GET /v1/collections/{collection}/documents/{id}`
 pub(super) async fn document(
     TenantOf(tenant): TenantOf,
     DocumentPath(collection, id): DocumentPath,
+    headers: HeaderMap,
 ) -> Result {
     #[derive(Serialize)]
     struct Body<'a> {
@@ -156,7 +166,11 @@ pub(super) async fn document(
         text: &'a str,
         metadata: &'a RawValue,
         version: u64,
+        /// Why searches do not find it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        set_aside: Option<&'a str>,
     }
+    position::check_demand(&headers, &tenant).await?;
     let (document, as_of) = tenant.documents.document(&collection, &id).await?;
     let document = document.ok_or_else(|| unknown_document(&collection, &id))?;
     let metadata = serde_json::from_str(&document.metadata).map_err(Problem::internal)?;
@@ -165,6 +179,7 @@ pub(super) async fn document(
         text: &document.text,
         metadata,
         version: document.version.0,
+        set_aside: document.set_aside.as_deref(),
     };
     Ok(at(as_of, StatusCode::OK, &body))
 }
@@ -175,7 +190,7 @@ pub(super) async fn delete(
     DocumentPath(collection, id): DocumentPath,
 ) -> Result {
     match tenant.documents.delete(&collection, vec![id.clone()]).await? {
-        Some(position) => Ok(written(&tenant, position, None, false).await),
+        Some(commit) => Ok(written(&tenant, &collection, commit, None, false).await),
         None => Err(unknown_document(&collection, &id)),
     }
 }
@@ -183,18 +198,20 @@ pub(super) async fn delete(
 /// Answers a write: 200 once it can be searched, 202 while it is only durable.
 async fn written(
     tenant: &Tenant,
-    position: Position,
+    collection: &Name,
+    commit: Commit,
     documents: Option<usize>,
     replayed: bool,
 ) -> Response {
-    let searchable = tenant.documents.searchable(position).await;
+    let searchable = tenant.documents.searchable(&[(collection, commit)]).await;
     let status = if searchable { StatusCode::OK } else { StatusCode::ACCEPTED };
-    at(position, status, &WriteBody { position: position.0, searchable, documents, replayed })
+    let position = commit.position.0;
+    at(commit, status, &WriteBody { position, searchable, documents, replayed })
 }
 
-fn at(position: Position, status: StatusCode, body: &impl Serialize) -> Response {
+fn at(commit: Commit, status: StatusCode, body: &impl Serialize) -> Response {
     let mut response = (status, Json(body)).into_response();
-    response.headers_mut().insert(POSITION, HeaderValue::from(position.0));
+    position::stamp(response.headers_mut(), commit);
     response
 }
 
@@ -258,7 +275,10 @@ impl From<TruthError> for Problem {
             TruthError::Overloaded => {
                 Self::new(codes::OVERLOADED, said).retry_after(OVERLOADED_RETRY_SECONDS)
             }
-            TruthError::Cut(_) => Self::internal(error),
+            TruthError::BacklogFull { .. } => {
+                Self::new(codes::BACKLOG_FULL, said).retry_after(OVERLOADED_RETRY_SECONDS)
+            }
+            TruthError::Cut(_) | TruthError::Trimmed { .. } => Self::internal(error),
             TruthError::Locked { .. }
             | TruthError::ReadOnly { .. }
             | TruthError::Failed(_)
@@ -271,6 +291,8 @@ impl From<TruthError> for Problem {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

@@ -1,0 +1,237 @@
+//! Runs of a pipeline: what they read and write, and the position that they state.
+//!
+//! A run calls the component on the guest threads, and once more if what it read has no position
+//! that satisfies the client. Out of scope: the call itself (`invoke`), and the cache
+//! ([`answers`](crate::answers)).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::timeout_at;
+use tokio_util::task::AbortOnDropHandle;
+use weir_cache::reads::ReadSet;
+use weir_core::pattern::Scope;
+use weir_core::{Commit, Position};
+
+use super::answer::Answer;
+use super::error::RunError;
+use super::load::Pipeline;
+use crate::capability::call::Call;
+use crate::capability::guest::Contexts;
+use crate::capability::{collections, documents, embedding, logging, request};
+use crate::engine::threads::GuestThreads;
+use crate::request::{KeyedRequest, PartsRead};
+use crate::tenant::Tenant;
+use crate::tenant::reading::{Demand, Reading, Stated, Unsettled};
+
+/// The most bytes that one request may pass to the host, or have it keep, in all of its host
+/// calls together, in addition to the body of its answer.
+const MAX_HOST_CALL_BYTES: usize = 64 << 20;
+
+/// How one run ended, and what it had read by then. Like an answer, an error depends on what was
+/// read.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The answer, or why there is none.
+    pub outcome: Result<Answer, RunError>,
+    /// The position that the outcome is exact at. If the pipeline wrote, that of its last write.
+    pub stated: Stated,
+    /// What was read, whether it existed or not.
+    pub reads: ReadSet,
+    /// The parts of the request that were read.
+    pub parts: PartsRead,
+    /// Whether a host call was unavailable, timed out or failed.
+    pub degraded: bool,
+    /// Whether its writes are searchable, if it wrote.
+    pub searchable: Option<bool>,
+    /// How long the run took, with the wait for a guest slot and for a position.
+    pub compute: Duration,
+}
+
+/// Runs a pipeline for one tenant. Holds what all of its runs share.
+pub struct Runner {
+    /// The pipeline.
+    pub pipeline: Arc<Pipeline>,
+    /// The tenant whose collections it accesses.
+    pub tenant: Arc<Tenant>,
+    scopes: collections::Grant,
+    embedding: Arc<embedding::Context>,
+    logging: Arc<logging::Context>,
+    /// For pipelines that are not granted to write: nothing is ever recorded in it, so all runs
+    /// share one.
+    no_writes: Arc<documents::Context>,
+    io: Handle,
+}
+
+impl Runner {
+    /// Creates a runner of `pipeline` for `tenant`, with host calls on the runtime `io`.
+    #[must_use]
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        tenant: Arc<Tenant>,
+        embedding: Arc<embedding::Context>,
+        io: Handle,
+    ) -> Self {
+        let logging =
+            logging::Context { tenant: tenant.name.clone(), pipeline: pipeline.name.clone() };
+        let scopes = pipeline.grants.collections.clone().unwrap_or_default();
+        let no_writes = documents::Context::new(Arc::clone(&tenant), Scope::default());
+        Self {
+            pipeline,
+            tenant,
+            scopes,
+            embedding,
+            logging: Arc::new(logging),
+            no_writes: Arc::new(no_writes),
+            io,
+        }
+    }
+
+    /// Runs the pipeline on the guest threads and waits for it. Runs it once more if what it read
+    /// had no position that satisfies the demand, unless it has written. Dropping the future
+    /// cancels the run.
+    pub async fn run(
+        &self,
+        threads: &GuestThreads,
+        request: Arc<KeyedRequest>,
+        demand: Demand,
+    ) -> Run {
+        let began = Instant::now();
+        let deadline = began + self.pipeline.deadline;
+        let at_least = self.tenant.at_least(demand.at_least);
+        let reading = self.tenant.reading(at_least);
+        let mut attempt = self.attempt(threads, &request, deadline, reading).await;
+        if attempt.unsettled().is_some() && attempt.contexts.wrote().is_empty() {
+            // Not while a guest slot is held.
+            let give_up_at = deadline.min(Instant::now() + demand.patience);
+            let later = attempt.contexts.collections.reading.settled_view();
+            if let Ok(view) = timeout_at(give_up_at.into(), later).await {
+                let reading = Reading::of(Arc::clone(&self.tenant.progress), at_least, view);
+                attempt = self.attempt(threads, &request, deadline, reading).await;
+            }
+        }
+        let (stated, unreached) = self.stated(&attempt, at_least);
+        let Attempt { outcome, contexts, .. } = attempt;
+        let outcome = unreached.map_or(outcome, Err);
+        let compute = began.elapsed();
+        self.pipeline.counters.ran(outcome.as_ref().err().map(RunError::label), compute);
+        Run {
+            outcome,
+            stated,
+            searchable: self.searchable(&contexts).await,
+            reads: contexts.reads(),
+            parts: contexts.parts_read(),
+            degraded: contexts.call.degraded.load(Ordering::Relaxed),
+            compute,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        threads: &GuestThreads,
+        request: &Arc<KeyedRequest>,
+        deadline: Instant,
+        reading: Reading,
+    ) -> Attempt {
+        let contexts = self.contexts(Arc::clone(request), deadline, reading);
+        let outcome = self.run_there(threads, contexts.clone()).await;
+        Attempt { outcome, settled: contexts.collections.reading.settle(), contexts }
+    }
+
+    /// The position that the attempt's outcome states, and why it may not be given out if so.
+    fn stated(&self, attempt: &Attempt, at_least: Position) -> (Stated, Option<RunError>) {
+        if let Some(last) = attempt.contexts.wrote().into_values().max() {
+            return (Stated::At(last), None);
+        }
+        match &attempt.settled {
+            Ok(commit) => (Stated::At(*commit), None),
+            Err(Unsettled::Behind) => {
+                let unreached = RunError::PositionNotReached { at_least };
+                (Stated::At(Commit::ZERO), Some(unreached))
+            }
+            Err(Unsettled::Split(positions)) => {
+                let refused = self.pipeline.consistent.then_some(RunError::PositionNotAvailable);
+                (Stated::Split(positions.clone()), refused)
+            }
+        }
+    }
+
+    /// Waits until what the run wrote is searchable, if it wrote.
+    async fn searchable(&self, contexts: &Contexts) -> Option<bool> {
+        let wrote = contexts.wrote();
+        let writes: Vec<_> = wrote.iter().map(|(name, commit)| (name, *commit)).collect();
+        if writes.is_empty() {
+            return None;
+        }
+        Some(self.tenant.documents.searchable(&writes).await)
+    }
+
+    async fn run_there(
+        &self,
+        threads: &GuestThreads,
+        contexts: Contexts,
+    ) -> Result<Answer, RunError> {
+        let slot = threads.slot().await?;
+        let pipeline = Arc::clone(&self.pipeline);
+        let guest = async move {
+            let _slot = slot;
+            pipeline.run_here(contexts).await
+        };
+        AbortOnDropHandle::new(threads.spawn(guest)).await.unwrap_or(Err(RunError::Panicked))
+    }
+
+    fn contexts(
+        &self,
+        request: Arc<KeyedRequest>,
+        deadline: Instant,
+        reading: Reading,
+    ) -> Contexts {
+        let Pipeline { limits, settings, .. } = &*self.pipeline;
+        Contexts {
+            call: Arc::new(Call {
+                deadline,
+                io: self.io.clone(),
+                host_calls: Arc::new(Semaphore::new(limits.max_host_calls)),
+                bytes_left: AtomicUsize::new(MAX_HOST_CALL_BYTES + limits.max_answer_bytes),
+                max_answer_bytes: limits.max_answer_bytes,
+                untracked: Arc::new(AtomicBool::new(false)),
+                degraded: AtomicBool::new(false),
+            }),
+            request: Arc::new(request::Context::new(request)),
+            embedding: Arc::clone(&self.embedding),
+            collections: self.reads(reading),
+            documents: self.writes(),
+            logging: Arc::clone(&self.logging),
+            settings: Arc::clone(settings),
+        }
+    }
+
+    fn reads(&self, reading: Reading) -> Arc<collections::Context> {
+        let (tenant, scope) = (Arc::clone(&self.tenant), self.scopes.read.clone());
+        Arc::new(collections::Context::new(tenant, scope, reading))
+    }
+
+    fn writes(&self) -> Arc<documents::Context> {
+        let scope = &self.scopes.write;
+        if scope.is_empty() {
+            return Arc::clone(&self.no_writes);
+        }
+        Arc::new(documents::Context::new(Arc::clone(&self.tenant), scope.clone()))
+    }
+}
+
+/// One of at most two executions of a run.
+struct Attempt {
+    outcome: Result<Answer, RunError>,
+    settled: Result<Commit, Unsettled>,
+    contexts: Contexts,
+}
+
+impl Attempt {
+    fn unsettled(&self) -> Option<&Unsettled> {
+        self.settled.as_ref().err()
+    }
+}

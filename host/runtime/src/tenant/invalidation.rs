@@ -1,0 +1,40 @@
+//! What a change invalidates: the tags that the lines of the log move.
+//!
+//! Tags move before readers can see a change, so an entry whose tags have not moved is what would
+//! be computed from everything that readers can see. Out of scope: who holds the cells of tags
+//! (`weir_cache`).
+
+use std::sync::Arc;
+
+use weir_cache::reads::Read;
+use weir_cache::tag::{Tag, TagTable};
+use weir_core::Position;
+use weir_core::name::Name;
+use weir_search::catch_up::ApplyObserver;
+use weir_store::{Change, ChangeKind};
+
+/// The observer of a tenant's catch-up that moves `tags`.
+#[must_use]
+pub fn observer(tags: Arc<TagTable>) -> ApplyObserver {
+    Box::new(move |collection, lines| {
+        let Some(last) = lines.last() else { return };
+        let whole = Read::Collection(collection.clone()).tag();
+        let parts = lines.iter().filter_map(|line| part(collection, line));
+        tags.record_within(&whole, last.commit.position, parts);
+    })
+}
+
+/// What a line changes within its collection.
+fn part(collection: &Name, line: &Change) -> Option<(Tag, Position)> {
+    let read = match &line.kind {
+        ChangeKind::CollectionCreated | ChangeKind::CollectionDeleted => {
+            Read::Lifetime(collection.clone())
+        }
+        ChangeKind::DocumentPut(id) | ChangeKind::DocumentDeleted(id) => {
+            Read::Document(collection.clone(), id.clone())
+        }
+        // Only searches see statistics.
+        ChangeKind::Rolled => return None,
+    };
+    Some((read.tag(), line.commit.position))
+}
