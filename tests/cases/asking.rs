@@ -90,8 +90,8 @@ pub(super) fn under_default(config: &mut Config, name: &str, component: &str, gr
         .set(&format!("pipelines.{name}.policy"), "default");
 }
 
-/// A server that hosts `search` and, as `slow`, a guest that waits for a change of the collection
-/// and then answers what it found before.
+/// A server that hosts `search` and, as `slow`, a guest that searches for a while and then answers
+/// what it found first.
 pub(super) async fn server_with_slow_reader() -> Server {
     Server::with(|config| {
         config.search();

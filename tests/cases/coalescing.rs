@@ -12,9 +12,9 @@ use super::asking::{
 };
 use crate::harness::{Answer, Client, Raw, Server, document, eventually};
 
-/// The question that these tests ask `slow`.
+/// The question that these tests ask `slow`: enough work to be busy while others write.
 fn harbour() -> Value {
-    json!({ "collection": "docs", "text": "harbour" })
+    json!({ "collection": "docs", "text": "harbour", "work": 400_000 })
 }
 
 /// Asks `slow` in a separate task.
@@ -158,8 +158,7 @@ async fn a_request_after_a_write_does_not_get_an_answer_begun_before_it() {
     searched(&server, 1).await;
     let early = ask_slow(client);
     missed(client, "slow", 2).await;
-    // A change of the collection that does not change the leader's answer, so its guest keeps
-    // waiting.
+    // A change of the collection that does not change the leader's answer.
     let unrelated = client.ingest("docs", &[document("hill", "A hill is seen.")]).await;
     let late = ask_slow(client);
     missed(client, "slow", 3).await;

@@ -274,7 +274,7 @@ async fn a_write_that_is_not_searchable_yet_is_reported_as_such() {
     })
     .await;
     let client = &server.client;
-    client.put(COLLECTION).await.assert_status(201);
+    client.create_at_once("docs").await;
     // Too much to embed before the answer is sent.
     let documents: Vec<_> =
         (0..20).map(|n| document(&format!("d{n}"), &format!("Number {n}. ").repeat(10))).collect();

@@ -56,7 +56,7 @@ async fn a_kill_during_ingest_loses_nothing_acknowledged() {
         config.search().set("ingest.searchable_timeout_ms", 0);
     })
     .await;
-    server.client.put("/v1/collections/docs").await.assert_status(201);
+    server.client.create_at_once("docs").await;
     let acknowledged = Arc::default();
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| tokio::spawn(write(server.client.clone(), writer, Arc::clone(&acknowledged))))

@@ -307,7 +307,10 @@ async fn liveness_readiness_and_metrics() {
     let health = health.json();
     assert_eq!((&health["ready"], &health["draining"]), (&json!(true), &json!(false)));
     assert_eq!(health["truth"], json!({ "open": true, "position": 1 }));
-    assert_eq!(health["derived"], json!({ "healthy": true, "position": 1 }));
+    assert_eq!(
+        health["derived"],
+        json!({ "healthy": true, "position": 1, "lag": 0, "lagging": [] })
+    );
     let of = |status| [("route", "other"), ("status", status)];
     let before = client.metric("weir_http_requests_total", &of("4xx")).await;
     client.get("/nowhere").await.assert_status(404);

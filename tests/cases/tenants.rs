@@ -182,7 +182,10 @@ async fn health_needs_no_tenant_and_shows_only_the_callers_own() {
     assert_eq!(readiness.json(), json!({ "ready": true, "draining": false }));
     let acme = Sender { host: "acme.example", ..nobody };
     let readiness = acme.send("GET", "/health/readiness", None).await.json();
-    assert_eq!(readiness["derived"], json!({ "healthy": true, "position": 0 }));
+    assert_eq!(
+        readiness["derived"],
+        json!({ "healthy": true, "position": 0, "lag": 0, "lagging": [] })
+    );
 }
 
 #[tokio::test]

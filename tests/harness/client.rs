@@ -72,6 +72,13 @@ impl Client {
         self.put(&format!("/v1/collections/{collection}")).await.assert_status(201);
     }
 
+    /// Creates a collection on a server that does not wait until writes are searchable.
+    pub(crate) async fn create_at_once(&self, collection: &str) -> Answer {
+        let answer = self.put(&format!("/v1/collections/{collection}")).await;
+        assert!([201, 202].contains(&answer.status), "{answer:?}");
+        answer
+    }
+
     /// Stores documents of `{"id","text","metadata"}`, and expects them to be searchable.
     pub(crate) async fn ingest(&self, collection: &str, documents: &[Value]) -> Answer {
         let path = format!("/v1/collections/{collection}/documents");
@@ -149,7 +156,16 @@ impl Answer {
     /// The position at which the answer is exact, or the position of the write.
     #[track_caller]
     pub(crate) fn position(&self) -> u64 {
-        self.header("weir-position").parse().unwrap_or_else(|_| panic!("no position: {self:?}"))
+        let (position, _) = self.stated();
+        position
+    }
+
+    /// The position with its chain value.
+    #[track_caller]
+    pub(crate) fn stated(&self) -> (u64, String) {
+        let stated = self.header("weir-position").split_once(";chain=");
+        let parsed = stated.and_then(|(at, chain)| Some((at.parse().ok()?, chain.to_owned())));
+        parsed.unwrap_or_else(|| panic!("no position: {self:?}"))
     }
 
     /// The results of `search`.

@@ -8,6 +8,11 @@ pub(crate) fn binary() -> PathBuf {
     file("WEIR_BINARY")
 }
 
+/// A build of the server that has the fault which its environment names.
+pub(super) fn faulty_binary() -> PathBuf {
+    needed("WEIR_FAULTY_BINARY", "cargo xtask soak faults")
+}
+
 /// The folder of components: `plugins/`, `guests/` and `outside/`.
 pub(super) fn components() -> PathBuf {
     file("WEIR_COMPONENTS")
@@ -29,9 +34,13 @@ pub(crate) fn tokenizer() -> PathBuf {
 }
 
 fn file(variable: &str) -> PathBuf {
+    needed(variable, "cargo xtask test")
+}
+
+/// The file that a variable names, which `command` sets.
+fn needed(variable: &str, command: &str) -> PathBuf {
     let path = env::var_os(variable).map(PathBuf::from);
-    let path = path.unwrap_or_else(|| panic!("{variable} is not set: run `cargo xtask test`"));
-    path.canonicalize().unwrap_or_else(|error| {
-        panic!("{variable} = {}: {error}; run `cargo xtask test`", path.display())
-    })
+    let path = path.unwrap_or_else(|| panic!("{variable} is not set: run `{command}`"));
+    path.canonicalize()
+        .unwrap_or_else(|error| panic!("{variable} = {}: {error}; run `{command}`", path.display()))
 }

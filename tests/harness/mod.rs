@@ -15,5 +15,5 @@ pub(crate) use client::{Answer, Client, document};
 pub(crate) use config::{Config, guest, in_model, outside, plugin};
 pub(crate) use environment::{binary, model, tokenizer};
 pub(crate) use raw::Raw;
-pub(crate) use server::{Ended, Server, weir};
+pub(crate) use server::{Ended, Program, Server, weir};
 pub(crate) use wait::eventually;

@@ -33,6 +33,16 @@ pub(crate) struct Server {
     /// Kept open, so that the server can always write to it.
     _stdout: BufReader<ChildStdout>,
     folder: TempDir,
+    program: Program,
+}
+
+/// What a server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// The server that is shipped.
+    Shipped,
+    /// The build with faults, with this one or none (`weir_core::fault`).
+    Faulty(Option<&'static str>),
 }
 
 impl Server {
@@ -46,7 +56,12 @@ impl Server {
 
     /// A server with [`Config::new`] and what `configure` adds to it.
     pub(crate) async fn with(configure: impl FnOnce(&mut Config)) -> Self {
-        Self::launch(configured(configure)).await
+        Self::running(Program::Shipped, configure).await
+    }
+
+    /// The same with a program.
+    pub(crate) async fn running(program: Program, configure: impl FnOnce(&mut Config)) -> Self {
+        Self::launch(configured(configure), program).await
     }
 
     /// Starts another server on the folder of this one, which is killed if it is still running.
@@ -54,20 +69,21 @@ impl Server {
         if self.child.id().is_some() {
             self.kill9().await;
         }
-        Self::launch(self.folder).await
+        Self::launch(self.folder, self.program).await
     }
 
     /// Kills this server and starts another on its folder, with another configuration.
     pub(crate) async fn restart_with(mut self, configure: impl FnOnce(&mut Config)) -> Self {
         self.kill9().await;
         write_configuration(self.folder.path(), configure);
-        Self::launch(self.folder).await
+        Self::launch(self.folder, self.program).await
     }
 
-    async fn launch(folder: TempDir) -> Self {
+    async fn launch(folder: TempDir, program: Program) -> Self {
         let log = folder.path().join("weir.log");
         let log = File::options().create(true).append(true).open(log).unwrap();
-        let mut child = command(&["serve", "--config"])
+        let mut child = program
+            .command(&["serve", "--config"])
             .arg(folder.path().join("weir.toml"))
             .stdout(Stdio::piped())
             .stderr(log)
@@ -81,7 +97,8 @@ impl Server {
         let Some(address) = address else {
             panic!("the server did not start: {read:?}, {line:?}\n{}", log_of(folder.path()));
         };
-        let server = Self { client: Client::new(address), address, child, _stdout: stdout, folder };
+        let client = Client::new(address);
+        let server = Self { client, address, child, _stdout: stdout, folder, program };
         server.ready().await;
         server
     }
@@ -181,7 +198,7 @@ impl Ended {
 
 /// Runs `weir` to its end.
 pub(crate) async fn weir(arguments: &[&str]) -> Ended {
-    let output = timeout(COMMAND_DEADLINE, command(arguments).output()).await;
+    let output = timeout(COMMAND_DEADLINE, Program::Shipped.command(arguments).output()).await;
     let output = output.unwrap_or_else(|_| panic!("`weir {}` did not end", arguments.join(" ")));
     let output = output.unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -192,21 +209,30 @@ pub(crate) async fn weir(arguments: &[&str]) -> Ended {
     }
 }
 
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(environment::binary());
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    // SAFETY: between fork and exec, only async-signal-safe functions may be called; this makes
-    // one system call.
-    unsafe {
-        command.pre_exec(|| {
-            // A test that is killed must not leave a server behind.
-            match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
+impl Program {
+    fn command(self, arguments: &[&str]) -> Command {
+        let mut command = match self {
+            Self::Shipped => Command::new(environment::binary()),
+            Self::Faulty(fault) => {
+                let mut command = Command::new(environment::faulty_binary());
+                command.envs(fault.map(|name| ("WEIR_FAULT", name)));
+                command
             }
-        });
+        };
+        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        // SAFETY: between fork and exec, only async-signal-safe functions may be called; this makes
+        // one system call.
+        unsafe {
+            command.pre_exec(|| {
+                // A test that is killed must not leave a server behind.
+                match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            });
+        }
+        command
     }
-    command
 }
 
 fn log_of(folder: &Path) -> String {

@@ -7,7 +7,7 @@
 //!   They are compared by their distance from the first position on the same side, so the effect
 //!   of each write is still checked.
 //! - Seconds (`ttl=`, `age:`) depend on how busy the machine is. They are compared by the minute.
-//! - `x-response-time:` can be any time.
+//! - `x-response-time:` can be any time, and `;chain=` any chain value.
 
 /// The positions on one side: in the document or in the output.
 #[derive(Default)]
@@ -17,6 +17,9 @@ pub(super) struct Positions {
 
 /// The text in front of such numbers.
 const LABELS: [&str; 5] = ["\"position\":", "\"created\":", "weir-position: ", "ttl=", "age: "];
+
+/// The text in front of a chain value.
+const CHAIN: &str = ";chain=";
 
 impl Positions {
     /// The line in the form in which it is compared, with such numbers replaced.
@@ -28,6 +31,11 @@ impl Positions {
         let mut normal = String::new();
         let mut rest = line;
         while !rest.is_empty() {
+            if let Some(chain) = rest.strip_prefix(CHAIN) {
+                normal.push_str(CHAIN);
+                rest = chain.trim_start_matches(|c: char| c.is_ascii_hexdigit());
+                continue;
+            }
             let label = LABELS.iter().find(|label| rest.starts_with(**label));
             let Some(label) = label else {
                 let next = rest.chars().next().map_or(0, char::len_utf8);

@@ -1,14 +1,17 @@
-//! Answers what it found first, but only after it has seen a change. This makes a fill race with a
-//! write without sleeping.
+//! Answers what it found first, but only after it has searched for a while. This makes a fill race
+//! with a write without sleeping: a run reads one state, so it cannot wait for a change.
 //!
-//! For the body `{"collection", "text"}` it searches by keyword, logs `searched`, searches again
-//! until something else is found (or the deadline ends it), and answers the ids of the first
-//! search, `{"ids"}`. It needs the grants `collections` and `logging`.
+//! For the body `{"collection", "text", "work"}` it searches by keyword, logs `searched`, searches
+//! `work` more times, and answers the ids of the first search, `{"ids"}`. It fails if the same
+//! search finds something else later. It needs the grants `collections` and `logging`.
 
 use weir_sdk::collections::{Collection, Query};
 use weir_sdk::logging::{Level, log};
 use weir_sdk::serde_json::{Value, json};
 use weir_sdk::{Failure, Pipeline, Request, Response};
+
+/// The same search is made again once in so many.
+const CHECKED: u64 = 1_000;
 
 struct SlowReader;
 
@@ -19,7 +22,13 @@ impl Pipeline for SlowReader {
         let collection = Collection::open(body["collection"].as_str().unwrap_or_default())?;
         let first = ids(&collection, text).await?;
         log(Level::Info, "searched", &[("text", text)]);
-        while ids(&collection, text).await? == first {}
+        for round in 0..body["work"].as_u64().unwrap_or_default() {
+            // Finds nothing, so that it takes nothing of the request's budget.
+            ids(&collection, "").await?;
+            if round % CHECKED == 0 && ids(&collection, text).await? != first {
+                return Err(Failure::failed("two-states", "a run has read two states"));
+            }
+        }
         Response::json(&json!({ "ids": first }))
     }
 }

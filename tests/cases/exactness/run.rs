@@ -1,0 +1,311 @@
+//! A run: lives of the server under load, each ended by a drain or a kill, and the check of what
+//! was answered in it. A search for wrong answers has one life, and is checked again and again.
+
+use std::env;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use futures::future::join;
+
+use super::check::{Checker, Seen};
+use super::oracle::State;
+use super::question::Question;
+use super::readers::{Way, ask, ask_by, read};
+use super::resolve::resolve;
+use super::tally::{Findings, Kind, add, get};
+use super::words::Rng;
+use super::world::World;
+use super::writers::Writer;
+use crate::cases::asking::under_default;
+use crate::harness::{Client, Program, Server, guest, plugin};
+
+const WRITERS: usize = 6;
+const READERS: usize = 5;
+/// Documents of a writer, divided by the number of collections.
+const DOCUMENTS: usize = 45;
+/// Lives of the short form.
+const LIVES: usize = 3;
+/// How long a life of the long form lasts.
+const LIFE: Duration = Duration::from_secs(12);
+/// How long a life may take to give its answers.
+const SLOWEST_LIFE: Duration = Duration::from_secs(120);
+/// How much longer than planned a run may take to give its answers.
+const SLOWEST_RUN: u32 = 10;
+/// Questions that are asked when the load has ended.
+const LAST_QUESTIONS: usize = 20;
+/// Questions that are asked right after a restart.
+const EARLY_QUESTIONS: usize = 40;
+const VECTORS_COMPARED: usize = 32;
+/// How long a search goes on before its first check. Each further part is twice as long, so that
+/// the search for something rare is not interrupted all the time.
+const FIRST_PART: Duration = Duration::from_secs(1);
+/// How long a search for wrong answers goes on, under load.
+const LONGEST_SEARCH: Duration = Duration::from_secs(60);
+
+/// How long and with what a run goes on.
+pub(super) struct Plan {
+    seed: u64,
+    /// The least answers.
+    answers: u64,
+    /// The least time of load; zero in the short form.
+    load: Duration,
+}
+
+impl Plan {
+    /// The short form, unless the environment asks for more: `WEIR_EXACTNESS_SECONDS` of load and
+    /// `WEIR_EXACTNESS_ANSWERS`. `WEIR_EXACTNESS_SEED` repeats the choices of a run.
+    pub(super) fn from_environment() -> Self {
+        let short = Self::short();
+        Self {
+            answers: variable("WEIR_EXACTNESS_ANSWERS").unwrap_or(short.answers),
+            load: variable("WEIR_EXACTNESS_SECONDS").map_or(short.load, Duration::from_secs),
+            ..short
+        }
+    }
+
+    /// The short form.
+    pub(super) fn short() -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let seed = variable("WEIR_EXACTNESS_SEED").unwrap_or(now.as_millis() as u64);
+        Self { seed, answers: 3_000, load: Duration::ZERO }
+    }
+
+    fn is_long(&self) -> bool {
+        !self.load.is_zero()
+    }
+}
+
+fn variable<T: FromStr<Err: Display>>(name: &str) -> Option<T> {
+    let text = env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|error| panic!("{name} = {text}: {error}")))
+}
+
+/// How a life ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The tasks stop, and the server goes on.
+    Stop,
+    Drain,
+    Kill,
+}
+
+struct Run {
+    plan: Plan,
+    world: Arc<World>,
+    writers: Vec<Writer>,
+    rng: Rng,
+    seen: Seen,
+    load: Duration,
+}
+
+/// Runs the load over these collections, checks every answer and returns what was wrong.
+///
+/// # Panics
+/// The load was not what the run is for.
+pub(super) async fn run(program: Program, collections: &[&str], plan: Plan) -> Findings {
+    let (mut run, mut server) = Run::begin(program, collections, plan).await;
+    for life in 0.. {
+        let end = run.end_of(life);
+        let (least, answers) = run.least(end);
+        run.live(&mut server, end, least, answers).await;
+        if end == End::Stop {
+            break;
+        }
+        server = server.restart().await;
+        run.world.ending.store(false, Ordering::SeqCst);
+        add(&run.world.tally.restarts);
+        let client = &server.client;
+        // Questions from the first moment on, when the index may be behind.
+        let (marker, early) = (format!("life-{life}"), early(&run.world, client, run.rng.fork()));
+        join(resolve(&run.world, client, &mut run.writers, &marker), early).await;
+        run.world.vectors.assert_unchanged(client, VECTORS_COMPARED).await;
+        run.check(client).await;
+    }
+    run.finish(&server.client).await;
+    let findings = run.world.tally.findings();
+    if findings.is_none() {
+        run.assert_covered();
+    }
+    findings
+}
+
+async fn early(world: &World, client: &Client, mut rng: Rng) {
+    for number in 0..EARLY_QUESTIONS {
+        ask(world, client, &world.hot[number % world.hot.len()], &mut rng).await;
+    }
+}
+
+/// Runs the load over these collections until there are wrong answers. Returns how long that took,
+/// or `None` if there are none for a long time.
+///
+/// # Panics
+/// Something other than an answer is wrong.
+pub(super) async fn search(program: Program, collections: &[&str]) -> Option<Duration> {
+    let (mut run, mut server) = Run::begin(program, collections, Plan::short()).await;
+    let mut part = FIRST_PART;
+    while run.load < LONGEST_SEARCH {
+        run.live(&mut server, End::Stop, part, 0).await;
+        run.check(&server.client).await;
+        if run.world.tally.findings().wrong_answers() {
+            return Some(run.load);
+        }
+        part *= 2;
+    }
+    None
+}
+
+async fn start(program: Program) -> Server {
+    // Pages have several changes of one document only if writers do not wait for the index.
+    let hasty = matches!(program, Program::Faulty(Some("page-reads-newest")));
+    Server::running(program, |config| {
+        config.search().set("ingest.searchable_timeout_ms", if hasty { 0 } else { 10_000 });
+        // Questions about two collections wait so long before they get a split answer.
+        config.set("server.position_timeout_ms", 200);
+        under_default(config, "two", "two-collections", &["embedding", "read"]);
+        config.pipeline("fresh", &plugin("search"), &["embedding", "read", "settings"]);
+        config.pipeline("fresh-two", &guest("two-collections"), &["embedding", "read"]);
+        // The log of a long run would be huge.
+        config.set("log.level", "info");
+    })
+    .await
+}
+
+impl Run {
+    async fn begin(program: Program, collections: &[&str], plan: Plan) -> (Self, Server) {
+        println!("seed {} over {collections:?}", plan.seed);
+        let mut rng = Rng::new(plan.seed);
+        let world = Arc::new(World::new(collections, &mut rng));
+        let writer = |number: usize| {
+            let collection = collections[number % collections.len()].to_owned();
+            Writer::new(number, collection, DOCUMENTS * collections.len(), rng.fork())
+        };
+        let mut writers: Vec<_> = (0..WRITERS).map(writer).collect();
+        let server = start(program).await;
+        resolve(&world, &server.client, &mut writers, "start").await;
+        let run = Self { plan, world, writers, rng, seen: Seen::default(), load: Duration::ZERO };
+        (run, server)
+    }
+
+    fn end_of(&self, life: usize) -> End {
+        let answers = get(&self.world.tally.answers);
+        let enough = match self.plan.is_long() {
+            true if self.load > self.plan.load * SLOWEST_RUN => true,
+            true => self.load + LIFE >= self.plan.load && answers >= self.plan.answers * 9 / 10,
+            false => life + 1 >= LIVES,
+        };
+        match life % 2 {
+            // A run has both kinds of restart.
+            _ if enough && life + 1 >= LIVES => End::Stop,
+            0 => End::Drain,
+            _ => End::Kill,
+        }
+    }
+
+    /// How long the next life lasts at least, and how many answers it gives.
+    fn least(&self, end: End) -> (Duration, u64) {
+        let is_long = self.plan.is_long();
+        let answers = match (is_long, end == End::Stop) {
+            (_, true) => self.plan.answers.saturating_sub(get(&self.world.tally.answers)),
+            (false, false) => self.plan.answers / LIVES as u64,
+            (true, false) => 0,
+        };
+        (if is_long { LIFE } else { Duration::ZERO }, answers)
+    }
+
+    /// Puts the server under load for one life, for at least this time and this many answers.
+    async fn live(&mut self, server: &mut Server, end: End, least: Duration, answers: u64) {
+        let world = &self.world;
+        world.stop.store(false, Ordering::SeqCst);
+        world.ending.store(false, Ordering::SeqCst);
+        let client = || server.client.clone();
+        let writers: Vec<_> = self
+            .writers
+            .drain(..)
+            .map(|writer| tokio::spawn(writer.run(Arc::clone(world), client())))
+            .collect();
+        let mut others: Vec<_> = (0..READERS)
+            .map(|_| tokio::spawn(read(Arc::clone(world), client(), self.rng.fork())))
+            .collect();
+        others.push(tokio::spawn(Arc::clone(world).poll(client())));
+        others.push(tokio::spawn(Arc::clone(world).embed(client())));
+
+        let (began, before) = (Instant::now(), get(&world.tally.answers));
+        while began.elapsed() < SLOWEST_LIFE
+            && (began.elapsed() < least || get(&world.tally.answers) - before < answers)
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.load += began.elapsed();
+        match end {
+            End::Stop => {}
+            End::Drain => {
+                world.ending.store(true, Ordering::SeqCst);
+                server.sigterm();
+                assert!(server.wait().await.success(), "{}", server.log());
+            }
+            End::Kill => {
+                world.ending.store(true, Ordering::SeqCst);
+                server.kill9().await;
+            }
+        }
+        // Also for tasks that have nothing to ask the server, and so do not see that it is gone.
+        world.stop.store(true, Ordering::SeqCst);
+        for writer in writers {
+            self.writers.push(writer.await.unwrap());
+        }
+        for other in others {
+            other.await.unwrap();
+        }
+    }
+
+    async fn check(&mut self, client: &Client) -> State {
+        let World { ledger, tally, vectors, .. } = &*self.world;
+        let began = Instant::now();
+        let state = Checker { ledger, tally, vectors }.all(client, &mut self.seen).await;
+        println!("checked in {:.1?}\n{tally}\n", began.elapsed());
+        state
+    }
+
+    /// Asks for the last position, and checks the rest.
+    async fn finish(&mut self, client: &Client) {
+        let world = Arc::clone(&self.world);
+        for _ in 0..LAST_QUESTIONS {
+            for subject in &world.subjects {
+                let question = Arc::new(Question::random(&mut self.rng, subject.clone()));
+                let demanded = world.ledger.known();
+                let way = Way { demanded, with_chain: true, by_query: false, cached: true };
+                ask_by(&world, client, &question, way).await;
+            }
+        }
+        let state = self.check(client).await;
+        for collection in &world.collections {
+            let documents = state.collections.get(collection).map_or(0, |c| c.documents.len());
+            let count = client.count(collection).await;
+            if count != documents as u64 {
+                let text = format!("'{collection}' has {count} documents instead of {documents}");
+                world.tally.violation(Kind::Wrong, text);
+            }
+        }
+    }
+
+    /// Asserts that the load was what the run is for.
+    fn assert_covered(&self) {
+        let tally = &self.world.tally;
+        let answers = get(&tally.answers);
+        assert!(answers >= self.plan.answers, "{answers} answers instead of {}", self.plan.answers);
+        assert!(tally.share(&tally.refused) <= 2.0, "too many were refused\n{tally}");
+        assert!(tally.share(&tally.unchecked) <= 1.0, "too many could not be checked\n{tally}");
+        if !self.plan.is_long() {
+            return;
+        }
+        assert!(tally.share(&tally.hits) >= 30.0, "too few hits\n{tally}");
+        assert!(tally.share(&tally.followers) >= 5.0, "too few followers\n{tally}");
+        assert!(get(&tally.lagging) >= 1_000, "the index lagged too seldom\n{tally}");
+        assert!(get(&tally.rolls) >= 2, "too few rolls\n{tally}");
+        assert!(get(&tally.drops) >= 1, "nothing was dropped\n{tally}");
+        assert!(tally.searchable_share() >= 95.0, "too many writes were answered 202\n{tally}");
+    }
+}
