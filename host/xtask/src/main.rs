@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, ci, compare, demo, dist, eval, plugin, setup, structure, test};
+use crate::commands::{bench, ci, compare, demo, dist, eval, plugin, setup, soak, structure, test};
 
 /// Set-up, demo, tests, evaluation and benchmarks of Weir.
 #[derive(Parser)]
@@ -36,6 +36,7 @@ enum Command {
     Setup(setup::Setup),
     Demo(demo::Demo),
     Test(test::Test),
+    Soak(soak::Soak),
     Structure(structure::Structure),
     Ci(ci::Ci),
     Eval(eval::Eval),
@@ -67,6 +68,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Setup(setup) => setup.run(),
         Command::Demo(demo) => demo.run().await,
         Command::Test(test) => test.run(),
+        Command::Soak(soak) => soak.run(),
         Command::Structure(structure) => structure.run(),
         Command::Ci(ci) => ci.run().await,
         Command::Dist(dist) => dist.run().await,

@@ -43,6 +43,11 @@ impl Workspace {
         self.target.join("release").join(format!("weir{}", std::env::consts::EXE_SUFFIX))
     }
 
+    /// The release build of `weir` that can have a fault, for tests.
+    pub(crate) fn faulty_binary(&self) -> PathBuf {
+        self.target.join("release").join(format!("weir-faulty{}", std::env::consts::EXE_SUFFIX))
+    }
+
     /// The folder with the components of `plugins/`, one `NAME.wasm` per plugin.
     pub(crate) fn plugins(&self) -> PathBuf {
         self.components().join("plugins")

@@ -60,7 +60,7 @@ impl Ci {
                 })
             })
             .await?;
-        let test = Test { cranfield: self.cranfield, arguments: Vec::new() };
+        let test = Test { cranfield: self.cranfield, ..Test::default() };
         stages.run("test", async { test.run() }).await?;
         stages.run("demo", Demo::once().run()).await?;
         stages.run("dist", Dist::checked().run()).await?;

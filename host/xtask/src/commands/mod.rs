@@ -8,5 +8,6 @@ pub(crate) mod dist;
 pub(crate) mod eval;
 pub(crate) mod plugin;
 pub(crate) mod setup;
+pub(crate) mod soak;
 pub(crate) mod structure;
 pub(crate) mod test;

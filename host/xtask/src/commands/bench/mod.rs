@@ -3,13 +3,15 @@
 //! `cases` defines the cases, and `questions` makes the bodies of their requests. `floor` compares
 //! Weir with a plain server, and `against` compares it with another revision of this repository,
 //! which `revision` builds. `side` starts the server of a revision. `instructions` counts
-//! instructions instead of time. How well searches rank is measured by `eval`.
+//! instructions instead of time, `writers` measures what a writer costs
+//! readers, and `ingest` what others notice of an ingest. How well searches rank is measured by `eval`.
 
 mod against;
 mod cases;
 mod comparison;
 mod floor;
 pub(crate) mod generator;
+mod ingest;
 pub(crate) mod instructions;
 pub(crate) mod machine;
 mod measure;
@@ -21,12 +23,15 @@ mod revision;
 mod sandbox;
 pub(crate) mod side;
 mod statistics;
+mod writers;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
+use self::ingest::Ingest;
 use self::instructions::Instructions;
 use self::revision::Revision;
+use self::writers::Writers;
 use crate::components;
 use crate::interrupt::Interrupt;
 use crate::set_up::{self, Tools};
@@ -69,6 +74,8 @@ pub(crate) struct Bench {
 #[derive(Subcommand)]
 enum Command {
     Instructions(Instructions),
+    Writers(Writers),
+    Ingest(Ingest),
 }
 
 /// How long and with how many connections to measure.
@@ -108,6 +115,8 @@ impl Bench {
     async fn measure(self) -> Result<()> {
         match (self.command, self.against) {
             (Some(Command::Instructions(instructions)), _) => instructions.run().await,
+            (Some(Command::Writers(writers)), _) => writers.run(),
+            (Some(Command::Ingest(ingest)), _) => ingest.run().await,
             (None, Some(revision)) => against::run(self.timing, &revision, self.no_bounds).await,
             (None, None) => floor::run(self.timing, self.no_bounds).await,
         }

@@ -12,7 +12,7 @@ pub(super) async fn prepare(target: Target, connections: usize) -> Result<()> {
     let client = Client::new(&format!("http://{}", target.address))?;
     client.create_collection(questions::COLLECTION).await?;
     client
-        .ingest(questions::COLLECTION, questions::documents())
+        .ingest(questions::COLLECTION, questions::documents(0..questions::DOCUMENTS))
         .await
         .context("ingesting the benchmark's documents")?;
     for case in &CASES {

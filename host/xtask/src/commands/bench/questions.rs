@@ -1,6 +1,8 @@
 //! Generates the bodies of requests and the documents from their numbers, so that every server gets
 //! the same ones.
 
+use std::ops::Range;
+
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -41,13 +43,13 @@ pub(crate) fn body(key: usize, mode: Option<&str>) -> String {
     }
 }
 
-/// All documents, as NDJSON.
-pub(super) fn documents() -> String {
+/// Documents by their numbers, as NDJSON.
+pub(super) fn documents(numbers: Range<usize>) -> String {
     let line = |number: usize| -> Value {
         let words = words(SEED_OF_DOCUMENTS + number as u64, WORDS_OF_A_DOCUMENT);
         json!({ "id": format!("document-{number}"), "text": format!("On {words}.") })
     };
-    (0..DOCUMENTS).map(|number| format!("{}\n", line(number))).collect()
+    numbers.map(|number| format!("{}\n", line(number))).collect()
 }
 
 /// `count` words, the same ones for the same seed.
@@ -89,7 +91,7 @@ mod tests {
 
     #[test]
     fn documents_are_lines_of_json() {
-        let documents = documents();
+        let documents = documents(0..DOCUMENTS);
         assert_eq!(documents.lines().count(), DOCUMENTS);
         let first: Value = serde_json::from_str(documents.lines().next().unwrap()).unwrap();
         assert_eq!(first["id"], "document-0");

@@ -1,0 +1,60 @@
+//! `cargo xtask soak`: the long forms of tests, for as long as one wants.
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use super::test::Test;
+
+/// The fewest answers that a soak checks per minute. A slower machine takes longer.
+const ANSWERS_PER_MINUTE: u64 = 5_000;
+
+/// Run the long form of a test
+#[derive(Args)]
+pub(crate) struct Soak {
+    #[command(subcommand)]
+    subject: Subject,
+}
+
+#[derive(Subcommand)]
+enum Subject {
+    /// Check every answer while documents are written and the server is killed
+    ///
+    /// Six writers and some readers put a server under load, with restarts and kills in between.
+    /// Each answer is compared with what the documents at its position imply, and the shares of
+    /// hits, followers and answers from a lagging index are checked. Half of the time goes to one
+    /// collection, and half to two.
+    Freshness {
+        /// How long the load lasts
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
+    /// Prove that the check of freshness would find mistakes
+    ///
+    /// Builds a server that can have a fault on purpose, such as tags that move too late, and
+    /// expects that the check finds a wrong answer for each of them, and none without.
+    Faults,
+}
+
+impl Soak {
+    pub(crate) fn run(self) -> Result<()> {
+        let test = match self.subject {
+            Subject::Freshness { minutes } => {
+                let answers = (minutes * ANSWERS_PER_MINUTE / 2).max(ANSWERS_PER_MINUTE);
+                Test {
+                    arguments: vec!["exactness::every_answer".into()],
+                    variables: vec![
+                        ("WEIR_EXACTNESS_SECONDS", (minutes * 30).max(30).to_string()),
+                        ("WEIR_EXACTNESS_ANSWERS", answers.to_string()),
+                    ],
+                    ..Test::default()
+                }
+            }
+            Subject::Faults => Test {
+                arguments: vec!["exactness::faults".into()],
+                with_faults: true,
+                ..Test::default()
+            },
+        };
+        test.run()
+    }
+}
