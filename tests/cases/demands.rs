@@ -1,5 +1,5 @@
-//! `Weir-Min-Position`, `Weir-Positions` and `Weir-Writes`: what a client may demand of a position,
-//! and what it is told when collections have none in common.
+//! `Weir-Min-Position`, `Weir-Positions` and `Weir-Writes`: positions that clients demand, and the
+//! answers that they get while collections have no common position.
 //!
 //! A collection lags because a large document of it is being embedded: that takes seconds.
 

@@ -8,7 +8,7 @@
 /// A mistake that can be made on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A page of the catch-up has its documents as they are at the head of the log.
+    /// A page of the catch-up, which is short, has its documents as they are at the head of the log.
     PageReadsNewest,
     /// Each page that changes documents begins an epoch of keyword statistics.
     RollByBatch,

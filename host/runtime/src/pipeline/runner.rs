@@ -118,10 +118,12 @@ impl Runner {
         let outcome = unreached.map_or(outcome, Err);
         let compute = began.elapsed();
         self.pipeline.counters.ran(outcome.as_ref().err().map(RunError::label), compute);
+        // A failure is answered at once: it says nothing about its writes.
+        let searchable = if outcome.is_ok() { self.searchable(&contexts).await } else { None };
         Run {
             outcome,
             stated,
-            searchable: self.searchable(&contexts).await,
+            searchable,
             reads: contexts.reads(),
             parts: contexts.parts_read(),
             degraded: contexts.call.degraded.load(Ordering::Relaxed),

@@ -60,7 +60,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { page_lines: 256, trim_every: Duration::from_secs(2) }
+        Self { page_lines: 64, trim_every: Duration::from_secs(2) }
     }
 }
 

@@ -133,10 +133,11 @@ fn value(commit: Commit) -> HeaderValue {
     let mut text: SmallVec<[u8; 40]> = SmallVec::new();
     text.extend_from_slice(itoa::Buffer::new().format(commit.position.0).as_bytes());
     text.extend_from_slice(b";chain=");
-    let chain = commit.chain.0;
-    text.extend(
-        (0..8).rev().map(|place| b"0123456789abcdef"[(chain >> (4 * place)) as usize & 15]),
-    );
+    let mut digits = *b"00000000";
+    for (place, digit) in digits.iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(commit.chain.0 >> (4 * place)) as usize & 15];
+    }
+    text.extend_from_slice(&digits);
     // Digits and fixed ASCII: never refused.
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from(commit.position.0))
 }

@@ -1,9 +1,9 @@
 //! Documents that are set aside: marks on versions that cannot be indexed.
 //!
-//! A mark decides what an index makes of a version at all of its positions, and an earlier index
-//! may have made something else of it. So the mark of a current version is a commit of its own:
-//! it has a line, and what was answered before it is told apart by its position. A version that
-//! has ended is only marked: whoever reads it is reading history.
+//! A mark decides how every index treats a version, at all positions of the version, but an earlier
+//! index may have treated it differently. So marking a current version is a commit of its own, with
+//! a line in the log: answers from before the mark have lower positions than answers after it.
+//! Marking a version that has ended needs no commit, because only a rebuild still reads it.
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;

@@ -101,7 +101,7 @@ fn vector(text: &str) -> Embedding {
     Embedding([bytes.next().unwrap_or(0.0), bytes.next().unwrap_or(0.0)].into())
 }
 
-/// The exact store, which fails when it is told to.
+/// The exact store, with failures that a test can switch on.
 struct Store {
     exact: ExactStore,
     broken: AtomicBool,
