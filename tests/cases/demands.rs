@@ -92,6 +92,24 @@ async fn a_demand_is_checked() {
 }
 
 #[tokio::test]
+async fn a_failure_of_a_pipeline_states_its_position() {
+    let server = Server::start().await;
+    let client = &server.client;
+    let created = client.create_at_once("docs").await;
+    let unknown = json!({ "query": "boat", "mode": "keyword", "collection": "missing" });
+    let failed = ask(client, "search", &unknown).await;
+    failed.assert_problem(404, "unknown-collection");
+    assert_eq!(failed.stated(), created.stated());
+    let created = client.create_at_once("missing").await;
+    let demand = created.position().to_string();
+    ask_with(client, "search", &unknown, (DEMAND, &demand)).await.assert_status(200);
+    let dropped = client.delete("/v1/collections/missing").await;
+    let failed = ask(client, "search", &unknown).await;
+    failed.assert_problem(404, "unknown-collection");
+    assert_eq!(failed.stated(), dropped.stated());
+}
+
+#[tokio::test]
 async fn a_position_that_is_not_reached_in_time_is_refused() {
     let server = impatient(|_| {}).await;
     let client = &server.client;

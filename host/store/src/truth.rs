@@ -119,11 +119,11 @@ pub trait Truth: Send + Sync {
     /// Drops the collection with all of its documents. `None` if it did not exist.
     async fn drop_collection(&self, name: &Name) -> Result<Option<Commit>, TruthError>;
 
-    /// The collection, if it exists.
-    async fn collection(&self, name: &Name) -> Result<Option<Collection>, TruthError>;
+    /// The collection, if it exists, and the last commit: that is how it is there.
+    async fn collection(&self, name: &Name) -> Result<(Option<Collection>, Commit), TruthError>;
 
-    /// All collections, by name.
-    async fn collections(&self) -> Result<Vec<Collection>, TruthError>;
+    /// All collections, by name, and the last commit: that is how they are there.
+    async fn collections(&self) -> Result<(Vec<Collection>, Commit), TruthError>;
 
     /// Stores all of the documents or none. A document that is already stored with the same
     /// text, chunks and metadata is not a change, unless it is set aside: then it is written
@@ -146,12 +146,12 @@ pub trait Truth: Send + Sync {
     /// The result of an earlier write under `key`, if there was one.
     async fn replay(&self, key: &IdempotencyKey) -> Result<Option<Committed>, TruthError>;
 
-    /// The document as it is now.
+    /// The document as it is now, and the last commit: that is how it is there.
     async fn document(
         &self,
         collection: &Name,
         id: &DocumentId,
-    ) -> Result<Option<Document>, TruthError>;
+    ) -> Result<(Option<Document>, Commit), TruthError>;
 
     /// Marks a version of a document as one that cannot be indexed, durably: whoever indexes it
     /// from now on gives it no chunks. It must be marked before an index shows it, and whoever

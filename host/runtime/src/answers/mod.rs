@@ -45,7 +45,7 @@ use crate::tenant::Tenant;
 use crate::tenant::reading::{Demand, Stated};
 
 use self::fill::Fill;
-pub use self::served::{Bypass, NotStored, Served, StoredAnswer, Via};
+pub use self::served::{Bypass, Failed, NotStored, Served, StoredAnswer, Via};
 
 /// How many flights a request joins without getting an answer before it runs the pipeline
 /// alone.
@@ -107,7 +107,7 @@ impl Answers {
         deployment: &Arc<Deployment>,
         source: &Source<'_>,
         demand: Demand,
-    ) -> Result<Served, RunError> {
+    ) -> Result<Served, Failed> {
         let (tenant, pipeline) = (deployment.tenant(), deployment.pipeline());
         let Some(policy) = deployment.policy.as_ref().filter(|_| !pipeline.writes) else {
             let reason = if pipeline.writes { Bypass::Writes } else { Bypass::NoPolicy };
@@ -155,7 +155,12 @@ impl Answers {
                             None => {}
                         },
                         Ok(Err(_abandoned)) => {}
-                        Err(_) => return Err(pipeline.deadline_exceeded()),
+                        Err(_) => {
+                            return Err(Failed {
+                                error: pipeline.deadline_exceeded(),
+                                stated: None,
+                            });
+                        }
                     }
                 }
             }
@@ -235,7 +240,7 @@ impl Answers {
         policy: &Arc<Policy>,
         source: &Source<'_>,
         demand: Demand,
-    ) -> Result<Served, RunError> {
+    ) -> Result<Served, Failed> {
         let request = Arc::new(policy.plan.request(source));
         let view = policy.view(&deployment.tenant().name, deployment.name(), source);
         let (answers, deployment, policy) =
@@ -261,7 +266,7 @@ impl Answers {
                     Ok(run.served(answer, via))
                 }
                 (Ok((answer, _)), None) => Ok(run.served(answer, Via::NotStored(NotStored::Split))),
-                (Err(error), _) => Err(error),
+                (Err(error), _) => Err(run.failed(error)),
             };
             // Before the followers wake, so that they do not lead one after another.
             let lasts = match &served {
@@ -275,14 +280,15 @@ impl Answers {
                 (Ok(Served { answer, .. }), Some(made), None) => {
                     Landed::Shared { outcome: Ok(Arc::clone(answer)), made: Arc::new(made) }
                 }
-                (Err(error), Some(made), None) if !error.is_about_positions() => {
-                    Landed::Shared { outcome: Err(error.clone()), made: Arc::new(made) }
+                (Err(failed), Some(made), None) if !failed.error.is_about_positions() => {
+                    Landed::Shared { outcome: Err(failed.error.clone()), made: Arc::new(made) }
                 }
                 _ => Landed::NotShared,
             });
             served
         });
-        fill.await.unwrap_or(Err(RunError::Panicked))
+        let panicked = Failed { error: RunError::Panicked, stated: None };
+        fill.await.unwrap_or(Err(panicked))
     }
 
     /// Runs the pipeline for this request only, for the reason in `via`.
@@ -292,13 +298,13 @@ impl Answers {
         source: &Source<'_>,
         demand: Demand,
         via: Via,
-    ) -> Result<Served, RunError> {
+    ) -> Result<Served, Failed> {
         let request = match &deployment.policy {
             Some(policy) if !deployment.pipeline().writes => policy.plan.request(source),
             _ => source.request(),
         };
         let run = deployment.runner.run(&self.threads, Arc::new(request), demand).await;
-        let (answer, _) = run.made()?;
+        let (answer, _) = run.made().map_err(|error| run.failed(error))?;
         let via = match (&run.stated, via) {
             (Stated::Split(_), Via::NotStored(_)) => Via::NotStored(NotStored::Split),
             (_, via) => via,
@@ -343,7 +349,7 @@ fn stated_if_valid(
 
 /// What a follower that arrived when `arrived` was published may use of a leader's result: an
 /// outcome that is still valid, or was when it arrived.
-fn take(landed: Landed, tenant: &Tenant, arrived: &View) -> Option<Result<Served, RunError>> {
+fn take(landed: Landed, tenant: &Tenant, arrived: &View) -> Option<Result<Served, Failed>> {
     let Landed::Shared { outcome, made } = landed else { return None };
     let Made { as_of, reads, cells } = &*made;
     let valid = || as_of.position >= tenant.tags.floor() && !cells.changed_after(as_of.position);
@@ -351,10 +357,9 @@ fn take(landed: Landed, tenant: &Tenant, arrived: &View) -> Option<Result<Served
         let on_arrival = arrived.any_applied(reads.collections());
         (*as_of >= on_arrival).then_some(*as_of)
     })?;
-    Some(outcome.map(|answer| Served {
-        answer,
-        stated: Stated::At(stated),
-        searchable: None,
-        via: Via::Collapsed,
-    }))
+    let stated = Stated::At(stated);
+    Some(match outcome {
+        Ok(answer) => Ok(Served { answer, stated, searchable: None, via: Via::Collapsed }),
+        Err(error) => Err(Failed::of(error, || stated)),
+    })
 }

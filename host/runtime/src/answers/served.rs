@@ -129,6 +129,22 @@ pub struct Served {
     pub via: Via,
 }
 
+/// A request without an answer.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// Why there is none.
+    pub error: RunError,
+    /// The position at which the pipeline would fail like this, if it was the pipeline that did.
+    pub stated: Option<Stated>,
+}
+
+impl Failed {
+    pub(super) fn of(error: RunError, stated: impl FnOnce() -> Stated) -> Self {
+        let stated = matches!(error, RunError::Failure { .. }).then(stated);
+        Self { error, stated }
+    }
+}
+
 impl StoredAnswer {
     fn of(answer: Answer) -> Self {
         // Also the status and the content type: the same body can be another representation.
@@ -161,6 +177,11 @@ impl Run {
     /// The answer for the client that the run was for.
     pub(super) fn served(&self, answer: Arc<StoredAnswer>, via: Via) -> Served {
         Served { answer, stated: self.stated.clone(), searchable: self.searchable, via }
+    }
+
+    /// The error for the client that the run was for.
+    pub(super) fn failed(&self, error: RunError) -> Failed {
+        Failed::of(error, || self.stated.clone())
     }
 
     /// The answer, ready to be sent and stored, and the policy's view of it.

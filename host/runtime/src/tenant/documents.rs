@@ -157,7 +157,7 @@ impl DocumentService {
         timeout(wait, reached).await.is_ok()
     }
 
-    /// The current document, and a commit that it is not older than.
+    /// The document as of the last commit, and that commit.
     ///
     /// # Errors
     /// The collection does not exist, or the truth failed.
@@ -166,8 +166,7 @@ impl DocumentService {
         collection: &Name,
         id: &DocumentId,
     ) -> Result<(Option<Document>, Commit), DocumentError> {
-        let as_of = self.head();
-        Ok((self.truth.document(collection, id).await?, as_of))
+        Ok(self.truth.document(collection, id).await?)
     }
 
     /// Deletes documents in one commit; `None` if none of them existed.
@@ -202,19 +201,22 @@ impl DocumentService {
         Ok(self.truth.drop_collection(name).await?)
     }
 
-    /// The collection, if it exists.
+    /// The collection as of the last commit, if it exists, and that commit.
     ///
     /// # Errors
     /// The truth failed.
-    pub async fn collection(&self, name: &Name) -> Result<Option<Collection>, DocumentError> {
+    pub async fn collection(
+        &self,
+        name: &Name,
+    ) -> Result<(Option<Collection>, Commit), DocumentError> {
         Ok(self.truth.collection(name).await?)
     }
 
-    /// All collections, sorted by name.
+    /// All collections as of the last commit, sorted by name, and that commit.
     ///
     /// # Errors
     /// The truth failed.
-    pub async fn collections(&self) -> Result<Vec<Collection>, DocumentError> {
+    pub async fn collections(&self) -> Result<(Vec<Collection>, Commit), DocumentError> {
         Ok(self.truth.collections().await?)
     }
 

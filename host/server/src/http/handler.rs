@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use smallvec::SmallVec;
 use weir_core::json::{CanonicalJson, JsonLimits, canonicalize};
 use weir_core::name::Name;
-use weir_runtime::answers::{Bypass, Served, Via};
+use weir_runtime::answers::{Bypass, Failed, Served, Via};
 use weir_runtime::deploy::Deployment;
 use weir_runtime::pipeline::RunError;
 use weir_runtime::pipeline::error::FailureKind;
@@ -75,8 +75,16 @@ async fn answer(
     };
     let patience = Duration::from_millis(app.server.position_timeout_ms);
     let demand = position::demand(&head.headers, deployment.tenant(), patience).await?;
-    let served = app.answers.serve(deployment, &source, demand).await?;
-    Ok(respond(head, deployment, served))
+    match app.answers.serve(deployment, &source, demand).await {
+        Ok(served) => Ok(respond(head, deployment, served)),
+        Err(Failed { error, stated }) => {
+            let mut response = Problem::from(error).into_response();
+            if let Some(stated) = stated {
+                position::stamp_stated(response.headers_mut(), &stated);
+            }
+            Ok(response)
+        }
+    }
 }
 
 fn allowing(method: &Method, allow: &'static str) -> Response {

@@ -45,23 +45,27 @@ impl SqliteTruth {
         .await
     }
 
-    /// All collections by name, which [`MAX_COLLECTIONS`] bounds.
-    pub(super) async fn read_collections(&self) -> Result<Vec<Collection>, TruthError> {
+    /// All collections by name, which [`MAX_COLLECTIONS`] bounds, as of the last commit.
+    pub(super) async fn read_collections(&self) -> Result<(Vec<Collection>, Commit), TruthError> {
+        let mut read = self.shared.readers.begin().await?;
+        let head = commits::head(&mut read).await?;
         let rows = sqlx::query(
             "SELECT name, created, created_chain, documents FROM collections
              WHERE dropped IS NULL ORDER BY name",
         )
-        .fetch_all(&self.shared.readers)
+        .fetch_all(&mut *read)
         .await?;
-        rows.iter().map(collection).collect()
+        Ok((rows.iter().map(collection).collect::<Result<_, _>>()?, head))
     }
 
-    /// The collection, if it exists.
+    /// The collection, if it exists, as of the last commit.
     pub(super) async fn read_collection(
         &self,
         name: &Name,
-    ) -> Result<Option<Collection>, TruthError> {
-        find(&mut *self.shared.readers.acquire().await?, name).await
+    ) -> Result<(Option<Collection>, Commit), TruthError> {
+        let mut read = self.shared.readers.begin().await?;
+        let head = commits::head(&mut read).await?;
+        Ok((find(&mut read, name).await?, head))
     }
 
     /// The names of the collections that existed at a position, sorted.

@@ -16,7 +16,7 @@ use weir_core::{Commit, Position};
 
 use super::statistics::Tally;
 use super::write::Write;
-use super::{SqliteTruth, collections, damaged, idempotency, stored};
+use super::{SqliteTruth, collections, commits, damaged, idempotency, stored};
 use crate::{ChangeKind, Committed, Document, IdempotencyKey, NewDocument, TruthError, chunk_text};
 
 /// The most documents in one write. They share a commit, and readers of the log take each
@@ -85,12 +85,14 @@ impl SqliteTruth {
         .await
     }
 
-    /// The document as it is now.
+    /// The document as of the last commit.
     pub(super) async fn read_document(
         &self,
         collection: &Name,
         id: &DocumentId,
-    ) -> Result<Option<Document>, TruthError> {
+    ) -> Result<(Option<Document>, Commit), TruthError> {
+        let mut read = self.shared.readers.begin().await?;
+        let head = commits::head(&mut read).await?;
         let row = sqlx::query(
             "SELECT documents.id, version, documents.chunks, metadata, text, set_aside
              FROM collections LEFT JOIN documents
@@ -100,13 +102,11 @@ impl SqliteTruth {
         )
         .bind(id.as_str())
         .bind(collection.as_str())
-        .fetch_optional(&self.shared.readers)
+        .fetch_optional(&mut *read)
         .await?
         .ok_or_else(|| TruthError::UnknownCollection(collection.clone()))?;
-        if row.try_get::<Option<&str>, _>("id")?.is_none() {
-            return Ok(None);
-        }
-        document(&row).map(Some)
+        let exists = row.try_get::<Option<&str>, _>("id")?.is_some();
+        Ok((exists.then(|| document(&row)).transpose()?, head))
     }
 }
 

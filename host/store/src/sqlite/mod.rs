@@ -196,11 +196,11 @@ impl Truth for SqliteTruth {
         self.mark_dropped(name.clone()).await
     }
 
-    async fn collection(&self, name: &Name) -> Result<Option<Collection>, TruthError> {
+    async fn collection(&self, name: &Name) -> Result<(Option<Collection>, Commit), TruthError> {
         self.read_collection(name).await
     }
 
-    async fn collections(&self) -> Result<Vec<Collection>, TruthError> {
+    async fn collections(&self) -> Result<(Vec<Collection>, Commit), TruthError> {
         self.read_collections().await
     }
 
@@ -229,7 +229,7 @@ impl Truth for SqliteTruth {
         &self,
         collection: &Name,
         id: &DocumentId,
-    ) -> Result<Option<Document>, TruthError> {
+    ) -> Result<(Option<Document>, Commit), TruthError> {
         self.read_document(collection, id).await
     }
 

@@ -178,7 +178,7 @@ impl Fixture {
         let head = self.truth.head().await.unwrap();
         let view = catch_up.progress().wait_for(|view| view.completed() >= head).await;
         assert_eq!(catch_up.status().last_error, None);
-        let collections = self.truth.collections().await.unwrap();
+        let (collections, _) = self.truth.collections().await.unwrap();
         assert_eq!(view.snapshots().count(), collections.len());
         for collection in collections {
             let snapshot = view.snapshot(&collection.name).unwrap();

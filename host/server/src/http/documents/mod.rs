@@ -65,8 +65,7 @@ struct WriteBody {
 /// `GET /v1/collections`
 pub(super) async fn collections(TenantOf(tenant): TenantOf, headers: HeaderMap) -> Result {
     position::check_demand(&headers, &tenant).await?;
-    let as_of = tenant.documents.head();
-    let collections = tenant.documents.collections().await?;
+    let (collections, as_of) = tenant.documents.collections().await?;
     let collections: Vec<_> = collections.iter().map(CollectionBody::of).collect();
     Ok(at(as_of, StatusCode::OK, &serde_json::json!({ "collections": collections })))
 }
@@ -78,8 +77,8 @@ pub(super) async fn collection(
     headers: HeaderMap,
 ) -> Result {
     position::check_demand(&headers, &tenant).await?;
-    let as_of = tenant.documents.head();
-    match tenant.documents.collection(&name).await? {
+    let (collection, as_of) = tenant.documents.collection(&name).await?;
+    match collection {
         Some(collection) => Ok(at(as_of, StatusCode::OK, &CollectionBody::of(&collection))),
         None => Err(unknown_collection(&name)),
     }

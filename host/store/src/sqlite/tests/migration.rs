@@ -52,7 +52,7 @@ async fn the_history_of_an_old_file_begins_at_its_last_commit() {
     let read: Vec<_> = documents.iter().map(|d| (d.id.as_str(), &*d.text, d.version.0)).collect();
     assert_eq!(read, [("a", "text", 4), ("b", "abc", 3)]);
     assert_eq!(documents[1].chunks, [0..1, 1..3]);
-    let collections = f.truth.collections().await.unwrap();
+    let (collections, _) = f.truth.collections().await.unwrap();
     let sizes: Vec<_> = collections.iter().map(|c| (position(c.created), c.documents)).collect();
     assert_eq!(sizes, [(1, 2), (5, 0)]);
     assert_eq!(collections[1].created, head);

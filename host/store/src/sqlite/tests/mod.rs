@@ -56,7 +56,7 @@ impl Fixture {
     }
 
     async fn text(&self, id: &str) -> Option<String> {
-        let document = self.truth.document(&self.docs, &doc(id)).await.unwrap();
+        let (document, _) = self.truth.document(&self.docs, &doc(id)).await.unwrap();
         document.map(|document| document.text.to_string())
     }
 

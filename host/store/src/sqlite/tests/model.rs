@@ -198,7 +198,7 @@ impl Run {
             self.replay(collection).await;
         }
         let now = self.states.last().unwrap();
-        for collection in self.truth.collections().await.unwrap() {
+        for collection in self.truth.collections().await.unwrap().0 {
             let documents = now[collection.name.as_str()].len();
             assert_eq!(collection.documents, documents as u64, "counted");
         }

@@ -85,7 +85,7 @@ async fn a_document_is_read_as_it_was_put() {
         ..document("a/b?\"c\" 'd'", "äx\nwörd 🦀")
     };
     f.put(vec![put.clone()]).await.unwrap();
-    let read = f.truth.document(&f.docs, &put.id).await.unwrap().unwrap();
+    let read = f.truth.document(&f.docs, &put.id).await.unwrap().0.unwrap();
     assert_eq!(read.version, Position(2));
     assert_eq!((read.id, read.text), (put.id, put.text));
     assert_eq!((read.metadata, read.chunks), (put.metadata, put.chunks));

@@ -14,7 +14,7 @@ impl Fixture {
     }
 
     async fn read(&self, id: &str) -> Document {
-        self.truth.document(&self.docs, &doc(id)).await.unwrap().unwrap()
+        self.truth.document(&self.docs, &doc(id)).await.unwrap().0.unwrap()
     }
 }
 

@@ -53,7 +53,7 @@ async fn a_write_that_fails_in_the_middle_changes_nothing() {
         })
         .await;
     assert!(result.is_err());
-    assert!(f.truth.collection(&f.docs).await.unwrap().is_some());
+    assert!(f.truth.collection(&f.docs).await.unwrap().0.is_some());
     assert_eq!(f.log(0, 10).await, ["1 created"]);
     assert_eq!(f.truth.backlog_bytes(), 100);
     assert_eq!(f.put_one("a", "text").await, Position(2), "the connection is usable");
@@ -117,7 +117,7 @@ async fn a_document_is_replaced_as_a_whole() {
     };
     let reader = async {
         loop {
-            let read = f.truth.document(&f.docs, &doc("a")).await.unwrap().unwrap();
+            let read = f.truth.document(&f.docs, &doc("a")).await.unwrap().0.unwrap();
             let n = read.version.0;
             assert_eq!(*read.metadata, *version(n).metadata);
             assert_eq!(read.text, version(n).text);
@@ -128,7 +128,7 @@ async fn a_document_is_replaced_as_a_whole() {
         }
     };
     tokio::join!(writer, reader);
-    assert_eq!(f.truth.collection(&f.docs).await.unwrap().unwrap().documents, 1);
+    assert_eq!(f.truth.collection(&f.docs).await.unwrap().0.unwrap().documents, 1);
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn a_recreated_collection_is_empty() {
     let (made, commit) = f.truth.create_collection(&f.docs).await.unwrap();
     assert_eq!((position(made.created), commit), (1, None), "it already exists");
     f.put(vec![document("a", "text"), document("b", "text")]).await.unwrap();
-    assert_eq!(f.truth.collections().await.unwrap()[0].documents, 2);
+    assert_eq!(f.truth.collections().await.unwrap().0[0].documents, 2);
 
     assert_eq!(f.truth.drop_collection(&f.docs).await.unwrap().map(position), Some(3));
     assert_eq!(f.truth.drop_collection(&f.docs).await.unwrap(), None);
@@ -211,7 +211,7 @@ async fn a_recreated_collection_is_empty() {
 
     let (made, commit) = f.truth.create_collection(&f.docs).await.unwrap();
     assert_eq!((position(made.created), commit), (4, Some(made.created)));
-    assert_eq!(f.truth.collection(&f.docs).await.unwrap(), Some(made));
+    assert_eq!(f.truth.collection(&f.docs).await.unwrap().0, Some(made));
     assert_eq!(f.text("a").await, None);
     assert_eq!(f.log(2, 10).await, ["3 deleted", "4 created"]);
 }
@@ -229,7 +229,7 @@ async fn the_number_of_collections_is_limited() {
     let refused = f.truth.create_collection(&name("one-too-many")).await;
     assert!(matches!(refused, Err(TruthError::TooManyCollections { limit: 1_024 })));
     assert!(f.truth.create_collection(&f.docs).await.is_ok(), "it already exists");
-    assert_eq!(f.truth.collections().await.unwrap().len(), 1_024);
+    assert_eq!(f.truth.collections().await.unwrap().0.len(), 1_024);
 }
 
 #[tokio::test]
