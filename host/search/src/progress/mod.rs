@@ -95,9 +95,15 @@ impl View {
     pub fn common<'n>(&self, collections: impl IntoIterator<Item = &'n Name>) -> Option<Commit> {
         let (mut applied, mut last) = (None, Commit::ZERO);
         for collection in collections {
-            let of_this = self.applied(collection);
+            // One lookup for both: each hit of the cache comes here.
+            let of_this = match self.collections.get(collection) {
+                Some(seen) => {
+                    last = last.max(seen.last);
+                    seen.applied(self.heard)
+                }
+                None => self.heard,
+            };
             applied = Some(applied.map_or(of_this, |applied: Commit| applied.min(of_this)));
-            last = last.max(self.last(collection));
         }
         let applied = applied.unwrap_or(self.heard);
         (last <= applied).then_some(applied)

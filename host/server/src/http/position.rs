@@ -40,11 +40,15 @@ pub(super) async fn demand(
     tenant: &Tenant,
     patience: Duration,
 ) -> Result<Demand, Problem> {
-    let Some(wanted) = wanted(headers)? else {
-        return Ok(Demand { at_least: Position::ZERO, patience });
+    let at_least = match wanted(headers)? {
+        Some(wanted) => {
+            // Boxed, because few requests demand a position and each has room for this.
+            Box::pin(check(wanted, tenant)).await?;
+            wanted.position
+        }
+        None => Position::ZERO,
     };
-    check(wanted, tenant).await?;
-    Ok(Demand { at_least: wanted.position, patience })
+    Ok(Demand { at_least, patience })
 }
 
 /// Checks a demand that the head of the truth satisfies, like every position that it has given
