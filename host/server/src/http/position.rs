@@ -4,6 +4,7 @@
 //! parameter, `123;chain=1a2b3c4d`. Out of scope: how a demanded position is reached
 //! (`weir_runtime::tenant::reading`).
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -78,9 +79,9 @@ async fn check(wanted: Wanted, tenant: &Tenant) -> Result<(), Problem> {
 }
 
 fn wanted(headers: &HeaderMap) -> Result<Option<Wanted>, Problem> {
-    let mut values = headers.get_all(&MIN_POSITION).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let wanted = value.to_str().ok().and_then(parse).filter(|_| values.next().is_none());
+    let Some(value) = headers.get(&MIN_POSITION) else { return Ok(None) };
+    let once = headers.get_all(&MIN_POSITION).iter().nth(1).is_none();
+    let wanted = value.to_str().ok().and_then(parse).filter(|_| once);
     wanted.map(Some).ok_or_else(|| {
         let detail = "Weir-Min-Position is a position, with or without its chain value: '123' or \
                       '123;chain=1a2b3c4d'.";
@@ -132,8 +133,19 @@ pub(super) fn stamp_writes(headers: &mut HeaderMap, searchable: bool) {
     headers.insert(WRITES, HeaderValue::from_static(state));
 }
 
-/// Built on the stack, because every answer has one.
+/// The value for a commit. Most answers of a thread state the same commit as the one before, so the
+/// last value is kept.
 fn value(commit: Commit) -> HeaderValue {
+    thread_local! {
+        static LAST: RefCell<Option<(Commit, HeaderValue)>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| match last {
+        Some((of, value)) if *of == commit => value.clone(),
+        _ => last.insert((commit, written(commit))).1.clone(),
+    })
+}
+
+fn written(commit: Commit) -> HeaderValue {
     let mut text: SmallVec<[u8; 40]> = SmallVec::new();
     text.extend_from_slice(itoa::Buffer::new().format(commit.position.0).as_bytes());
     text.extend_from_slice(b";chain=");
@@ -181,7 +193,9 @@ mod tests {
 
     #[test]
     fn what_is_stated_can_be_demanded() {
-        for (at, chain) in [(0, 0), (7, u32::MAX), (999_999_999_999_999_999, 0x00ab_cdef)] {
+        let commits =
+            [(0, 0), (7, u32::MAX), (7, u32::MAX), (7, 1), (999_999_999_999_999_999, 0xab_cdef)];
+        for (at, chain) in commits {
             let commit = Commit { position: Position(at), chain: Chain(chain) };
             let written = value(commit);
             let text = written.to_str().unwrap_or_default();
