@@ -27,6 +27,10 @@ pub enum ChangeKind {
     /// The commit starts a new epoch of the collection's keyword statistics: from here on, they
     /// are those of the collection right after this commit. The last line of its commit.
     Rolled,
+    /// From this commit on, the chunks and vectors of all documents are another model's, and a new
+    /// epoch of keyword statistics starts, as after [`Rolled`](Self::Rolled). The only line of its
+    /// commit in each collection.
+    ModelChanged,
 }
 
 /// What a reader of the whole log learns at once: which collections have new lines.

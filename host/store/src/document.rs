@@ -18,6 +18,8 @@ pub struct NewDocument {
     pub metadata: Arc<str>,
     /// Byte ranges of its chunks within `text`.
     pub chunks: Vec<Range<u32>>,
+    /// The digest of the model whose tokenizer split it.
+    pub split_by: Arc<str>,
 }
 
 /// A stored document.
@@ -33,6 +35,8 @@ pub struct Document {
     pub version: Position,
     /// Byte ranges of its chunks within `text`.
     pub chunks: Vec<Range<u32>>,
+    /// The digest of the model whose tokenizer split it; empty if no model was ever chosen.
+    pub split_by: Arc<str>,
     /// Why this version cannot be indexed, if it is set aside: searches do not find it.
     pub set_aside: Option<Arc<str>>,
 }
@@ -74,6 +78,15 @@ pub struct Collection {
     pub created: Commit,
     /// How many documents it has.
     pub documents: u64,
+}
+
+/// The model whose vectors and chunks the answers are made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Identifies the files of the model and of its tokenizer.
+    pub digest: String,
+    /// The position of the change to this model; zero for the first one.
+    pub since: Position,
 }
 
 /// A client's promise that two requests with the same key are the same request.

@@ -22,7 +22,8 @@ mod truth;
 pub use change::{Change, ChangeKind, KeptStatistics, News, Past};
 pub use data_folder::DataFolder;
 pub use document::{
-    Collection, Committed, Document, IdempotencyKey, NewDocument, SetAside, SetAsides, chunk_text,
+    Collection, Committed, Document, IdempotencyKey, Model, NewDocument, SetAside, SetAsides,
+    chunk_text,
 };
 pub use error::{BoxError, TruthError};
 pub use system::SystemStore;

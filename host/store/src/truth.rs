@@ -8,8 +8,8 @@ use weir_core::name::{DocumentId, Name};
 use weir_core::{Commit, Position};
 
 use crate::{
-    Change, Collection, Committed, Document, IdempotencyKey, KeptStatistics, NewDocument, News,
-    Past, SetAsides, TruthError,
+    Change, Collection, Committed, Document, IdempotencyKey, KeptStatistics, Model, NewDocument,
+    News, Past, SetAsides, TruthError,
 };
 
 /// Identifies one truth: random, given when it is created. A restored copy has the same id; the
@@ -169,6 +169,15 @@ pub trait Truth: Send + Sync {
 
     /// The documents that are set aside now: their number, and at most `limit` of them.
     async fn documents_set_aside(&self, limit: u32) -> Result<SetAsides, TruthError>;
+
+    /// The model whose vectors and chunks the answers are made of; `None` until one is chosen.
+    async fn model(&self) -> Result<Option<Model>, TruthError>;
+
+    /// Changes the model, in a commit of its own, which is returned: the last one if it is the
+    /// model already, or the first. Each collection has a line about it. What answers states
+    /// before the commit must be made with the old model, and what answers states from it on with
+    /// the new one.
+    async fn change_model(&self, digest: &str) -> Result<Commit, TruthError>;
 
     /// Waits for writes that have started, then closes the store. Later calls fail.
     async fn close(&self);

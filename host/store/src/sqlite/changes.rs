@@ -19,6 +19,7 @@ const COLLECTION_DELETED: u8 = 1;
 const DOCUMENT_PUT: u8 = 2;
 const DOCUMENT_DELETED: u8 = 3;
 const ROLLED: u8 = 4;
+const MODEL_CHANGED: u8 = 5;
 
 impl SqliteTruth {
     /// The lines of a collection after a position, in whole commits: the result can exceed
@@ -82,6 +83,7 @@ pub(super) async fn append(
         ChangeKind::DocumentPut(id) => (DOCUMENT_PUT, id.as_str()),
         ChangeKind::DocumentDeleted(id) => (DOCUMENT_DELETED, id.as_str()),
         ChangeKind::Rolled => (ROLLED, ""),
+        ChangeKind::ModelChanged => (MODEL_CHANGED, ""),
     };
     sqlx::query(
         "INSERT INTO changes (collection, position, line, kind, document) VALUES (?, ?, ?, ?, ?)",
@@ -104,6 +106,7 @@ fn change(row: &SqliteRow) -> Result<Change, TruthError> {
         DOCUMENT_PUT => ChangeKind::DocumentPut(document()?),
         DOCUMENT_DELETED => ChangeKind::DocumentDeleted(document()?),
         ROLLED => ChangeKind::Rolled,
+        MODEL_CHANGED => ChangeKind::ModelChanged,
         other => {
             let what = format!("a line of kind {other} in the log: it is from a newer Weir");
             return Err(damaged(what));

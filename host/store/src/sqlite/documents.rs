@@ -16,7 +16,7 @@ use weir_core::{Commit, Position};
 
 use super::statistics::Tally;
 use super::write::Write;
-use super::{SqliteTruth, collections, commits, damaged, idempotency, stored};
+use super::{SqliteTruth, collections, commits, damaged, idempotency, model_change, stored};
 use crate::{ChangeKind, Committed, Document, IdempotencyKey, NewDocument, TruthError, chunk_text};
 
 /// The most documents in one write. They share a commit, and readers of the log take each
@@ -43,8 +43,13 @@ impl SqliteTruth {
                 write.refuse_when_full()?;
                 let collection_key = collections::key(write.connection(), &collection).await?;
                 let mut tally = Tally::default();
+                let mut split_by: (Arc<str>, i64) = ("".into(), 0);
                 for document in documents {
-                    if upsert(write, collection_key, &document, &mut tally).await? {
+                    if split_by.0 != document.split_by {
+                        let key = model_change::key(write.connection(), &document.split_by).await?;
+                        split_by = (Arc::clone(&document.split_by), key);
+                    }
+                    if upsert(write, collection_key, &document, split_by.1, &mut tally).await? {
                         write.changed(&collection, &ChangeKind::DocumentPut(document.id)).await?;
                     }
                 }
@@ -94,7 +99,8 @@ impl SqliteTruth {
         let mut read = self.shared.readers.begin().await?;
         let head = commits::head(&mut read).await?;
         let row = sqlx::query(
-            "SELECT documents.id, version, documents.chunks, metadata, text, set_aside
+            "SELECT documents.id, version, documents.chunks, metadata, text, set_aside,
+               (SELECT digest FROM models WHERE key = ifnull(split_by, 1)) AS split_by
              FROM collections LEFT JOIN documents
                ON documents.collection = collections.key AND documents.id = ?
                  AND documents.ended IS NULL
@@ -137,6 +143,7 @@ async fn upsert(
     write: &mut Write<'_>,
     collection_key: i64,
     document: &NewDocument,
+    split_by: i64,
     tally: &mut Tally,
 ) -> Result<bool, TruthError> {
     let position = stored(write.next().position);
@@ -160,8 +167,8 @@ async fn upsert(
         tally.end(bytes, chunks);
     }
     let added = sqlx::query_as(
-        "INSERT INTO documents (collection, id, version, chunks, metadata, text)
-         VALUES (?, ?, ?, ?, ?, ?)
+        "INSERT INTO documents (collection, id, version, chunks, metadata, text, split_by)
+         VALUES (?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (collection, id) WHERE ended IS NULL DO NOTHING
          RETURNING bytes, chunk_count",
     )
@@ -171,6 +178,7 @@ async fn upsert(
     .bind(chunks)
     .bind(Arc::clone(&document.metadata))
     .bind(Arc::clone(&document.text))
+    .bind(split_by)
     .fetch_optional(write.connection())
     .await?;
     let Some((bytes, chunks)) = added else { return Ok(false) };
@@ -208,6 +216,7 @@ pub(super) fn document(row: &SqliteRow) -> Result<Document, TruthError> {
         chunks: chunks.into_iter().map(|(start, end)| start..end).collect(),
         metadata: row.try_get::<&str, _>("metadata")?.into(),
         text: row.try_get::<&str, _>("text")?.into(),
+        split_by: row.try_get::<Option<&str>, _>("split_by")?.unwrap_or_default().into(),
         set_aside: row.try_get::<Option<&str>, _>("set_aside")?.map(Into::into),
     })
 }

@@ -8,7 +8,8 @@
 //!
 //! `write` is the transaction, and `commits` gives it its position and chain value. `collections`,
 //! `documents` with their `versions`, `changes` (the log), `statistics` and `idempotency` are the
-//! tables; `set_aside` marks versions that cannot be indexed; `trim` forgets history, and `backlog`
+//! tables; `set_aside` marks versions that cannot be indexed; `model_change` says whose vectors and
+//! chunks count; `trim` forgets history, and `backlog`
 //! bounds it; `system` is the system store.
 //!
 //! An acknowledged write survives `kill -9` and a power loss: the write-ahead log is flushed
@@ -30,8 +31,8 @@ use weir_core::{Commit, Position};
 
 use crate::data_folder::database_file;
 use crate::{
-    Change, Collection, Committed, Document, IdempotencyKey, KeptStatistics, NewDocument, News,
-    Past, SetAsides, Truth, TruthError, TruthId,
+    Change, Collection, Committed, Document, IdempotencyKey, KeptStatistics, Model, NewDocument,
+    News, Past, SetAsides, Truth, TruthError, TruthId,
 };
 
 use self::backlog::Backlog;
@@ -43,6 +44,7 @@ mod collections;
 mod commits;
 mod documents;
 mod idempotency;
+mod model_change;
 mod set_aside;
 mod statistics;
 mod system;
@@ -245,6 +247,14 @@ impl Truth for SqliteTruth {
 
     async fn documents_set_aside(&self, limit: u32) -> Result<SetAsides, TruthError> {
         self.read_set_aside(limit).await
+    }
+
+    async fn model(&self) -> Result<Option<Model>, TruthError> {
+        self.read_model().await
+    }
+
+    async fn change_model(&self, digest: &str) -> Result<Commit, TruthError> {
+        self.set_model(digest.to_owned()).await
     }
 
     async fn close(&self) {

@@ -90,19 +90,22 @@ impl Tally {
         if !is_roll(row.try_get("chunks_at_roll")?, row.try_get("chunks_changed")?) {
             return Ok(());
         }
-        sqlx::query(
-            "UPDATE collections SET chunks_at_roll = chunks, chunks_changed = 0 WHERE key = ?",
-        )
-        .bind(key)
-        .execute(write.connection())
-        .await?;
-        sqlx::query("INSERT INTO statistics (collection, epoch) VALUES (?, ?)")
-            .bind(key)
-            .bind(position)
-            .execute(write.connection())
-            .await?;
+        begin_epoch(write, key).await?;
         write.changed(collection, &ChangeKind::Rolled).await
     }
+}
+
+/// Begins an epoch of the collection's statistics at the commit.
+pub(super) async fn begin_epoch(write: &mut Write<'_>, key: i64) -> Result<(), TruthError> {
+    let rolled = "UPDATE collections SET chunks_at_roll = chunks, chunks_changed = 0 WHERE key = ?";
+    sqlx::query(rolled).bind(key).execute(write.connection()).await?;
+    let position = stored(write.next().position);
+    sqlx::query("INSERT INTO statistics (collection, epoch) VALUES (?, ?)")
+        .bind(key)
+        .bind(position)
+        .execute(write.connection())
+        .await?;
+    Ok(())
 }
 
 impl SqliteTruth {

@@ -25,7 +25,8 @@ impl SqliteTruth {
         let ids: Vec<_> = ids.iter().map(DocumentId::as_str).collect();
         // One parameter for any number of ids. CROSS JOIN looks each of them up in turn.
         let rows = sqlx::query(
-            "SELECT id, version, chunks, metadata, text, set_aside
+            "SELECT id, version, chunks, metadata, text, set_aside,
+               (SELECT digest FROM models WHERE key = ifnull(split_by, 1)) AS split_by
              FROM (SELECT DISTINCT value FROM json_each(?1)) AS asked
              CROSS JOIN documents
                ON collection = ?2 AND id = asked.value
@@ -56,7 +57,9 @@ impl SqliteTruth {
             return Ok(None);
         };
         let rows = sqlx::query(
-            "SELECT id, version, chunks, metadata, text, set_aside FROM documents
+            "SELECT id, version, chunks, metadata, text, set_aside,
+               (SELECT digest FROM models WHERE key = ifnull(split_by, 1)) AS split_by
+             FROM documents
              WHERE collection = ?1 AND id > ?2
                AND version <= ?3 AND (ended IS NULL OR ended > ?3)
              ORDER BY id LIMIT ?4",

@@ -19,6 +19,8 @@ pub(super) struct Write<'c> {
     before: Commit,
     next: Commit,
     lines: usize,
+    /// Whether it is a commit even if it has no lines.
+    without_lines: bool,
     /// Bytes that are added to the backlog and freed from it.
     superseded: u64,
     freed: u64,
@@ -35,7 +37,16 @@ impl<'c> Write<'c> {
         let before = commits::head(&mut transaction).await?;
         let position = Position(before.position.0 + 1);
         let next = Commit { position, chain: Chain(rand::random()) };
-        Ok(Self { transaction, backlog, before, next, lines: 0, superseded: 0, freed: 0 })
+        Ok(Self {
+            transaction,
+            backlog,
+            before,
+            next,
+            lines: 0,
+            without_lines: false,
+            superseded: 0,
+            freed: 0,
+        })
     }
 
     /// The connection that runs the statements of the write.
@@ -51,12 +62,17 @@ impl<'c> Write<'c> {
     /// The commit at which this write is visible: its own, or the last one if nothing has
     /// changed.
     pub(super) fn commit(&self) -> Commit {
-        if self.lines == 0 { self.before } else { self.next }
+        if self.has_changes() { self.next } else { self.before }
     }
 
     /// Whether the write has changed something.
     pub(super) fn has_changes(&self) -> bool {
-        self.lines > 0
+        self.lines > 0 || self.without_lines
+    }
+
+    /// Makes this a commit even if no collection has a line about it.
+    pub(super) fn commit_without_lines(&mut self) {
+        self.without_lines = true;
     }
 
     /// Refuses the write while the backlog is full. Writes that add to it ask before they do
@@ -65,7 +81,8 @@ impl<'c> Write<'c> {
         self.backlog.refuse_when_full()
     }
 
-    /// Appends a line to the log. All lines of a write are about one collection.
+    /// Appends a line to the log. All lines of a write are about one collection, unless it
+    /// changes the model.
     pub(super) async fn changed(
         &mut self,
         collection: &Name,

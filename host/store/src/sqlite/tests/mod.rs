@@ -17,6 +17,7 @@ mod history;
 mod idempotency;
 mod migration;
 mod model;
+mod model_change;
 mod reads;
 mod set_aside;
 mod statistics;
@@ -88,6 +89,7 @@ fn line(change: &Change) -> String {
         ChangeKind::DocumentPut(id) => format!("+{id}"),
         ChangeKind::DocumentDeleted(id) => format!("-{id}"),
         ChangeKind::Rolled => "rolled".to_owned(),
+        ChangeKind::ModelChanged => "model".to_owned(),
     };
     format!("{} {what}", change.commit.position)
 }
@@ -108,5 +110,11 @@ fn doc(id: &str) -> DocumentId {
 fn document(id: &str, text: &str) -> NewDocument {
     let end = u32::try_from(text.len()).unwrap();
     let chunk = 0..end;
-    NewDocument { id: doc(id), text: text.into(), metadata: "{}".into(), chunks: vec![chunk] }
+    NewDocument {
+        id: doc(id),
+        text: text.into(),
+        metadata: "{}".into(),
+        chunks: vec![chunk],
+        split_by: "m1".into(),
+    }
 }

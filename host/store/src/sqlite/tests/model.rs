@@ -229,6 +229,7 @@ impl Run {
                         assert!(documents.as_mut().unwrap().remove(id.as_str()).is_some());
                     }
                     ChangeKind::Rolled => assert_eq!(commit.last(), Some(change)),
+                    ChangeKind::ModelChanged => panic!("the model was not changed"),
                 }
             }
             let expected = self.states[usize::try_from(at).unwrap()].get(collection);
