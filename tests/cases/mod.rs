@@ -13,6 +13,7 @@ mod exactness;
 mod guests;
 mod histories;
 mod http;
+mod models;
 mod plain;
 mod policies;
 mod positions;

@@ -19,8 +19,8 @@ pub struct Models {
 pub struct UnknownModel(pub String);
 
 impl Models {
-    /// The models of a server. `default` names the model that indexes every collection and
-    /// embeds the texts of requests that name no model.
+    /// The models of a server. `default` names the model that indexes every collection, once it has
+    /// taken over from the one before it.
     ///
     /// # Errors
     /// `default` is not among them.
@@ -40,12 +40,18 @@ impl Models {
         &self.default
     }
 
-    /// The model called `name`, or the default one.
+    /// The model whose files have this digest, if there is one: the default one if it has.
+    #[must_use]
+    pub fn of_digest(&self, digest: &str) -> Option<&Arc<dyn Embedder>> {
+        let all = [&self.default].into_iter().chain(self.by_name.values());
+        all.into_iter().find(|model| model.model_digest() == digest)
+    }
+
+    /// The model called `name`.
     ///
     /// # Errors
     /// No model has that name.
-    pub fn get(&self, name: Option<&str>) -> Result<&Arc<dyn Embedder>, UnknownModel> {
-        let Some(name) = name else { return Ok(&self.default) };
+    pub fn get(&self, name: &str) -> Result<&Arc<dyn Embedder>, UnknownModel> {
         self.by_name.get(name).ok_or_else(|| UnknownModel(name.to_owned()))
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -19,7 +20,6 @@ use weir_embedding::expected::Expected;
 use weir_embedding::models::Models;
 use weir_embedding::onnx::{OnnxConfig, OnnxEmbedder};
 use weir_runtime::answers::Answers;
-use weir_runtime::capability::embedding;
 use weir_runtime::deploy::{Deployment, Deployments, Snapshot};
 use weir_runtime::engine::Engines;
 use weir_runtime::engine::component::LoadError;
@@ -29,14 +29,14 @@ use weir_runtime::policy::{Policy, PolicyError};
 use weir_runtime::tenant::Tenant;
 use weir_runtime::tenant::documents::DocumentService;
 use weir_runtime::tenant::invalidation;
-use weir_search::catch_up::{CatchUp, Settings};
+use weir_search::catch_up::{CatchUp, Index, Settings};
 use weir_search::exact::ExactStore;
 use weir_server::http::app::App;
 use weir_server::http::body::Room;
 use weir_server::identity::Tenants;
 use weir_server::lifecycle::Lifecycle;
 use weir_server::telemetry::metrics::Metrics;
-use weir_store::{DataFolder, open_system, open_truth};
+use weir_store::{DataFolder, Truth, open_system, open_truth};
 
 use crate::config::{Config, Model};
 
@@ -199,26 +199,55 @@ async fn open_tenant(
     let truth = open_truth(&folder, config.ingest.max_backlog_bytes).await?;
     // The memory tier is empty: no entry is older than any change that the table does not know.
     let tags = Arc::new(TagTable::new(config.cache.max_tags, Position::ZERO));
-    let embedder = models.default_model();
-    let digest = embedder.model_digest();
-    let truth_id = truth.id().to_string();
-    let vectors = ExactStore::open(&folder, &truth_id, digest, embedder.dimensions()).await?;
-    let catch_up = CatchUp::start(
-        truth.clone(),
-        embedder.clone(),
-        Arc::new(vectors),
-        invalidation::observer(tags.clone()),
-        Settings::default(),
-    )
-    .await?;
+    let (index, next) = open_indexes(&name, &folder, &*truth, models).await?;
+    let observer = invalidation::observer(tags.clone());
+    let catch_up =
+        CatchUp::start(truth.clone(), index, next, observer, Settings::default()).await?;
     let documents = Arc::new(DocumentService::new(
         truth.clone(),
         catch_up.clone(),
-        embedder.clone(),
         config.ingest.clone(),
         turns.clone(),
     ));
-    Ok(Arc::new(Tenant::new(name, truth, &catch_up, digest, tags, documents)))
+    Ok(Arc::new(Tenant::new(name, truth, &catch_up, tags, documents)))
+}
+
+/// Opens the index of the model that the truth has. If that is not the default model, a second one
+/// is opened for that, which takes over when it is ready. A model that is not loaded cannot answer,
+/// so then the default model is the truth's from now on.
+async fn open_indexes(
+    tenant: &Name,
+    folder: &Path,
+    truth: &dyn Truth,
+    models: &Models,
+) -> anyhow::Result<(Index, Option<Index>)> {
+    let wanted = models.default_model();
+    let before = truth.model().await?.map(|model| model.digest);
+    let current = before.as_deref().and_then(|digest| models.of_digest(digest));
+    if current.is_none() {
+        if before.is_some() {
+            tracing::warn!(
+                tenant = tenant.as_str(),
+                model = wanted.model(),
+                "the model that the collections were indexed with is not configured any more, so \
+                 nothing can be searched until they are indexed with this one. To go on answering \
+                 meanwhile, configure the old model too"
+            );
+        }
+        truth.change_model(wanted.model_digest()).await?;
+    }
+    let current = current.unwrap_or(wanted);
+    let truth = truth.id().to_string();
+    let (digest, dimensions) = (current.model_digest(), current.dimensions());
+    let store = Arc::new(ExactStore::open(folder, &truth, digest, dimensions).await?);
+    let index = Index { embedder: Arc::clone(current), store };
+    let digest = wanted.model_digest();
+    if digest == current.model_digest() {
+        ExactStore::discard_next(folder)?;
+        return Ok((index, None));
+    }
+    let store = ExactStore::open_next(folder, &truth, digest, wanted.dimensions()).await?;
+    Ok((index, Some(Index { embedder: Arc::clone(wanted), store: Arc::new(store) })))
 }
 
 /// Deploys every pipeline for every tenant that it is hosted for.
@@ -228,7 +257,6 @@ fn deploy(
     tenants: &Tenants,
     models: &Arc<Models>,
 ) -> Vec<Deployment> {
-    let context = Arc::new(embedding::Context { models: Arc::clone(models) });
     let mut deployments = Vec::new();
     for tenant in tenants.iter() {
         let hosts = config.tenants.get(&tenant.name).map(|tenant| &tenant.pipelines);
@@ -238,7 +266,7 @@ fn deploy(
                     Arc::clone(pipeline),
                     policy.clone(),
                     Arc::clone(tenant),
-                    Arc::clone(&context),
+                    Arc::clone(models),
                     Handle::current(),
                 ));
             }

@@ -33,7 +33,8 @@ pub trait Host {
     /// A setting of the deployment.
     fn setting(&self, name: &str) -> Option<String>;
 
-    /// The vector of `text` from the named model; `None` is the host's default model.
+    /// The vector of `text` from the named model; `None` is the model that
+    /// indexes the collections.
     fn embed(
         &self,
         model: Option<&str>,

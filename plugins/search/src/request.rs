@@ -54,7 +54,8 @@ pub struct Defaults {
     pub mode: Mode,
     /// The setting `limit`, by default 10.
     pub limit: u32,
-    /// The setting `model`, which embeds queries; `None` is the host's default model.
+    /// The setting `model`, which embeds queries; `None` is the model that indexes the
+    /// collections.
     pub model: Option<String>,
 }
 

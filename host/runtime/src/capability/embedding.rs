@@ -16,6 +16,7 @@ use weir_embedding::{self as backend, Lane};
 use super::call::{Call, View};
 use super::host_call::{self, HostCallError};
 use super::resources;
+use crate::tenant::reading::Reading;
 
 /// The most texts in one call.
 const MAX_TEXTS: usize = 256;
@@ -33,6 +34,8 @@ pub struct Grant {}
 pub struct Context {
     /// The models of the server.
     pub models: Arc<Models>,
+    /// What the call reads: where it names no model, that of the collections is used.
+    pub reading: Arc<Reading>,
 }
 
 /// A vector behind a guest's handle.
@@ -154,11 +157,14 @@ async fn try_embed(
     model: Option<String>,
     texts: Vec<String>,
 ) -> Result<Vec<Vector>, EmbedError> {
-    let embedder = context
-        .models
-        .get(model.as_deref())
-        .map(Arc::clone)
-        .map_err(|unknown| EmbedError::UnknownModel(unknown.0))?;
+    let embedder = match model {
+        None => context.reading.embedder(),
+        Some(name) => context
+            .models
+            .get(&name)
+            .map(Arc::clone)
+            .map_err(|unknown| EmbedError::UnknownModel(unknown.0))?,
+    };
     if texts.len() > MAX_TEXTS {
         return Err(EmbedError::Invalid(format!(
             "the call has {} texts; at most {MAX_TEXTS} are allowed",

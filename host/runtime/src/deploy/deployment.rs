@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use weir_cache::key::KeyPrefix;
 use weir_core::name::Name;
+use weir_embedding::models::Models;
 
-use crate::capability::embedding;
 use crate::pipeline::{Pipeline, Runner};
 use crate::policy::Policy;
 use crate::tenant::Tenant;
@@ -31,15 +31,15 @@ impl Deployment {
         pipeline: Arc<Pipeline>,
         policy: Option<Arc<Policy>>,
         tenant: Arc<Tenant>,
-        embedding: Arc<embedding::Context>,
+        models: Arc<Models>,
         io: Handle,
     ) -> Self {
-        let models = embedding.models.fingerprint();
+        let fingerprint = models.fingerprint();
         Self {
             path: format!("/v1/pipelines/{}", pipeline.name),
-            key_prefix: key_prefix(&tenant, &pipeline, policy.as_deref(), &models),
+            key_prefix: key_prefix(&tenant, &pipeline, policy.as_deref(), &fingerprint),
             policy,
-            runner: Runner::new(pipeline, tenant, embedding, io),
+            runner: Runner::new(pipeline, tenant, models, io),
         }
     }
 

@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use weir_cache::reads::ReadSet;
 use weir_core::pattern::Scope;
 use weir_core::{Commit, Position};
+use weir_embedding::models::Models;
 
 use super::answer::Answer;
 use super::error::RunError;
@@ -58,7 +59,7 @@ pub struct Runner {
     /// The tenant whose collections it accesses.
     pub tenant: Arc<Tenant>,
     scopes: collections::Grant,
-    embedding: Arc<embedding::Context>,
+    models: Arc<Models>,
     logging: Arc<logging::Context>,
     /// For pipelines that are not granted to write: nothing is ever recorded in it, so all runs
     /// share one.
@@ -72,7 +73,7 @@ impl Runner {
     pub fn new(
         pipeline: Arc<Pipeline>,
         tenant: Arc<Tenant>,
-        embedding: Arc<embedding::Context>,
+        models: Arc<Models>,
         io: Handle,
     ) -> Self {
         let logging =
@@ -83,7 +84,7 @@ impl Runner {
             pipeline,
             tenant,
             scopes,
-            embedding,
+            models,
             logging: Arc::new(logging),
             no_writes: Arc::new(no_writes),
             io,
@@ -192,6 +193,8 @@ impl Runner {
         reading: Reading,
     ) -> Contexts {
         let Pipeline { limits, settings, .. } = &*self.pipeline;
+        let reading = Arc::new(reading);
+        let models = Arc::clone(&self.models);
         Contexts {
             call: Arc::new(Call {
                 deadline,
@@ -203,7 +206,7 @@ impl Runner {
                 degraded: AtomicBool::new(false),
             }),
             request: Arc::new(request::Context::new(request)),
-            embedding: Arc::clone(&self.embedding),
+            embedding: Arc::new(embedding::Context { models, reading: Arc::clone(&reading) }),
             collections: self.reads(reading),
             documents: self.writes(),
             logging: Arc::clone(&self.logging),
@@ -211,7 +214,7 @@ impl Runner {
         }
     }
 
-    fn reads(&self, reading: Reading) -> Arc<collections::Context> {
+    fn reads(&self, reading: Arc<Reading>) -> Arc<collections::Context> {
         let (tenant, scope) = (Arc::clone(&self.tenant), self.scopes.read.clone());
         Arc::new(collections::Context::new(tenant, scope, reading))
     }

@@ -58,7 +58,6 @@ pub struct Turn {
 pub struct DocumentService {
     truth: Arc<dyn Truth>,
     catch_up: Arc<CatchUp>,
-    embedder: Arc<dyn Embedder>,
     limits: Ingest,
     turns: Arc<Semaphore>,
 }
@@ -70,11 +69,10 @@ impl DocumentService {
     pub fn new(
         truth: Arc<dyn Truth>,
         catch_up: Arc<CatchUp>,
-        embedder: Arc<dyn Embedder>,
         limits: Ingest,
         turns: Arc<Semaphore>,
     ) -> Self {
-        Self { truth, catch_up, embedder, limits, turns }
+        Self { truth, catch_up, limits, turns }
     }
 
     /// The limits on writing.
@@ -117,7 +115,7 @@ impl DocumentService {
         key: Option<IdempotencyKey>,
     ) -> Result<Committed, DocumentError> {
         self.check_sizes(&documents)?;
-        let embedder = self.embedder.clone();
+        let embedder = self.catch_up.progress().read(|view| Arc::clone(view.embedder()));
         // The turn moves along: the blocking thread continues when its caller is dropped.
         let split = tokio::task::spawn_blocking(move || (split(documents, &*embedder), turn));
         let (documents, _turn) =
@@ -240,11 +238,12 @@ impl DocumentService {
 }
 
 fn split(documents: Vec<IncomingDocument>, embedder: &dyn Embedder) -> Vec<NewDocument> {
+    let split_by: Arc<str> = embedder.model_digest().into();
     documents
         .into_iter()
         .map(|IncomingDocument { id, text, metadata }| {
             let chunks = chunks::split(&text, embedder);
-            NewDocument { id, text, metadata, chunks }
+            NewDocument { id, text, metadata, chunks, split_by: Arc::clone(&split_by) }
         })
         .collect()
 }

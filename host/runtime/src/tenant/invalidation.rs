@@ -10,18 +10,29 @@ use weir_cache::reads::Read;
 use weir_cache::tag::{Tag, TagTable};
 use weir_core::Position;
 use weir_core::name::Name;
-use weir_search::catch_up::ApplyObserver;
+use weir_search::catch_up::Observer;
 use weir_store::{Change, ChangeKind};
 
 /// The observer of a tenant's catch-up that moves `tags`.
 #[must_use]
-pub fn observer(tags: Arc<TagTable>) -> ApplyObserver {
-    Box::new(move |collection, lines| {
+pub fn observer(tags: Arc<TagTable>) -> Arc<dyn Observer> {
+    Arc::new(TagMover(tags))
+}
+
+struct TagMover(Arc<TagTable>);
+
+impl Observer for TagMover {
+    fn applied(&self, collection: &Name, lines: &[Change]) {
         let Some(last) = lines.last() else { return };
         let whole = Read::Collection(collection.clone()).tag();
         let parts = lines.iter().filter_map(|line| part(collection, line));
-        tags.record_within(&whole, last.commit.position, parts);
-    })
+        self.0.record_within(&whole, last.commit.position, parts);
+    }
+
+    /// Everything that was made before is outdated, whatever it read: it may have embedded.
+    fn model_changed(&self, at: Position) {
+        self.0.raise_floor(at);
+    }
 }
 
 /// What a line changes within its collection.
@@ -33,8 +44,8 @@ fn part(collection: &Name, line: &Change) -> Option<(Tag, Position)> {
         ChangeKind::DocumentPut(id) | ChangeKind::DocumentDeleted(id) => {
             Read::Document(collection.clone(), id.clone())
         }
-        // Only searches see statistics.
-        ChangeKind::Rolled => return None,
+        // Only searches see statistics and models.
+        ChangeKind::Rolled | ChangeKind::ModelChanged => return None,
     };
     Some((read.tag(), line.commit.position))
 }

@@ -30,8 +30,6 @@ pub struct Tenant {
     pub truth: Arc<dyn Truth>,
     /// What searches read, and the positions at which it is exact.
     pub progress: Arc<Progress>,
-    /// The digest of the model that made the index's vectors.
-    pub model_digest: Arc<str>,
     /// The position of the last change of everything that an answer can read.
     pub tags: Arc<TagTable>,
     /// The only way to write documents.
@@ -45,12 +43,11 @@ impl Tenant {
         name: Name,
         truth: Arc<dyn Truth>,
         catch_up: &CatchUp,
-        model_digest: &str,
         tags: Arc<TagTable>,
         documents: Arc<DocumentService>,
     ) -> Self {
         let progress = Arc::clone(catch_up.progress());
-        Self { name, truth, progress, model_digest: model_digest.into(), tags, documents }
+        Self { name, truth, progress, tags, documents }
     }
 
     /// The state that a run reads, for an answer that states `at_least` or later.

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use weir_core::fault::{self, Fault};
 use weir_core::name::Name;
 use weir_core::{Commit, Position};
+use weir_embedding::Embedder;
 use weir_search::Snapshot;
 use weir_search::progress::{Progress, View};
 
@@ -40,28 +41,30 @@ pub enum Stated {
 }
 
 /// The state that a run reads.
-#[derive(Debug)]
 pub struct Reading {
     progress: Arc<Progress>,
     at_least: Position,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     /// Set by the first read.
     view: Option<Arc<View>>,
+    /// The model that was used before the first read.
+    embedder: Option<Arc<dyn Embedder>>,
     collections: BTreeSet<Name>,
 }
 
-/// A collection is not applied as far as the client demands, so the run has to be done again.
+/// A collection is not applied as far as the client demands, or has vectors of another model than
+/// the run has used, so the run has to be done again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Behind;
 
 /// Why a run has to be done again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unsettled {
-    /// Something that it read is behind the demanded position.
+    /// Something that it read is behind the demanded position, or the model has changed in between.
     Behind,
     /// The collections have no position in common. These are theirs.
     Split(Box<[(Name, Commit)]>),
@@ -77,22 +80,37 @@ impl Reading {
     /// Reads from `view`.
     #[must_use]
     pub fn of(progress: Arc<Progress>, at_least: Position, view: Arc<View>) -> Self {
-        let state = State { view: Some(view), collections: BTreeSet::new() };
+        let state = State { view: Some(view), ..State::default() };
         Self { progress, at_least, state: Mutex::new(state) }
+    }
+
+    /// The model that made the vectors of what is read.
+    #[must_use]
+    pub fn embedder(&self) -> Arc<dyn Embedder> {
+        let mut state = self.state.lock();
+        let State { view, embedder, .. } = &mut *state;
+        match view {
+            Some(view) => Arc::clone(view.embedder()),
+            // The first read may come much later, so the view is not taken for this.
+            None => {
+                let newest = || self.progress.read(|view| Arc::clone(view.embedder()));
+                Arc::clone(embedder.get_or_insert_with(newest))
+            }
+        }
     }
 
     /// The state of the collection, `None` if it does not exist, and notes that it is read.
     ///
     /// # Errors
-    /// It is behind the demanded position.
+    /// It is behind the demanded position, or the model has changed since it was used.
     pub fn read(&self, collection: &Name) -> Result<Option<Arc<dyn Snapshot>>, Behind> {
         let mut state = self.state.lock();
-        let State { view, collections } = &mut *state;
+        let State { view, embedder, collections } = &mut *state;
         let view = view.get_or_insert_with(|| self.progress.view());
         if !collections.contains(collection) {
             collections.insert(collection.clone());
         }
-        if view.applied(collection).position < self.at_least {
+        if view.applied(collection).position < self.at_least || !is_of(view, embedder.as_ref()) {
             return Err(Behind);
         }
         Ok(view.snapshot(collection).cloned())
@@ -104,10 +122,16 @@ impl Reading {
     /// There is none, or it is before the demanded one.
     pub fn settle(&self) -> Result<Commit, Unsettled> {
         let state = self.state.lock();
+        let settle = |view: &View| {
+            if !is_of(view, state.embedder.as_ref()) {
+                return Err(Unsettled::Behind);
+            }
+            settle(view, &state.collections, self.at_least)
+        };
         match &state.view {
-            Some(view) => settle(view, &state.collections, self.at_least),
+            Some(view) => settle(view),
             // Nothing was read.
-            None => self.progress.read(|view| settle(view, &state.collections, self.at_least)),
+            None => self.progress.read(settle),
         }
     }
 
@@ -118,6 +142,11 @@ impl Reading {
         let wanted = |view: &View| settle(view, &collections, self.at_least).is_ok();
         self.progress.wait_for(wanted).await
     }
+}
+
+/// Whether the vectors of the view are of the model, if one was used.
+fn is_of(view: &View, embedder: Option<&Arc<dyn Embedder>>) -> bool {
+    embedder.is_none_or(|used| Arc::ptr_eq(used, view.embedder()))
 }
 
 fn settle(

@@ -10,7 +10,7 @@ use weir_core::Commit;
 use weir_core::name::Name;
 
 use super::worker::{Start, work};
-use super::{Backoff, CatchUpError, Shared, stop, trim};
+use super::{Backoff, CatchUpError, Shared, stop};
 
 /// Runs until it is stopped. The collections in `rebuild` are first read as they were at that
 /// commit.
@@ -23,7 +23,6 @@ pub(super) async fn run(
     // There may have been commits since the log was heard at the start.
     commits.mark_changed();
     let mut workers = Workers::new(Arc::clone(&shared), rebuild, stopped.clone());
-    let trimming = tokio::spawn(trim::run(Arc::clone(&shared), stopped.clone()));
     let mut backoff = Backoff::default();
     let mut retry_at = None;
     loop {
@@ -37,7 +36,12 @@ pub(super) async fn run(
         }
         // Before the log is read, so that any later commit wakes this task.
         commits.mark_unchanged();
-        match hear(&shared).await {
+        let heard = tokio::select! {
+            biased;
+            () = stop(&mut stopped) => break,
+            heard = hear(&shared) => heard,
+        };
+        match heard {
             Ok(()) => {
                 backoff.worked();
                 retry_at = None;
@@ -52,12 +56,10 @@ pub(super) async fn run(
         }
     }
     workers.join().await;
-    if let Err(error) = trimming.await {
-        tracing::error!(%error, "trimming ended before it was stopped");
-    }
 }
 
 async fn hear(shared: &Shared) -> Result<(), CatchUpError> {
+    let _hearing = shared.hearing.lock().await;
     let heard = shared.progress.read(|view| view.heard());
     let news = shared.truth.news(heard.position).await?;
     shared.progress.hear(news.head, &news.collections);

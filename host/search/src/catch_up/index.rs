@@ -10,6 +10,7 @@
 //! the truth, and is the same in every index. An index that is rebuilt may set aside a version
 //! that an earlier one had embedded; answers are then stated only from the mark's commit on.
 
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::slice;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use tokio::time::sleep;
 use weir_core::name::{DocumentId, Name};
-use weir_embedding::{EmbedError, Embedder, Embedding, Lane};
+use weir_embedding::{EmbedError, Embedder, Embedding, Lane, chunks};
 use weir_store::{Document, chunk_text};
 
 use super::{Backoff, CatchUpError, Shared};
@@ -33,8 +34,8 @@ pub(super) const PROBE: &str = "probe";
 /// The most bytes of the reason that is kept with a document that is set aside.
 const MAX_REASON_BYTES: usize = 300;
 
-/// A chunk's vector and terms.
-type Chunk = (Embedding, Vec<(Arc<str>, u32)>);
+/// Where a chunk is in its document, its vector and its terms.
+type Chunk = (Range<u32>, Embedding, Vec<(Arc<str>, u32)>);
 
 /// Embeds the documents of a collection and extracts their terms, in order.
 pub(super) async fn index(
@@ -53,7 +54,7 @@ pub(super) async fn index(
             chunks += document.chunks.len();
             group.push(document);
         }
-        let chunks = match chunks_of(&*shared.embedder, &group).await {
+        let chunks = match chunks_of(&shared.embedder, &group).await {
             Ok(chunks) => chunks,
             Err(error) => {
                 blame_documents(&*shared.embedder, error).await?;
@@ -80,7 +81,7 @@ async fn one_by_one(
         let mut failed = Vec::new();
         for place in left {
             let document = &documents[place];
-            match chunks_of(&*shared.embedder, slice::from_ref(document)).await {
+            match chunks_of(&shared.embedder, slice::from_ref(document)).await {
                 Ok(of) => chunks[place] = of.into_iter().flatten().collect(),
                 Err(error) => {
                     let reason = reason(&error);
@@ -146,22 +147,23 @@ fn reason(error: &CatchUpError) -> String {
 
 /// The chunks of each document, embedded together. One that is set aside has none.
 async fn chunks_of(
-    embedder: &dyn Embedder,
+    embedder: &Arc<dyn Embedder>,
     documents: &[Document],
 ) -> Result<Vec<Vec<Chunk>>, CatchUpError> {
-    let (mut texts, mut counts) = (Vec::new(), Vec::new());
-    for document in documents {
+    let (mut ranges, mut texts, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+    for document in documents.iter() {
         let before = texts.len();
-        for chunk in document.chunks.iter().filter(|_| document.set_aside.is_none()) {
-            let text = chunk_text(&document.text, chunk)
+        for chunk in ranges_of(embedder, document).await? {
+            let text = chunk_text(&document.text, &chunk)
                 .ok_or_else(|| CatchUpError::Damaged(document.id.clone()))?;
             texts.push(Arc::from(text));
+            ranges.push(chunk);
         }
         counts.push(texts.len() - before);
     }
     let mut embeddings = Vec::with_capacity(texts.len());
     for texts in texts.chunks(GROUP) {
-        embeddings.extend(embed(embedder, texts).await?);
+        embeddings.extend(embed(&**embedder, texts).await?);
     }
     // Stemming takes too long for a thread that serves requests.
     let terms = tokio::task::spawn_blocking(move || {
@@ -169,8 +171,30 @@ async fn chunks_of(
     })
     .await
     .map_err(|_| CatchUpError::Panicked)?;
-    let mut chunks = embeddings.into_iter().zip(terms);
+    let mut chunks = ranges
+        .into_iter()
+        .zip(embeddings)
+        .zip(terms)
+        .map(|((range, embedding), terms)| (range, embedding, terms));
     Ok(counts.into_iter().map(|count| chunks.by_ref().take(count).collect()).collect())
+}
+
+/// The chunks of a document, which is split again if another model has split it. None if it is set
+/// aside.
+async fn ranges_of(
+    embedder: &Arc<dyn Embedder>,
+    document: &Document,
+) -> Result<Vec<Range<u32>>, CatchUpError> {
+    if document.set_aside.is_some() {
+        return Ok(Vec::new());
+    }
+    if *document.split_by == *embedder.model_digest() {
+        return Ok(document.chunks.clone());
+    }
+    let (embedder, text) = (Arc::clone(embedder), Arc::clone(&document.text));
+    tokio::task::spawn_blocking(move || chunks::split(&text, &*embedder))
+        .await
+        .map_err(|_| CatchUpError::Panicked)
 }
 
 /// Embeds the texts, and checks that an index can hold the vectors.
@@ -198,8 +222,11 @@ fn indexed_document(
 ) -> Result<(DocumentId, IndexedDocument), CatchUpError> {
     let content = Content::new(document.text, document.metadata)
         .map_err(|_| CatchUpError::Damaged(document.id.clone()))?;
-    let chunks = document.chunks.iter().zip(chunks).map(|(range, (embedding, terms))| {
-        IndexedChunk { start: range.start, end: range.end, embedding, terms }
+    let chunks = chunks.into_iter().map(|(range, embedding, terms)| IndexedChunk {
+        start: range.start,
+        end: range.end,
+        embedding,
+        terms,
     });
     let indexed = IndexedDocument {
         version: document.version,

@@ -7,6 +7,9 @@
 //! position, so page sizes, timing and restarts change nothing. Collections do not wait for each
 //! other.
 //!
+//! A change of the model is prepared beside the index: `model_change` has a second index follow the log,
+//! and when that is as far, the change is committed, and the second index takes over.
+//!
 //! `reconcile` compares the engine with the truth at the start. What does not belong together is
 //! rebuilt: from the documents as they were at the position where the log begins (`rebuild`), and
 //! from the log after that. `trim` makes the truth forget what nothing needs any more.
@@ -26,8 +29,8 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
+use weir_core::{Commit, Position};
 use weir_embedding::{EmbedError, Embedder};
 use weir_store::{Change, Truth, TruthError};
 
@@ -36,6 +39,7 @@ use crate::{VectorError, VectorStore};
 
 mod follow;
 mod index;
+mod model_change;
 mod page;
 mod rebuild;
 mod reconcile;
@@ -44,9 +48,32 @@ mod tests;
 mod trim;
 mod worker;
 
-/// Called with the lines of each page, which are of one collection, after they are durable in the
-/// engine and before readers can see them. Must be quick and must not block.
-pub type ApplyObserver = Box<dyn Fn(&Name, &[Change]) + Send + Sync>;
+/// Is told what changes, before readers can see it. Must be quick and must not block.
+pub trait Observer: Send + Sync {
+    /// The lines of a page, which are of one collection, are durable in the engine.
+    fn applied(&self, collection: &Name, lines: &[Change]);
+
+    /// Answers from this position on are made with another model.
+    fn model_changed(&self, at: Position);
+}
+
+/// Nobody: for an index that has no readers yet.
+struct Unobserved;
+
+impl Observer for Unobserved {
+    fn applied(&self, _collection: &Name, _lines: &[Change]) {}
+
+    fn model_changed(&self, _at: Position) {}
+}
+
+/// An index: an engine, and the model that makes its vectors.
+#[derive(Clone)]
+pub struct Index {
+    /// The model.
+    pub embedder: Arc<dyn Embedder>,
+    /// The engine.
+    pub store: Arc<dyn VectorStore>,
+}
 
 /// How the catch-up works. The defaults are for everybody but tests.
 #[derive(Clone, Copy, Debug)]
@@ -69,23 +96,33 @@ const PAGES_AT_ONCE: usize = 8;
 
 /// A handle to the running tasks, which end after [`CatchUp::stop`] or when this is dropped.
 pub struct CatchUp {
-    shared: Arc<Shared>,
+    progress: Arc<Progress>,
+    errors: Arc<Errors>,
+    /// The index for the next model, until it takes over.
+    next: Arc<Mutex<Option<Arc<Shared>>>>,
     stopping: watch::Sender<bool>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the tasks share.
+/// Why the log, or a collection, is stalled. By collection; `None` is the log itself.
+type Errors = Mutex<BTreeMap<Option<Name>, String>>;
+
+/// What the tasks of an index share.
 struct Shared {
     truth: Arc<dyn Truth>,
     embedder: Arc<dyn Embedder>,
     store: Arc<dyn VectorStore>,
     progress: Arc<Progress>,
-    observer: ApplyObserver,
+    observer: Arc<dyn Observer>,
     settings: Settings,
+    /// The position of the change to its model, after which it applies no other. `None` if that
+    /// change is still to come.
+    model_since: Option<Position>,
+    /// Held while the log is heard, and by who wants that to wait.
+    hearing: tokio::sync::Mutex<()>,
     /// Bounds how many pages are in memory.
     pages: Semaphore,
-    /// Why the log, or a collection, is stalled. By collection; `None` is the log itself.
-    errors: Mutex<BTreeMap<Option<Name>, String>>,
+    errors: Arc<Errors>,
 }
 
 /// How far the engine has got.
@@ -97,7 +134,22 @@ pub struct CatchUpStatus {
     pub lagging: Vec<Lagging>,
     /// Whether an index is rebuilt that is still older than answers which were given before.
     pub rebuilding: bool,
+    /// The index for the next model, which is prepared, if there is one.
+    pub next: Option<NextIndex>,
     /// Why the catch-up is stalled, if it is.
+    pub last_error: Option<String>,
+}
+
+/// How far the index for the next model is prepared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextIndex {
+    /// The name of the model.
+    pub model: String,
+    /// The last position of which it has all collections.
+    pub applied: Position,
+    /// How many collections it does not have up to their last change.
+    pub lagging: usize,
+    /// Why it is stalled, if it is.
     pub last_error: Option<String>,
 }
 
@@ -162,44 +214,50 @@ pub enum CatchUpError {
 }
 
 impl CatchUp {
-    /// Compares `store` with `truth`, and starts carrying the log into it from where it is. When
-    /// this returns, the head of the log is heard. Nothing else may change the store.
+    /// Compares the index with `truth`, and starts carrying the log into it from where it is. When
+    /// this returns, the head of the log is heard. Nothing else may change the engines.
+    ///
+    /// `index` is of the truth's model. If there is a `next` one, it is brought up to date beside
+    /// it; then the truth's model is changed to its model, and it takes over. From then on `index`
+    /// is cleared.
     ///
     /// # Errors
-    /// The truth or the store failed.
+    /// The truth or an engine failed.
     pub async fn start(
         truth: Arc<dyn Truth>,
-        embedder: Arc<dyn Embedder>,
-        store: Arc<dyn VectorStore>,
-        observer: ApplyObserver,
+        index: Index,
+        next: Option<Index>,
+        observer: Arc<dyn Observer>,
         settings: Settings,
     ) -> Result<Arc<Self>, CatchUpError> {
-        let start = reconcile::reconcile(&*truth, &*store).await?;
-        let shared = Arc::new(Shared {
-            truth,
-            embedder,
-            store,
-            progress: Arc::new(Progress::new(start.view)),
-            observer,
-            settings,
-            pages: Semaphore::new(PAGES_AT_ONCE),
-            errors: Mutex::default(),
-        });
+        let since = truth.model().await?.map_or(Position::ZERO, |model| model.since);
+        let current =
+            Started::of(Arc::clone(&truth), index, Some(since), observer, settings).await?;
+        let next = match next {
+            Some(next) => {
+                Some(Started::of(truth, next, None, Arc::new(Unobserved), settings).await?)
+            }
+            None => None,
+        };
+        let progress = Arc::clone(&current.shared.progress);
+        let errors = Arc::clone(&current.shared.errors);
+        let prepared = Arc::new(Mutex::new(next.as_ref().map(|next| Arc::clone(&next.shared))));
         let (stopping, stopped) = watch::channel(false);
-        let task = tokio::spawn(follow::run(Arc::clone(&shared), start.rebuild, stopped));
-        Ok(Arc::new(Self { shared, stopping, task: Mutex::new(Some(task)) }))
+        let task = model_change::run(current, next, Arc::clone(&prepared), stopped);
+        let task = Mutex::new(Some(tokio::spawn(task)));
+        Ok(Arc::new(Self { progress, errors, next: prepared, stopping, task }))
     }
 
     /// What readers see, and how far it is.
     #[must_use]
     pub fn progress(&self) -> &Arc<Progress> {
-        &self.shared.progress
+        &self.progress
     }
 
     /// How far the catch-up has got, and why it is stalled if it is.
     #[must_use]
     pub fn status(&self) -> CatchUpStatus {
-        let view = self.shared.progress.view();
+        let view = self.progress.view();
         let mut lagging: Vec<_> = view
             .lags()
             .map(|(collection, lag)| Lagging {
@@ -209,13 +267,10 @@ impl CatchUp {
             })
             .collect();
         lagging.sort_unstable_by(|a, b| a.collection.cmp(&b.collection));
-        let errors = self.shared.errors.lock();
-        let last_error = errors.iter().next().map(|(of, error)| match of {
-            Some(collection) => format!("'{collection}': {error}"),
-            None => error.clone(),
-        });
         let applied = view.completed().position;
-        CatchUpStatus { applied, lagging, rebuilding: applied < view.required(), last_error }
+        let rebuilding = applied < view.required();
+        let next = self.next.lock().as_ref().map(|next| next.as_next());
+        CatchUpStatus { applied, lagging, rebuilding, next, last_error: first(&self.errors) }
     }
 
     /// Ends the tasks: cancels what is being embedded, and waits for what is being applied. Call
@@ -231,7 +286,60 @@ impl CatchUp {
     }
 }
 
+/// An index that is compared with the truth.
+struct Started {
+    shared: Arc<Shared>,
+    /// The commit at which collections are read first, if it has to be rebuilt.
+    rebuild: Option<Commit>,
+}
+
+impl Started {
+    async fn of(
+        truth: Arc<dyn Truth>,
+        index: Index,
+        model_since: Option<Position>,
+        observer: Arc<dyn Observer>,
+        settings: Settings,
+    ) -> Result<Self, CatchUpError> {
+        let Index { embedder, store } = index;
+        let since = model_since.unwrap_or_default();
+        let start = reconcile::reconcile(&*truth, &*store, Arc::clone(&embedder), since).await?;
+        let shared = Arc::new(Shared {
+            truth,
+            embedder,
+            store,
+            progress: Arc::new(Progress::new(start.view)),
+            observer,
+            settings,
+            model_since,
+            hearing: tokio::sync::Mutex::default(),
+            pages: Semaphore::new(PAGES_AT_ONCE),
+            errors: Arc::default(),
+        });
+        Ok(Self { shared, rebuild: start.rebuild })
+    }
+}
+
+/// What is stalled, and why; one of them.
+fn first(errors: &Errors) -> Option<String> {
+    errors.lock().iter().next().map(|(of, error)| match of {
+        Some(collection) => format!("'{collection}': {error}"),
+        None => error.clone(),
+    })
+}
+
 impl Shared {
+    /// How far it is prepared, if it is for the next model.
+    fn as_next(&self) -> NextIndex {
+        let view = self.progress.view();
+        NextIndex {
+            model: self.embedder.model().to_owned(),
+            applied: view.completed().position,
+            lagging: view.lags().count(),
+            last_error: first(&self.errors),
+        }
+    }
+
     /// Notes that `of` works, or why it is stalled.
     fn note(&self, of: Option<&Name>, error: Option<String>) {
         let mut errors = self.errors.lock();

@@ -4,12 +4,13 @@
 //! version that it had at the page's last position. A page ends with its last roll, because the
 //! statistics of an epoch are those of the state at its roll. A version that is set aside counts as it
 //! is indexed, without chunks, although its commit rolled by those that it has: both are in the truth.
+//! Where the model changes, the statistics begin anew as at a roll; an index of the old model ends before.
 
 use std::collections::BTreeMap;
 
-use weir_core::Commit;
 use weir_core::fault::{self, Fault};
 use weir_core::name::{DocumentId, Name};
+use weir_core::{Commit, Position};
 use weir_store::{Change, ChangeKind};
 
 use super::index::index;
@@ -34,6 +35,7 @@ pub(super) async fn prepare(
         false => shared.settings.page_lines,
     };
     let mut lines = shared.truth.log(collection, after.position, limit).await?;
+    end_before_another_model(&mut lines, shared.model_since);
     end_with_last_roll(&mut lines);
     let Some(up_to) = lines.last().map(|line| line.commit) else { return Ok(None) };
     let Net { base, documents, rolled } = net_effect(&lines);
@@ -64,11 +66,22 @@ pub(super) async fn prepare(
     Ok(Some(Prepared { page, lines }))
 }
 
+/// Drops the lines from which on answers are made with another model than the index's, with which
+/// they are made since `since`.
+fn end_before_another_model(lines: &mut Vec<Change>, since: Option<Position>) {
+    let Some(since) = since else { return };
+    let is_later =
+        |line: &Change| line.kind == ChangeKind::ModelChanged && line.commit.position > since;
+    if let Some(end) = lines.iter().position(is_later) {
+        lines.truncate(end);
+    }
+}
+
 /// Drops the lines after the last roll: they are the next page's. A roll before the collection was
 /// created or dropped does not matter any more.
 fn end_with_last_roll(lines: &mut Vec<Change>) {
     let ends = |line: &Change| match line.kind {
-        ChangeKind::Rolled => Some(true),
+        ChangeKind::Rolled | ChangeKind::ModelChanged => Some(true),
         ChangeKind::CollectionCreated | ChangeKind::CollectionDeleted => Some(false),
         ChangeKind::DocumentPut(_) | ChangeKind::DocumentDeleted(_) => None,
     };
@@ -98,7 +111,7 @@ fn net_effect(lines: &[Change]) -> Net {
             }
             ChangeKind::DocumentPut(id) => drop(net.documents.insert(id.clone(), true)),
             ChangeKind::DocumentDeleted(id) => drop(net.documents.insert(id.clone(), false)),
-            ChangeKind::Rolled => net.rolled = true,
+            ChangeKind::Rolled | ChangeKind::ModelChanged => net.rolled = true,
         }
     }
     net
@@ -109,10 +122,11 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
     use super::*;
-    use weir_core::{Chain, Position};
+    use weir_core::Chain;
 
-    /// `+`, `-`: the collection created, dropped; `x+`, `x-`: a document put, deleted; `!`: rolled.
-    /// Each is a commit of its own but for rolls, which belong to the one before.
+    /// `+`, `-`: the collection created, dropped; `x+`, `x-`: a document put, deleted; `!`: rolled;
+    /// `m`: the model changed. Each is a commit of its own but for rolls, which belong to the one
+    /// before.
     fn lines(text: &str) -> Vec<Change> {
         let mut position = 0;
         let line = |line: &str| {
@@ -122,6 +136,7 @@ mod tests {
                 (Ok(id), _) => ChangeKind::DocumentDeleted(id),
                 (Err(_), "+") => ChangeKind::CollectionCreated,
                 (Err(_), "-") => ChangeKind::CollectionDeleted,
+                (Err(_), "m") => ChangeKind::ModelChanged,
                 (Err(_), _) => ChangeKind::Rolled,
             };
             position += u64::from(kind != ChangeKind::Rolled);
@@ -167,9 +182,23 @@ mod tests {
             ("x+ ! y+ -", 3),
             ("x+ ! - + y+", 4),
             ("- + x+ ! y+", 3),
+            ("x+ m y+", 2),
+            ("x+ ! m y+ !", 3),
         ] {
             let mut lines = lines(log);
             end_with_last_roll(&mut lines);
+            assert_eq!(lines.last().map_or(0, |line| line.commit.position.0), last, "{log}");
+        }
+        for (log, since, last) in [
+            ("x+ m y+", Some(0), 1),
+            ("x+ m y+", Some(1), 1),
+            ("x+ m y+", Some(2), 3),
+            ("x+ m y+ m", Some(2), 3),
+            ("m", Some(0), 0),
+            ("x+ m y+", None, 3),
+        ] {
+            let mut lines = lines(log);
+            end_before_another_model(&mut lines, since.map(Position));
             assert_eq!(lines.last().map_or(0, |line| line.commit.position.0), last, "{log}");
         }
         let net = net_effect(&lines("x+ y+ !"));

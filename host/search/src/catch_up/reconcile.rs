@@ -4,8 +4,11 @@
 //! One of another history, such as an index next to a restored truth, and one that lacks lines
 //! which are trimmed, is cleared and rebuilt.
 
+use std::sync::Arc;
+
 use weir_core::name::Name;
 use weir_core::{Commit, Position};
+use weir_embedding::Embedder;
 use weir_store::{Past, Truth};
 
 use super::CatchUpError;
@@ -20,9 +23,13 @@ pub(super) struct StartingPoint {
     pub(super) rebuild: Option<Commit>,
 }
 
+/// Compares them. `embedder` makes the engine's vectors, and no answer before `since` is made with
+/// them.
 pub(super) async fn reconcile(
     truth: &dyn Truth,
     store: &dyn VectorStore,
+    embedder: Arc<dyn Embedder>,
+    since: Position,
 ) -> Result<StartingPoint, CatchUpError> {
     let trimmed = truth.trimmed().await?;
     let reason = mismatch(truth, store, trimmed).await?;
@@ -37,9 +44,9 @@ pub(super) async fn reconcile(
     // A new index can be older than what was answered from the one before it. It has not been
     // complete until it was as far as that: see `trim`.
     let is_complete = completed > Commit::ZERO;
-    let required = if is_complete { Position::ZERO } else { news.head.position };
+    let required = if is_complete { since } else { news.head.position };
 
-    let mut view = View::at_start(news.head, required);
+    let mut view = View::at_start(news.head, required, embedder);
     for (collection, has) in stored {
         view.insert(collection, has.last, has.snapshot);
     }

@@ -16,12 +16,17 @@ use weir_store::KeptStatistics;
 
 use super::{CatchUpError, Shared, stop};
 
-/// Trims from time to time until it is stopped.
-pub(super) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let every = shared.settings.trim_every;
+/// Trims from time to time until it is stopped: what `current` has applied, and the index of the
+/// next model too, if there is one.
+pub(super) async fn run(
+    current: Arc<Shared>,
+    next: Option<Arc<Shared>>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let every = current.settings.trim_every;
     let mut ticks = interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut trimmer = Trimmer { shared, kept: HashMap::new(), trimmed: Commit::ZERO };
+    let mut trimmer = Trimmer { current, next, kept: HashMap::new(), trimmed: Commit::ZERO };
     loop {
         tokio::select! {
             biased;
@@ -41,7 +46,8 @@ pub(super) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>)
 }
 
 struct Trimmer {
-    shared: Arc<Shared>,
+    current: Arc<Shared>,
+    next: Option<Arc<Shared>>,
     /// The last epoch of each collection whose statistics are kept.
     kept: HashMap<Name, Position>,
     trimmed: Commit,
@@ -49,14 +55,20 @@ struct Trimmer {
 
 impl Trimmer {
     async fn trim(&mut self) -> Result<(), CatchUpError> {
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.current);
         let view = shared.progress.view();
-        let completed = match fault::is(Fault::TrimmedTooEarly) {
+        let mut completed = match fault::is(Fault::TrimmedTooEarly) {
             true => view.heard(),
             false => view.completed(),
         };
+        let mut required = view.required();
+        if let Some(next) = &self.next {
+            let view = next.progress.view();
+            completed = completed.min(view.completed());
+            required = required.max(view.required());
+        }
         // An index that is rebuilt is not complete before it is as far as it was: see `reconcile`.
-        if completed <= self.trimmed || completed.position < view.required() {
+        if completed <= self.trimmed || completed.position < required {
             return Ok(());
         }
         let epochs: Vec<_> = view
@@ -75,9 +87,11 @@ impl Trimmer {
                 self.kept.insert(collection, epoch);
             }
         }
-        // The engine first: what it does not have must not be trimmed.
-        shared.store.complete(completed).await?;
-        shared.progress.forget(completed);
+        // The engines first: what they do not have must not be trimmed.
+        for index in [Some(&shared), self.next.as_ref()].into_iter().flatten() {
+            index.store.complete(completed).await?;
+            index.progress.forget(completed);
+        }
         loop {
             let trimmed = shared.truth.trim(completed.position).await?;
             if trimmed <= self.trimmed || trimmed >= completed {

@@ -120,6 +120,6 @@ async fn apply(shared: &Shared, prepared: Prepared) -> Result<Commit, CatchUpErr
 
 fn announce(shared: &Shared, collection: &Name, lines: &[Change]) {
     if !lines.is_empty() {
-        (shared.observer)(collection, lines);
+        shared.observer.applied(collection, lines);
     }
 }

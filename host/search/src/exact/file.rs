@@ -20,6 +20,11 @@ use super::codec::encode_chunks;
 use super::collection::State;
 use super::load::{LoadError, Origin, read};
 
+/// The index.
+pub(super) const INDEX: &str = "vectors.sqlite";
+/// One for the next model, while it is made beside the index.
+pub(super) const NEXT: &str = "vectors-next.sqlite";
+
 #[derive(Debug)]
 pub(super) struct IndexFile {
     connection: SqliteConnection,
@@ -63,12 +68,13 @@ impl Row {
 }
 
 impl IndexFile {
-    /// Reads the index in `folder`, or creates an empty one.
+    /// Reads the index in `folder` that has this file name, or creates an empty one.
     pub(super) async fn open(
         folder: &Path,
+        name: &str,
         origin: Origin<'_>,
     ) -> Result<(Self, State), VectorError> {
-        let path = folder.join("vectors.sqlite");
+        let path = folder.join(name);
         let failed = |error: &dyn std::fmt::Display| {
             VectorError::Failed(format!("{} cannot be used: {error}", path.display()))
         };
@@ -175,14 +181,47 @@ async fn write_document(
     Ok(())
 }
 
-async fn load(path: &Path, origin: Origin<'_>) -> Result<(IndexFile, State), LoadError> {
-    let options = SqliteConnectOptions::new()
+/// Puts the index that was made for the next model in the place of the other, if it is of the model
+/// with this digest. The folder's indexes must not be open.
+pub(super) async fn promote(folder: &Path, model_digest: &str) -> Result<(), VectorError> {
+    let (path, next) = (folder.join(INDEX), folder.join(NEXT));
+    if !next.exists() {
+        return Ok(());
+    }
+    let failed = |error: &dyn std::fmt::Display| {
+        VectorError::Failed(format!("{} cannot be used: {error}", next.display()))
+    };
+    // One that cannot be read is not worth keeping; it is removed when it is opened.
+    let Ok(mut connection) = SqliteConnection::connect_with(&options(&next)).await else {
+        return Ok(());
+    };
+    let made_with: sqlx::Result<String> =
+        sqlx::query_scalar("SELECT model_digest FROM header").fetch_one(&mut connection).await;
+    if made_with.is_ok_and(|digest| digest == model_digest) {
+        // Moves all of it to the file that is renamed.
+        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
+        checkpoint.execute(&mut connection).await.map_err(|error| failed(&error))?;
+        connection.close().await.map_err(|error| failed(&error))?;
+        remove(&path).map_err(|error| failed(&error))?;
+        std::fs::rename(&next, &path).map_err(|error| failed(&error))?;
+        tracing::info!(path = %path.display(), "the index of the new model takes the old one's place");
+    } else {
+        connection.close().await.ok();
+    }
+    Ok(())
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         // A power failure must not undo what a search has returned.
-        .synchronous(SqliteSynchronous::Full);
-    let mut connection = SqliteConnection::connect_with(&options).await?;
+        .synchronous(SqliteSynchronous::Full)
+}
+
+async fn load(path: &Path, origin: Origin<'_>) -> Result<(IndexFile, State), LoadError> {
+    let mut connection = SqliteConnection::connect_with(&options(path)).await?;
     match read(&mut connection, origin).await {
         Ok(loaded) => Ok((IndexFile { connection }, loaded)),
         Err(error) => {
@@ -194,7 +233,7 @@ async fn load(path: &Path, origin: Origin<'_>) -> Result<(IndexFile, State), Loa
 }
 
 /// Removes the file and the files that SQLite keeps next to it.
-fn remove(path: &Path) -> std::io::Result<()> {
+pub(super) fn remove(path: &Path) -> std::io::Result<()> {
     for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
         match std::fs::remove_file(file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),

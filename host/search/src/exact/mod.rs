@@ -62,8 +62,9 @@ struct Shared {
 
 impl ExactStore {
     /// Opens the store in `folder`, for what is derived from the truth with the id `truth`, with
-    /// vectors of `dimensions` components from the model with `model_digest`. An index made with
-    /// others or in another format is removed, and a damaged one is moved to
+    /// vectors of `dimensions` components from the model with `model_digest`. If there is one that
+    /// [`open_next`](Self::open_next) made with this model, it takes the place of the index. An index
+    /// made with others or in another format is removed, and a damaged one is moved to
     /// `vectors.sqlite.damaged`; the store is then empty.
     pub async fn open(
         folder: &Path,
@@ -71,9 +72,30 @@ impl ExactStore {
         model_digest: &str,
         dimensions: usize,
     ) -> Result<Self, VectorError> {
+        file::promote(folder, model_digest).await?;
         let origin = Origin { truth, model_digest, dimensions };
-        let (file, state) = IndexFile::open(folder, origin).await?;
-        Ok(Self::new(dimensions, Some(file), state))
+        Self::open_file(folder, file::INDEX, origin).await
+    }
+
+    /// Opens a second store in `folder`, for another model than the first one's.
+    pub async fn open_next(
+        folder: &Path,
+        truth: &str,
+        model_digest: &str,
+        dimensions: usize,
+    ) -> Result<Self, VectorError> {
+        let origin = Origin { truth, model_digest, dimensions };
+        Self::open_file(folder, file::NEXT, origin).await
+    }
+
+    /// Removes what [`open_next`](Self::open_next) has made, which must not be open.
+    pub fn discard_next(folder: &Path) -> Result<(), VectorError> {
+        file::remove(&folder.join(file::NEXT)).map_err(failed)
+    }
+
+    async fn open_file(folder: &Path, name: &str, origin: Origin<'_>) -> Result<Self, VectorError> {
+        let (file, state) = IndexFile::open(folder, name, origin).await?;
+        Ok(Self::new(origin.dimensions, Some(file), state))
     }
 
     /// An empty store that is lost when the process ends.

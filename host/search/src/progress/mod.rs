@@ -13,11 +13,13 @@
 //! Out of scope: who applies ([`catch_up`](crate::catch_up)), and what an answer states.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use weir_core::name::Name;
 use weir_core::{Commit, Position};
+use weir_embedding::Embedder;
 
 use crate::Snapshot;
 
@@ -25,11 +27,22 @@ use crate::Snapshot;
 mod tests;
 
 /// All collections at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct View {
+    model: IndexModel,
     heard: Commit,
     required: Position,
     collections: HashMap<Name, Seen>,
+}
+
+/// The model that makes the vectors of an index.
+#[derive(Clone)]
+struct IndexModel(Arc<dyn Embedder>);
+
+impl fmt::Debug for IndexModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("IndexModel").field(&self.0.model()).finish()
+    }
 }
 
 /// One collection at one moment.
@@ -50,6 +63,12 @@ pub struct Lag {
 }
 
 impl View {
+    /// The model that made the vectors of all snapshots.
+    #[must_use]
+    pub fn embedder(&self) -> &Arc<dyn Embedder> {
+        &self.model.0
+    }
+
     /// The last commit whose lines are heard: read from the log, applied or not.
     #[must_use]
     pub fn heard(&self) -> Commit {
@@ -203,6 +222,14 @@ impl Progress {
         drop(old);
     }
 
+    /// Publishes the view of another index, with which answers begin at `at`.
+    pub(crate) fn take_over(&self, view: &View, at: Position) {
+        let view = View { required: view.required.max(at), ..view.clone() };
+        let old = self.view.send_replace(Arc::new(view));
+        // Freed after readers can go on.
+        drop(old);
+    }
+
     /// Publishes that no answer may state a position before `position`.
     pub(crate) fn require(&self, position: Position) {
         self.view.send_modify(|view| {
@@ -226,8 +253,8 @@ impl Progress {
 
 impl View {
     /// The view at the start: everything that is applied, before the log is heard.
-    pub(crate) fn at_start(heard: Commit, required: Position) -> Self {
-        Self { heard, required, collections: HashMap::new() }
+    pub(crate) fn at_start(heard: Commit, required: Position, embedder: Arc<dyn Embedder>) -> Self {
+        Self { model: IndexModel(embedder), heard, required, collections: HashMap::new() }
     }
 
     /// Adds a collection of which everything up to `last` is applied.

@@ -2,8 +2,40 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+use async_trait::async_trait;
+
 use super::*;
 use weir_core::Chain;
+use weir_embedding::{EmbedError, Embedding, Lane};
+
+struct Model;
+
+#[async_trait]
+impl Embedder for Model {
+    fn model(&self) -> &str {
+        "none"
+    }
+
+    fn model_digest(&self) -> &str {
+        "0"
+    }
+
+    fn dimensions(&self) -> usize {
+        0
+    }
+
+    fn count_tokens(&self, _text: &str) -> usize {
+        0
+    }
+
+    async fn embed(&self, _texts: &[Arc<str>], _lane: Lane) -> Result<Vec<Embedding>, EmbedError> {
+        Ok(Vec::new())
+    }
+}
+
+fn empty() -> View {
+    View::at_start(Commit::ZERO, Position::ZERO, Arc::new(Model))
+}
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -26,7 +58,7 @@ fn hear(progress: &Progress, head: u32, targets: &[(&str, u64)]) {
 
 #[test]
 fn an_idle_collection_advances_with_the_log_and_a_lagging_one_does_not() {
-    let progress = Progress::new(View::default());
+    let progress = Progress::new(empty());
     hear(&progress, 3, &[("a", 2)]);
     assert_eq!((range(&progress, "a"), range(&progress, "b")), ((0, 0), (0, 3)));
     progress.apply(&name("a"), commit(2), None);
@@ -47,7 +79,7 @@ fn an_idle_collection_advances_with_the_log_and_a_lagging_one_does_not() {
 
 #[test]
 fn collections_have_a_common_position_unless_one_lags_behind_anothers_change() {
-    let progress = Progress::new(View::default());
+    let progress = Progress::new(empty());
     let common = |names: &[&str]| {
         let names: Vec<_> = names.iter().map(|text| name(text)).collect();
         progress.read(|view| view.common(&names)).map(|at| at.position.0)
@@ -63,7 +95,7 @@ fn collections_have_a_common_position_unless_one_lags_behind_anothers_change() {
 
 #[test]
 fn a_line_can_be_applied_before_it_is_heard() {
-    let progress = Progress::new(View::default());
+    let progress = Progress::new(empty());
     progress.apply(&name("a"), commit(2), None);
     assert_eq!((range(&progress, "a"), range(&progress, "b")), ((2, 2), (0, 0)));
     hear(&progress, 2, &[("a", 2)]);
@@ -76,7 +108,7 @@ fn a_line_can_be_applied_before_it_is_heard() {
 
 #[test]
 fn what_is_forgotten_is_before_every_position_that_can_be_stated() {
-    let progress = Progress::new(View::default());
+    let progress = Progress::new(empty());
     hear(&progress, 6, &[("dropped", 4), ("slow", 6)]);
     progress.apply(&name("dropped"), commit(4), None);
     progress.forget(progress.read(View::completed));
@@ -88,7 +120,7 @@ fn what_is_forgotten_is_before_every_position_that_can_be_stated() {
 
 #[tokio::test]
 async fn a_reader_can_wait_for_a_later_view() {
-    let progress = Arc::new(Progress::new(View::default()));
+    let progress = Arc::new(Progress::new(empty()));
     let waiting = Arc::clone(&progress);
     let task = tokio::spawn(async move {
         waiting.wait_for(|view| view.applied(&name("a")) >= commit(2)).await.heard()

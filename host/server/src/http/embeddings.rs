@@ -111,7 +111,7 @@ pub(super) async fn embed(
 
 /// The model that the request names.
 fn model(asked: &Asked, models: &Models) -> Result<Arc<dyn Embedder>, Problem> {
-    models.get(Some(&asked.model)).map(Arc::clone).map_err(|UnknownModel(given)| {
+    models.get(&asked.model).map(Arc::clone).map_err(|UnknownModel(given)| {
         let known: Vec<_> = models.names().map(|name| format!("'{name}'")).collect();
         let (given, known) = (given.escape_debug(), known.join(", "));
         let detail = format!("There is no model '{given}'; this server has {known}.");

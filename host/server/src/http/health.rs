@@ -75,9 +75,18 @@ async fn of_tenant(tenant: &Tenant) -> (bool, Map<String, Value>) {
             json!({ "collection": one.collection.as_str(), "position": applied, "target": target })
         })
         .collect();
-    let applied = derived.applied.0;
+    let (applied, next) = (derived.applied.0, derived.next);
     let mut derived =
         json!({ "healthy": healthy, "position": applied, "lag": lag, "lagging": lagging });
+    if let Some(next) = next {
+        // The index that answers is not affected.
+        derived["next"] = json!({
+            "model": next.model,
+            "position": next.applied.0,
+            "lagging": next.lagging,
+            "error": next.last_error,
+        });
+    }
     if let Some(set_aside) = set_aside(tenant).await {
         derived["set_aside"] = set_aside;
     }

@@ -65,7 +65,7 @@ pub struct Context {
     tenant: Arc<Tenant>,
     scope: Scope,
     /// The state that the call reads.
-    pub reading: Reading,
+    pub reading: Arc<Reading>,
     reads: Mutex<ReadSet>,
 }
 
@@ -73,7 +73,7 @@ impl Context {
     /// The context of a call that has read nothing, and may read the collections of `scope` in the
     /// state of `reading`.
     #[must_use]
-    pub fn new(tenant: Arc<Tenant>, scope: Scope, reading: Reading) -> Self {
+    pub fn new(tenant: Arc<Tenant>, scope: Scope, reading: Arc<Reading>) -> Self {
         Self { tenant, scope, reading, reads: Mutex::default() }
     }
 
@@ -265,7 +265,7 @@ fn checked_query(
         None => None,
         Some(handle) => {
             let vector = resources::get::<Vector, Embedding>(table, handle)?;
-            if *vector.model_digest != *context.tenant.model_digest {
+            if *vector.model_digest != *context.reading.embedder().model_digest() {
                 let reason =
                     "the vector was made by another model than the collection's".to_owned();
                 return Ok(Err(VectorError::Invalid(reason)));

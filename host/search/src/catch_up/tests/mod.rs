@@ -20,6 +20,7 @@ use weir_embedding::{Embedding, Lane};
 use weir_store::NewDocument;
 
 mod cases;
+mod model_change;
 mod set_aside;
 
 /// What the embedder does when it is called.
@@ -35,6 +36,7 @@ enum Mood {
 /// Returns a text's first two bytes as its vector. Only texts with a `!`, and the probe, are subject
 /// to its mood. A text with one of `?#%^&` cannot be embedded, until that is mended.
 struct Model {
+    digest: &'static str,
     mood: watch::Sender<Mood>,
     mended: AtomicBool,
     embedded: Mutex<Vec<String>>,
@@ -48,7 +50,7 @@ impl Embedder for Model {
     }
 
     fn model_digest(&self) -> &str {
-        "0"
+        self.digest
     }
 
     fn dimensions(&self) -> usize {
@@ -147,13 +149,8 @@ impl Fixture {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let truth = weir_store::open_truth(folder.path(), u64::MAX).await.unwrap();
-        let model = Arc::new(Model {
-            mood: watch::Sender::new(Mood::Works),
-            embedded: Mutex::default(),
-            asked: watch::Sender::new(0),
-            mended: AtomicBool::new(false),
-        });
-        let f = Self { truth, model, store: empty_store(), _folder: folder };
+        truth.change_model("0").await.unwrap();
+        let f = Self { truth, model: model("0"), store: empty_store(), _folder: folder };
         f.create("docs").await;
         f
     }
@@ -168,9 +165,22 @@ impl Fixture {
     }
 
     async fn start_with(&self, settings: Settings) -> Arc<CatchUp> {
-        let (truth, model) = (Arc::clone(&self.truth), Arc::clone(&self.model));
-        let store = Arc::clone(&self.store);
-        CatchUp::start(truth, model, store, Box::new(|_, _| {}), settings).await.unwrap()
+        self.start_observed(None, Arc::new(Unobserved), settings).await
+    }
+
+    async fn start_observed(
+        &self,
+        next: Option<Index>,
+        observer: Arc<dyn Observer>,
+        settings: Settings,
+    ) -> Arc<CatchUp> {
+        let truth = Arc::clone(&self.truth);
+        CatchUp::start(truth, self.index(), next, observer, settings).await.unwrap()
+    }
+
+    fn index(&self) -> Index {
+        let (embedder, store) = (Arc::clone(&self.model), Arc::clone(&self.store));
+        Index { embedder, store }
     }
 
     /// Waits until everything is searchable, and compares all documents with the truth's.
@@ -250,6 +260,16 @@ impl Fixture {
     }
 }
 
+fn model(digest: &'static str) -> Arc<Model> {
+    Arc::new(Model {
+        digest,
+        mood: watch::Sender::new(Mood::Works),
+        embedded: Mutex::default(),
+        asked: watch::Sender::new(0),
+        mended: AtomicBool::new(false),
+    })
+}
+
 fn empty_store() -> Arc<Store> {
     Arc::new(Store { exact: ExactStore::in_memory(2), broken: AtomicBool::new(false) })
 }
@@ -267,7 +287,7 @@ fn document(id: &str, text: &str) -> NewDocument {
         chunks.push(u32::try_from(start).unwrap()..u32::try_from(end).unwrap());
     }
     let id = DocumentId::new(id).unwrap();
-    NewDocument { id, text: text.into(), metadata: "{}".into(), chunks }
+    NewDocument { id, text: text.into(), metadata: "{}".into(), chunks, split_by: "0".into() }
 }
 
 /// The hits of many questions in three modes, as text.

@@ -108,6 +108,32 @@ async fn an_index_made_with_something_else_starts_over() {
 }
 
 #[tokio::test]
+async fn the_next_models_index_takes_the_place_of_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    drop(filled(path).await);
+    let next = || ExactStore::open_next(path, "truth", "next", DIMENSIONS);
+    let store = next().await.unwrap();
+    store.apply(page(1, vec![put_text("a", 1, "wing")])).await.unwrap();
+    drop(store);
+    // It is kept beside the other until its model is the truth's.
+    assert!(!is_empty(&open(path).await));
+    assert_eq!(last(&next().await.unwrap()), Some(commit(1)));
+    let reopened = ExactStore::open(path, "truth", "next", DIMENSIONS).await.unwrap();
+    assert_eq!(last(&reopened), Some(commit(1)));
+    drop(reopened);
+    assert!(is_empty(&open(path).await) && is_empty(&next().await.unwrap()));
+
+    // One that cannot be read takes nobody's place.
+    drop(filled(path).await);
+    std::fs::write(path.join("vectors-next.sqlite"), "not a database, but long enough".repeat(99))
+        .unwrap();
+    assert!(!is_empty(&open(path).await));
+    ExactStore::discard_next(path).unwrap();
+    assert!(!path.join("vectors-next.sqlite").exists());
+}
+
+#[tokio::test]
 async fn an_index_in_another_format_starts_over() {
     for change in [
         "PRAGMA user_version = 2; DROP TABLE header",
