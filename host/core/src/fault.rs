@@ -16,7 +16,8 @@ pub enum Fault {
     TagMovedLate,
     /// Positions are published before their snapshot.
     SnapshotAfterPosition,
-    /// A hit has the text and the metadata of the newest view instead of the run's.
+    /// A hit has the text and the metadata of the newest view instead of the run's: they are fetched
+    /// after the search, and it takes a while.
     HitTextOfAnotherVersion,
     /// The truth forgets lines that a collection has not applied, and they are skipped.
     TrimmedTooEarly,

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
 use tracing::{error, info};
 use wasmtime::component::{Accessor, HasData, Linker, Resource, ResourceTable};
 use weir_bindings::pipeline::weir::embedding::types::Embedding;
@@ -39,6 +41,8 @@ use query::backend_query;
 pub(super) const INTERFACES: [&str; 2] =
     ["weir:vector/collections", "weir:vector/plain-collections"];
 
+/// How late texts come that a fault delays.
+const LATE: Duration = Duration::from_millis(20);
 /// The most hits of one search.
 const MAX_LIMIT: u32 = 1_000;
 /// The most ids of one `get`.
@@ -292,21 +296,29 @@ async fn search(
     let (collection, query) = query?;
     let state = context.read(&collection, [Read::Collection(collection.clone())])?;
     let budget = Arc::clone(call);
+    let tenant = fault::is(Fault::HitTextOfAnotherVersion).then(|| Arc::clone(&context.tenant));
     let work = async move {
-        let hits = state.search(query).await.map_err(vector_error)?;
+        let mut hits = state.search(query).await.map_err(vector_error)?;
+        if let Some(tenant) = tenant {
+            late_texts(&tenant, &collection, &mut hits).await;
+        }
         let hits = hits.into_iter().map(|hit| charged(&budget, hit));
         hits.collect::<Result<_, _>>().map(FoundHits)
     };
-    let mut found = host_call::run(call, "search", work).await.map_err(host_call_error)??;
-    if fault::is(Fault::HitTextOfAnotherVersion) {
-        let newest = context.tenant.progress.view();
-        for hit in &mut found.0 {
-            let newest =
-                newest.snapshot(&collection).and_then(|state| state.document(&hit.document));
-            hit.content = newest.map_or_else(|| Arc::clone(&hit.content), |(_, content)| content);
+    host_call::run(call, "search", work).await.map_err(host_call_error)?
+}
+
+/// Only for a fault: gives hits the text and the metadata that their documents have a little later,
+/// as if they were fetched when the search is done.
+async fn late_texts(tenant: &Tenant, collection: &Name, hits: &mut [backend::Hit]) {
+    sleep(LATE).await;
+    let newest = tenant.progress.view();
+    let Some(newest) = newest.snapshot(collection) else { return };
+    for hit in hits {
+        if let Some((_, content)) = newest.document(&hit.document) {
+            hit.content = content;
         }
     }
-    Ok(found)
 }
 
 /// Whole documents by id. Those that do not exist are omitted.
