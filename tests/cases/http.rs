@@ -306,7 +306,7 @@ async fn liveness_readiness_and_metrics() {
     health.assert_status(200);
     let health = health.json();
     assert_eq!((&health["ready"], &health["draining"]), (&json!(true), &json!(false)));
-    assert_eq!(health["truth"], json!({ "open": true, "position": 1 }));
+    assert_eq!(health["truth"], json!({ "open": true, "writable": true, "position": 1 }));
     assert_eq!(
         health["derived"],
         json!({ "healthy": true, "position": 1, "lag": 0, "lagging": [] })

@@ -145,6 +145,22 @@ impl Server {
         assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
     }
 
+    /// Makes it unable to write anything to a file beyond this many bytes from the file's beginning,
+    /// as if the disk were full; or able to write again.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let id = self.child.id().expect("it has not ended").cast_signed();
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the calls access nothing but `limit`. The child has not been waited for, so the
+        // id still belongs to it.
+        let done = unsafe {
+            libc::prlimit(id, libc::RLIMIT_FSIZE, std::ptr::null(), &raw mut limit) == 0 && {
+                limit.rlim_cur = bytes.unwrap_or(limit.rlim_max);
+                libc::prlimit(id, libc::RLIMIT_FSIZE, &raw const limit, std::ptr::null_mut()) == 0
+            }
+        };
+        assert!(done, "{}", std::io::Error::last_os_error());
+    }
+
     /// Waits until it ends.
     pub(crate) async fn wait(&mut self) -> ExitStatus {
         let ended = timeout(DEADLINE, self.child.wait()).await;
@@ -221,9 +237,11 @@ impl Program {
         };
         command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         // SAFETY: between fork and exec, only async-signal-safe functions may be called; this makes
-        // one system call.
+        // two system calls.
         unsafe {
             command.pre_exec(|| {
+                // A file that must not grow is an error to the program, as a full disk would be.
+                libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
                 // A test that is killed must not leave a server behind.
                 match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
                     0 => Ok(()),

@@ -43,6 +43,10 @@ pub trait Truth: Send + Sync {
     /// Follows the last commit, whoever made it. May lag behind what a read of the log sees.
     fn committed(&self) -> watch::Receiver<Commit>;
 
+    /// Whether the last write that was tried reached the disk, as far as the engine is concerned:
+    /// `false` while the disk is full.
+    fn is_writable(&self) -> bool;
+
     /// What is known about `position`: its chain value, if it is kept.
     async fn history(&self, position: Position) -> Result<Past, TruthError>;
 

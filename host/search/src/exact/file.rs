@@ -27,7 +27,10 @@ pub(super) const NEXT: &str = "vectors-next.sqlite";
 
 #[derive(Debug)]
 pub(super) struct IndexFile {
-    connection: SqliteConnection,
+    path: PathBuf,
+    /// `None` after a failure. When a disk is full, SQLite itself ends the transaction; sqlx would
+    /// believe that it goes on, and no later one could begin.
+    connection: Option<SqliteConnection>,
 }
 
 /// A page as it is written.
@@ -95,71 +98,113 @@ impl IndexFile {
         load(&path, origin).await.map_err(|error| failed(&error))
     }
 
-    /// Makes a page durable, or changes nothing.
+    /// Makes a page durable. If that fails, the file may have the page or not, and it can be applied
+    /// again.
     pub(super) async fn apply(&mut self, change: Change) -> sqlx::Result<()> {
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        if change.replaced {
-            sqlx::query("DELETE FROM documents WHERE collection = ?")
-                .bind(change.collection.as_str())
-                .execute(&mut *transaction)
-                .await?;
-        }
-        let statistics = match change.existence {
-            Existence::Kept => None,
-            Existence::Gone => Some(None),
-            Existence::With(statistics) => Some(Some(statistics)),
-        };
-        let write = if let Some(statistics) = statistics {
-            sqlx::query(
-                "REPLACE INTO collections (statistics, position, chain, name) VALUES (?, ?, ?, ?)",
-            )
-            .bind(statistics)
-        } else {
-            sqlx::query("UPDATE collections SET position = ?, chain = ? WHERE name = ?")
-        };
-        let written = write
-            .bind(change.last.position.0.cast_signed())
-            .bind(i64::from(change.last.chain.0))
-            .bind(change.collection.as_str())
-            .execute(&mut *transaction)
-            .await?;
-        if written.rows_affected() != 1 {
-            return Err(sqlx::Error::RowNotFound);
-        }
-        for (id, document) in change.documents {
-            write_document(&mut transaction, &change.collection, &id, document).await?;
-        }
-        transaction.commit().await
+        let mut connection = self.connected().await?;
+        let done = apply(&mut connection, change).await;
+        self.keep_if(connection, done).await
     }
 
     /// Records `commit` durably, and forgets collections that do not exist since a line up to it.
     pub(super) async fn complete(&mut self, commit: Commit) -> sqlx::Result<()> {
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        let position = commit.position.0.cast_signed();
-        sqlx::query("UPDATE header SET position = ?, chain = ?")
-            .bind(position)
-            .bind(i64::from(commit.chain.0))
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query("DELETE FROM collections WHERE statistics IS NULL AND position <= ?")
-            .bind(position)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await
+        let mut connection = self.connected().await?;
+        let done = complete(&mut connection, commit).await;
+        self.keep_if(connection, done).await
     }
 
     /// Removes everything durably.
     pub(super) async fn clear(&mut self) -> sqlx::Result<()> {
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        for delete in [
-            "DELETE FROM documents",
-            "DELETE FROM collections",
-            "UPDATE header SET position = 0, chain = 0",
-        ] {
-            sqlx::query(delete).execute(&mut *transaction).await?;
-        }
-        transaction.commit().await
+        let mut connection = self.connected().await?;
+        let done = clear(&mut connection).await;
+        self.keep_if(connection, done).await
     }
+
+    async fn connected(&mut self) -> sqlx::Result<SqliteConnection> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => connect(&self.path, Missing::Refused).await,
+        }
+    }
+
+    async fn keep_if(
+        &mut self,
+        connection: SqliteConnection,
+        done: sqlx::Result<()>,
+    ) -> sqlx::Result<()> {
+        if done.is_ok() {
+            self.connection = Some(connection);
+        } else {
+            // The failure that matters is that of `done`.
+            connection.close().await.ok();
+        }
+        done
+    }
+}
+
+async fn apply(connection: &mut SqliteConnection, change: Change) -> sqlx::Result<()> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    if change.replaced {
+        sqlx::query("DELETE FROM documents WHERE collection = ?")
+            .bind(change.collection.as_str())
+            .execute(&mut *transaction)
+            .await?;
+    }
+    let statistics = match change.existence {
+        Existence::Kept => None,
+        Existence::Gone => Some(None),
+        Existence::With(statistics) => Some(Some(statistics)),
+    };
+    let write = if let Some(statistics) = statistics {
+        sqlx::query(
+            "REPLACE INTO collections (statistics, position, chain, name) VALUES (?, ?, ?, ?)",
+        )
+        .bind(statistics)
+    } else {
+        sqlx::query("UPDATE collections SET position = ?, chain = ? WHERE name = ?")
+    };
+    let written = write
+        .bind(change.last.position.0.cast_signed())
+        .bind(i64::from(change.last.chain.0))
+        .bind(change.collection.as_str())
+        .execute(&mut *transaction)
+        .await?;
+    if written.rows_affected() != 1 {
+        return Err(sqlx::Error::RowNotFound);
+    }
+    for (id, document) in change.documents {
+        write_document(&mut transaction, &change.collection, &id, document).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+async fn complete(connection: &mut SqliteConnection, commit: Commit) -> sqlx::Result<()> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let position = commit.position.0.cast_signed();
+    sqlx::query("UPDATE header SET position = ?, chain = ?")
+        .bind(position)
+        .bind(i64::from(commit.chain.0))
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query("DELETE FROM collections WHERE statistics IS NULL AND position <= ?")
+        .bind(position)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+async fn clear(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    for delete in [
+        "DELETE FROM documents",
+        "DELETE FROM collections",
+        "UPDATE header SET position = 0, chain = 0",
+    ] {
+        sqlx::query(delete).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
 }
 
 async fn write_document(
@@ -192,7 +237,7 @@ pub(super) async fn promote(folder: &Path, model_digest: &str) -> Result<(), Vec
         VectorError::Failed(format!("{} cannot be used: {error}", next.display()))
     };
     // One that cannot be read is not worth keeping; it is removed when it is opened.
-    let Ok(mut connection) = SqliteConnection::connect_with(&options(&next)).await else {
+    let Ok(mut connection) = connect(&next, Missing::Refused).await else {
         return Ok(());
     };
     let made_with: sqlx::Result<String> =
@@ -211,25 +256,35 @@ pub(super) async fn promote(folder: &Path, model_digest: &str) -> Result<(), Vec
     Ok(())
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        // A power failure must not undo what a search has returned.
-        .synchronous(SqliteSynchronous::Full)
-}
-
 async fn load(path: &Path, origin: Origin<'_>) -> Result<(IndexFile, State), LoadError> {
-    let mut connection = SqliteConnection::connect_with(&options(path)).await?;
+    let mut connection = connect(path, Missing::Created).await?;
     match read(&mut connection, origin).await {
-        Ok(loaded) => Ok((IndexFile { connection }, loaded)),
+        Ok(loaded) => {
+            Ok((IndexFile { path: path.to_owned(), connection: Some(connection) }, loaded))
+        }
         Err(error) => {
             // The caller may move the file next.
             connection.close().await.ok();
             Err(error)
         }
     }
+}
+
+/// What happens if there is no file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Created,
+    Refused,
+}
+
+async fn connect(path: &Path, missing: Missing) -> sqlx::Result<SqliteConnection> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(missing == Missing::Created)
+        .journal_mode(SqliteJournalMode::Wal)
+        // A power failure must not undo what a search has returned.
+        .synchronous(SqliteSynchronous::Full);
+    SqliteConnection::connect_with(&options).await
 }
 
 /// Removes the file and the files that SQLite keeps next to it.

@@ -65,7 +65,11 @@ async fn of_tenant(tenant: &Tenant) -> (bool, Map<String, Value>) {
     let healthy = derived.last_error.is_none() && !derived.rebuilding && lag <= max_lag;
     let mut details = Map::new();
     let position = truth.as_ref().ok().map(|head| head.position.0);
-    details.insert("truth".into(), json!({ "open": truth.is_ok(), "position": position }));
+    // Questions are answered as before, so this does not make the server unready.
+    let writable = tenant.truth.is_writable();
+    let truth_details =
+        json!({ "open": truth.is_ok(), "writable": writable, "position": position });
+    details.insert("truth".into(), truth_details);
     let lagging: Vec<_> = derived
         .lagging
         .iter()

@@ -16,6 +16,9 @@ pub fn start(config: &Log) -> Result<(), ParseError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
+        // A line that cannot be written, because the disk is full, is lost. It would be reported on
+        // standard error, and the failure of that is a panic.
+        .log_internal_errors(false)
         .with_writer(io::stderr);
     // A second start (in tests) keeps the first log.
     let _ = match config.format {

@@ -18,6 +18,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -76,6 +77,8 @@ struct Shared {
     writes_waiting: Arc<Semaphore>,
     id: TruthId,
     committed: watch::Sender<Commit>,
+    /// Whether the last write that was tried did not fail.
+    writable: AtomicBool,
     backlog: Backlog,
 }
 
@@ -98,6 +101,7 @@ impl SqliteTruth {
             writes_waiting: Arc::new(Semaphore::new(MAX_WRITES_WAITING)),
             id: TruthId(id),
             committed: watch::Sender::new(head),
+            writable: AtomicBool::new(true),
             backlog,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -117,6 +121,10 @@ impl Truth for SqliteTruth {
 
     fn committed(&self) -> watch::Receiver<Commit> {
         self.shared.committed.subscribe()
+    }
+
+    fn is_writable(&self) -> bool {
+        self.shared.writable.load(Ordering::Relaxed)
     }
 
     async fn history(&self, position: Position) -> Result<Past, TruthError> {

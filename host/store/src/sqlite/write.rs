@@ -1,6 +1,7 @@
 //! The transaction of a write: detached from its caller, one at a time, all or nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures::future::BoxFuture;
 use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
@@ -130,19 +131,47 @@ impl SqliteTruth {
         let shared = Arc::clone(&self.shared);
         let task = tokio::spawn(async move {
             let _permit = permit;
-            shared.transact(work).await
+            let done = shared.transact(work).await;
+            shared.note(&done);
+            done
         });
         task.await.unwrap_or_else(|cut| Err(TruthError::Cut(cut.to_string())))
     }
 }
 
 impl Shared {
+    /// Notes whether a write failed although nothing was wrong with it.
+    fn note<T>(&self, done: &Result<T, TruthError>) {
+        match done {
+            Ok(_) => self.writable.store(true, Ordering::Relaxed),
+            Err(TruthError::Failed(_)) => self.writable.store(false, Ordering::Relaxed),
+            Err(_) => {}
+        }
+    }
+
     async fn transact<T, W>(&self, work: W) -> Result<T, TruthError>
     where
         W: for<'w, 'c> FnOnce(&'w mut Write<'c>) -> BoxFuture<'w, Result<T, TruthError>>,
     {
         let mut connection = self.writer.acquire().await?;
-        let mut write = Write::begin(&mut connection, &self.backlog).await?;
+        let done = self.transact_on(&mut connection, work).await;
+        // When a disk is full, SQLite itself ends the transaction. sqlx would believe that it goes on,
+        // and no later one could begin on this connection.
+        if matches!(done, Err(TruthError::Failed(_))) {
+            connection.close_on_drop();
+        }
+        done
+    }
+
+    async fn transact_on<T, W>(
+        &self,
+        connection: &mut SqliteConnection,
+        work: W,
+    ) -> Result<T, TruthError>
+    where
+        W: for<'w, 'c> FnOnce(&'w mut Write<'c>) -> BoxFuture<'w, Result<T, TruthError>>,
+    {
+        let mut write = Write::begin(connection, &self.backlog).await?;
         let done = work(&mut write).await?;
         let last = write.has_changes().then(|| write.next());
         let (added, freed) = write.finish().await?;
@@ -151,7 +180,6 @@ impl Shared {
         if let Some(last) = last {
             self.committed.send_replace(last);
         }
-        drop(connection);
         Ok(done)
     }
 }
