@@ -10,6 +10,7 @@ mod documents;
 mod durability;
 mod embeddings;
 mod exactness;
+mod faults;
 mod full_disk;
 mod guests;
 mod histories;

@@ -131,12 +131,14 @@ pub(crate) struct Answer {
 impl Answer {
     /// Sends `request` and reads the whole answer.
     pub(crate) async fn to(request: RequestBuilder) -> Self {
-        Self::of(request.send().await.unwrap_or_else(|error| panic!("no answer: {error:?}"))).await
+        Self::try_to(request).await.unwrap_or_else(|error| panic!("no answer: {error:?}"))
     }
 
-    async fn of(response: reqwest::Response) -> Self {
+    /// The same with a server that may be gone.
+    pub(crate) async fn try_to(request: RequestBuilder) -> reqwest::Result<Self> {
+        let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Self { status, headers, body: response.bytes().await.unwrap() }
+        Ok(Self { status, headers, body: response.bytes().await? })
     }
 
     pub(crate) fn text(&self) -> String {

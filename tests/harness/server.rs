@@ -43,6 +43,8 @@ pub(crate) enum Program {
     Shipped,
     /// The build with faults, with this one or none (`weir_core::fault`).
     Faulty(Option<&'static str>),
+    /// The same build, which dies at this point (`weir_core::crash`).
+    Dying(&'static str),
 }
 
 impl Server {
@@ -70,6 +72,11 @@ impl Server {
             self.kill9().await;
         }
         Self::launch(self.folder, self.program).await
+    }
+
+    /// Starts another program on the folder of this server, which has ended.
+    pub(crate) async fn replaced_by(self, program: Program) -> Self {
+        Self::launch(self.folder, program).await
     }
 
     /// Kills this server and starts another on its folder, with another configuration.
@@ -232,6 +239,11 @@ impl Program {
             Self::Faulty(fault) => {
                 let mut command = Command::new(environment::faulty_binary());
                 command.envs(fault.map(|name| ("WEIR_FAULT", name)));
+                command
+            }
+            Self::Dying(point) => {
+                let mut command = Command::new(environment::faulty_binary());
+                command.env("WEIR_CRASH_AT", point);
                 command
             }
         };

@@ -3,8 +3,9 @@
 //! made of.
 //!
 //! Out of scope: anything that has a lifecycle. This crate has no state, no I/O and no async, but
-//! for the [`fault`] that a test build has.
+//! for the [`fault`] and the [`crash`] that a test build has.
 
+pub mod crash;
 pub mod fault;
 pub mod json;
 pub mod name;

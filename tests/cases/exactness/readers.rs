@@ -10,7 +10,6 @@ use super::log::Record;
 use super::position::{Position, Stated};
 use super::question::Question;
 use super::tally::{Kind, Tally, add};
-use super::vectors::send;
 use super::words::Rng;
 use super::world::World;
 use super::writers::gone;
@@ -117,7 +116,7 @@ pub(super) async fn ask_by(
         request = request.header("weir-min-position", value);
     }
     let began = world.ledger.begin(&question.collections);
-    let Ok(answer) = send(request.body(question.body().to_string())).await else {
+    let Ok(answer) = Answer::try_to(request.body(question.body().to_string())).await else {
         gone(world, "a question");
         return false;
     };

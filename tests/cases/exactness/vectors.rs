@@ -70,7 +70,7 @@ async fn embed(client: &Client, texts: &[String]) -> Result<Vec<Arc<[f32]>>, req
     loop {
         let request = client.request("POST", "/v1/embeddings");
         let request = request.header("content-type", "application/json").body(body.clone());
-        let answer = send(request).await?;
+        let answer = Answer::try_to(request).await?;
         if answer.status == 503 && began.elapsed() < BUSY {
             // The load may have filled the queue.
             tokio::time::sleep(RETRY).await;
@@ -81,13 +81,6 @@ async fn embed(client: &Client, texts: &[String]) -> Result<Vec<Arc<[f32]>>, req
         assert_eq!(data.len(), texts.len());
         return Ok(data.iter().map(|item| vector(&item["embedding"])).collect());
     }
-}
-
-/// Sends a request to a server that may be killed.
-pub(super) async fn send(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
-    let response = request.send().await?;
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    Ok(Answer { status, headers, body: response.bytes().await? })
 }
 
 fn vector(embedding: &Value) -> Arc<[f32]> {

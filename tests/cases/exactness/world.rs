@@ -10,9 +10,9 @@ use super::log::{Entry, Ledger};
 use super::position::Stated;
 use super::question::{Mode, Question};
 use super::tally::Tally;
-use super::vectors::{Vectors, send};
+use super::vectors::Vectors;
 use super::words::Rng;
-use crate::harness::Client;
+use crate::harness::{Answer, Client};
 
 /// Questions that are asked again and again.
 const HOT: usize = 4;
@@ -92,7 +92,7 @@ impl World {
     pub(super) async fn poll(self: Arc<Self>, client: Client) {
         while !self.stop.load(Ordering::Relaxed) {
             for path in ["/v1/collections", "/health/readiness"] {
-                let Ok(answer) = send(client.request("GET", path)).await else { return };
+                let Ok(answer) = Answer::try_to(client.request("GET", path)).await else { return };
                 if let Ok(Stated::One(position)) = Stated::by(&answer) {
                     self.ledger.saw(position, &self.tally);
                 }

@@ -17,7 +17,6 @@ use super::log::Entry;
 use super::oracle::{Change, Document, Text};
 use super::position::Stated;
 use super::tally::{Kind, add};
-use super::vectors::send;
 use super::words::{Rng, metadata, text};
 use super::world::World;
 use crate::harness::{Answer, Client};
@@ -182,7 +181,7 @@ impl Writer {
         let change = Change::Put(vec![(id.clone(), document.clone())]);
         let path = format!("/v1/collections/{}/documents", self.collection);
         let request = client.request("POST", &path).header("content-type", "application/json");
-        let Ok(answer) = send(request.body(body(&change))).await else {
+        let Ok(answer) = Answer::try_to(request.body(body(&change))).await else {
             return gone(world, "a repeated write");
         };
         match (answer.status, Stated::by(&answer)) {
@@ -271,7 +270,7 @@ async fn wrote(
     request: RequestBuilder,
     entry: &Entry,
 ) -> Result<Option<u64>, Ended> {
-    let Ok(answer) = send(request).await else { return Err(gone(world, "a write")) };
+    let Ok(answer) = Answer::try_to(request).await else { return Err(gone(world, "a write")) };
     match answer.status {
         200..=202 => {}
         404 => return Err(Ended::Nothing),

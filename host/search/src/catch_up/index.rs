@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use tokio::time::sleep;
+use weir_core::crash::{self, Point};
 use weir_core::name::{DocumentId, Name};
 use weir_embedding::{EmbedError, Embedder, Embedding, Lane, chunks};
 use weir_store::{Document, chunk_text};
@@ -129,6 +130,7 @@ async fn set_aside(
 ) -> Result<(), CatchUpError> {
     let Document { id, version, .. } = document;
     let commit = shared.truth.set_aside(collection, id, *version, reason).await?;
+    crash::at(Point::AfterMark);
     // An earlier index may have shown this version with its chunks.
     if shared.progress.read(|view| *version <= view.required()) {
         shared.progress.require(commit.position);
@@ -202,6 +204,9 @@ async fn embed(
     embedder: &dyn Embedder,
     texts: &[Arc<str>],
 ) -> Result<Vec<Embedding>, CatchUpError> {
+    if texts.iter().any(|text| crash::refuses(text)) {
+        return Err(EmbedError::Failed("a text is refused".to_owned()).into());
+    }
     let embedded = AssertUnwindSafe(async { embedder.embed(texts, Lane::Bulk).await });
     let embedded = embedded.catch_unwind().await.map_err(|_| CatchUpError::EmbedderPanicked)??;
     if embedded.len() != texts.len() {

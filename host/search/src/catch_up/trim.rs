@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use weir_core::crash::{self, Point};
 use weir_core::fault::{self, Fault};
 use weir_core::name::Name;
 use weir_core::{Commit, Position};
@@ -84,6 +85,7 @@ impl Trimmer {
                 let encoded = statistics.encode();
                 let statistics = KeptStatistics { epoch, encoded };
                 shared.truth.keep_statistics(&collection, statistics).await?;
+                crash::at(Point::AfterStatistics);
                 self.kept.insert(collection, epoch);
             }
         }

@@ -7,6 +7,7 @@ use futures::FutureExt;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use weir_core::Commit;
+use weir_core::crash::{self, Point};
 use weir_core::fault::{self, Fault};
 use weir_core::name::Name;
 use weir_store::{Change, TruthError};
@@ -109,12 +110,14 @@ async fn apply(shared: &Shared, prepared: Prepared) -> Result<Commit, CatchUpErr
         sleep(LATE).await;
     }
     announce(shared, &collection, &lines);
+    crash::at(Point::AfterTags);
     if fault::is(Fault::SnapshotAfterPosition) {
         let before = shared.progress.view().snapshot(&collection).cloned();
         shared.progress.apply(&collection, up_to, before);
         sleep(LATE).await;
     }
     shared.progress.apply(&collection, up_to, snapshot);
+    crash::at(Point::AfterPublish);
     Ok(up_to)
 }
 

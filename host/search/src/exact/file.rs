@@ -13,6 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection, SqliteConnection};
 
 use crate::{Content, IndexedDocument, VectorError};
+use weir_core::crash::{self, Point};
 use weir_core::name::{DocumentId, Name};
 use weir_core::{Commit, Position};
 
@@ -175,7 +176,9 @@ async fn apply(connection: &mut SqliteConnection, change: Change) -> sqlx::Resul
     for (id, document) in change.documents {
         write_document(&mut transaction, &change.collection, &id, document).await?;
     }
+    crash::at(Point::BeforePage);
     transaction.commit().await?;
+    crash::at(Point::AfterPage);
     Ok(())
 }
 
@@ -191,7 +194,9 @@ async fn complete(connection: &mut SqliteConnection, commit: Commit) -> sqlx::Re
         .bind(position)
         .execute(&mut *transaction)
         .await?;
+    crash::at(Point::BeforeComplete);
     transaction.commit().await?;
+    crash::at(Point::AfterComplete);
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use weir_core::crash::{self, Point};
 use weir_core::name::{DocumentId, Name};
 use weir_core::{Commit, Position};
 
@@ -39,6 +40,7 @@ impl SqliteTruth {
                 .fetch_optional(write.connection())
                 .await?;
                 let Some((key, ended)) = marked else { return Ok(write.commit()) };
+                crash::at(Point::BeforeMark);
                 // Statistics that an earlier index computed with the version's chunks. Those at
                 // the beginning of the history stay: nothing can compute them again.
                 sqlx::query(

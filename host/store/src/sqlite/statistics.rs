@@ -11,6 +11,7 @@
 use sqlx::Row;
 
 use weir_core::Position;
+use weir_core::crash::{self, Point};
 use weir_core::name::Name;
 
 use super::write::Write;
@@ -127,6 +128,7 @@ impl SqliteTruth {
                 .bind(collection.as_str())
                 .execute(write.connection())
                 .await?;
+                crash::at(Point::BeforeStatistics);
                 Ok(())
             })
         })

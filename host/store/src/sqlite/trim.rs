@@ -6,6 +6,7 @@
 
 use sqlx::SqliteConnection;
 
+use weir_core::crash::{self, Point};
 use weir_core::{Commit, Position};
 
 use super::backlog::LINE_BYTES;
@@ -30,12 +31,16 @@ impl SqliteTruth {
                 Box::pin(async move {
                     let moved = "UPDATE truth SET trimmed = ?1 WHERE trimmed < ?1";
                     sqlx::query(moved).bind(stored(target)).execute(write.connection()).await?;
+                    crash::at(Point::BeforeTrim);
                     commits::trimmed(write.connection()).await
                 })
             })
             .await?;
+        crash::at(Point::AfterTrim);
         let position = trimmed.position;
-        while self.write(move |write| Box::pin(delete_some(write, position))).await? {}
+        while self.write(move |write| Box::pin(delete_some(write, position))).await? {
+            crash::at(Point::AfterForgetting);
+        }
         Ok(trimmed)
     }
 }
@@ -75,6 +80,7 @@ async fn delete_some(write: &mut Write<'_>, trimmed: Position) -> Result<bool, T
     more |= dropped(write, trimmed).await?;
     more |= statistics(write, trimmed).await?;
     more |= chains(write, trimmed).await?;
+    crash::at(Point::BeforeForgetting);
     Ok(more)
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use futures::future::BoxFuture;
 use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
 
+use weir_core::crash::{self, Point};
 use weir_core::name::Name;
 use weir_core::{Chain, Commit, Position};
 
@@ -109,8 +110,12 @@ impl<'c> Write<'c> {
     async fn finish(mut self) -> Result<(u64, u64), TruthError> {
         if self.has_changes() {
             commits::append(&mut self.transaction, self.next).await?;
+            crash::at(Point::BeforeCommit);
         }
         self.transaction.commit().await?;
+        if self.lines > 0 {
+            crash::at(Point::AfterCommit);
+        }
         Ok((self.superseded + LINE_BYTES * self.lines as u64, self.freed))
     }
 }

@@ -28,10 +28,11 @@ enum Subject {
         #[arg(long, default_value_t = 10)]
         minutes: u64,
     },
-    /// Prove that the check of freshness would find mistakes
+    /// Prove that the check of freshness would find mistakes, and crash at every point of a write
     ///
     /// Builds a server that can have a fault on purpose, such as tags that move too late, and
-    /// expects that the check finds a wrong answer for each of them, and none without.
+    /// expects that the check finds a wrong answer for each of them, and none without. The same
+    /// server dies at each point of a write and of what follows from it, and another goes on.
     Faults,
 }
 
@@ -49,11 +50,9 @@ impl Soak {
                     ..Test::default()
                 }
             }
-            Subject::Faults => Test {
-                arguments: vec!["exactness::faults".into()],
-                with_faults: true,
-                ..Test::default()
-            },
+            Subject::Faults => {
+                Test { arguments: vec!["faults::".into()], with_faults: true, ..Test::default() }
+            }
         };
         test.run()
     }
