@@ -119,6 +119,18 @@ mod tests {
     }
 
     #[test]
+    fn the_wall_clock_decides_nothing_about_an_entry() {
+        let now = Moment::now();
+        for unix_ms in [0, now.unix_ms - 86_400_000, now.unix_ms + 86_400_000, u64::MAX] {
+            let mut entry = entry(0, Reads::default());
+            entry.stored_at = Moment { unix_ms, ..entry.stored_at };
+            let start = entry.stored_at.monotonic;
+            assert!(entry.is_fresh(start + Duration::from_millis(9_999)), "{unix_ms}");
+            assert!(!entry.is_fresh(start + Duration::from_secs(10)), "{unix_ms}");
+        }
+    }
+
+    #[test]
     fn validity_follows_what_was_read() {
         let tags = TagTable::new(8, Position(5));
         let (books, films) = (Tag::new("books").unwrap(), Tag::new("films").unwrap());

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use std::sync::Arc;
 
 use super::*;
+use crate::Past;
 use crate::sqlite::idempotency::{KEPT_MS, MAX_KEYS};
 
 fn key(text: &str, fingerprint: u8) -> IdempotencyKey {
@@ -79,6 +80,38 @@ async fn old_keys_are_forgotten() {
     assert_eq!(f.truth.replay(&key("old", 1)).await.unwrap(), None);
     assert_eq!(told(f.put_under(&key("old", 2), "second").await.unwrap()), (3, false));
     assert_eq!(f.truth.replay(&key("old", 2)).await.unwrap().map(told), Some((3, true)));
+}
+
+/// Moves the wall clock of what is stored, as if the clock had been ahead then, or behind.
+async fn written_by_a_clock_that_was_ahead(f: &Fixture, days: i64) {
+    let ms = days * 24 * 60 * 60 * 1_000;
+    for ahead in [
+        "UPDATE idempotency_keys SET stored_ms = stored_ms + ?",
+        "UPDATE commits SET committed_ms = committed_ms + ?",
+    ] {
+        sqlx::query(ahead).bind(ms).execute(&f.truth.shared.writer).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_costs_no_more_than_the_keys_that_seem_old() {
+    // Since the clock was set back by days, and since it was set forward.
+    for (days, kept) in [(400, true), (3, true), (-3, false), (-400, false)] {
+        let f = Fixture::new().await;
+        let first = f.put_under(&key("k", 1), "first").await.unwrap();
+        written_by_a_clock_that_was_ahead(&f, days).await;
+        let replayed = f.truth.replay(&key("k", 1)).await.unwrap().map(told);
+        assert_eq!(replayed, kept.then_some((2, true)), "{days} days");
+        // A write comes later than what was there, and is refused by no clock.
+        assert_eq!(f.put_one("a", "second").await, Position(3));
+        assert_eq!(told(f.put_under(&key("l", 1), "third").await.unwrap()), (4, false));
+        assert_eq!(told(f.put_under(&key("l", 1), "third").await.unwrap()), (4, true));
+        // The repeated request is carried out again if its key is forgotten.
+        let again = f.put_under(&key("k", 1), "first").await.unwrap();
+        assert_eq!(told(again), if kept { (2, true) } else { (5, false) }, "{days} days");
+        assert_eq!(f.truth.history(Position(2)).await.unwrap(), Past::Known(first.commit.chain));
+        assert_eq!(f.trim(4).await, 1, "nothing is trimmed by age");
+    }
 }
 
 #[tokio::test]
