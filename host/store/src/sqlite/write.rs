@@ -136,9 +136,7 @@ impl SqliteTruth {
         let shared = Arc::clone(&self.shared);
         let task = tokio::spawn(async move {
             let _permit = permit;
-            let done = shared.transact(work).await;
-            shared.note(&done);
-            done
+            shared.transact(work).await
         });
         task.await.unwrap_or_else(|cut| Err(TruthError::Cut(cut.to_string())))
     }
@@ -158,8 +156,17 @@ impl Shared {
     where
         W: for<'w, 'c> FnOnce(&'w mut Write<'c>) -> BoxFuture<'w, Result<T, TruthError>>,
     {
-        let mut connection = self.writer.acquire().await?;
+        let mut connection = match self.writer.acquire().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                let failed = Err(error.into());
+                self.note(&failed);
+                return failed;
+            }
+        };
         let done = self.transact_on(&mut connection, work).await;
+        // While the connection is held, so that the last write has the last word.
+        self.note(&done);
         // When a disk is full, SQLite itself ends the transaction. sqlx would believe that it goes on,
         // and no later one could begin on this connection.
         if matches!(done, Err(TruthError::Failed(_))) {
