@@ -167,11 +167,6 @@ impl Shared {
         let done = self.transact_on(&mut connection, work).await;
         // While the connection is held, so that the last write has the last word.
         self.note(&done);
-        // When a disk is full, SQLite itself ends the transaction. sqlx would believe that it goes on,
-        // and no later one could begin on this connection.
-        if matches!(done, Err(TruthError::Failed(_))) {
-            connection.close_on_drop();
-        }
         done
     }
 

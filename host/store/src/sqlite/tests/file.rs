@@ -1,6 +1,7 @@
 //! The file: reopened, not writable, or damaged, and how it is written.
 
 use super::*;
+use crate::sqlite::READERS;
 
 #[tokio::test]
 async fn what_was_committed_is_there_after_reopening() {
@@ -59,4 +60,24 @@ async fn commits_are_flushed_to_the_disk() {
     assert_eq!(number("PRAGMA foreign_keys").await, 1);
     let write = sqlx::query("DELETE FROM documents").execute(&f.truth.shared.readers).await;
     assert!(write.is_err(), "readers cannot write");
+}
+
+#[tokio::test]
+async fn a_transaction_that_sqlite_has_ended_itself_breaks_no_later_one() {
+    for is_write in [true, false] {
+        let f = Fixture::new().await;
+        let pool = if is_write { &f.truth.shared.writer } else { &f.truth.shared.readers };
+        // As after a failure of the disk: sqlx cannot roll it back.
+        let mut transaction = pool.begin().await.unwrap();
+        sqlx::query("ROLLBACK").execute(&mut *transaction).await.unwrap();
+        drop(transaction);
+        for number in 2..6 {
+            let position = f.put_one("a", &format!("text {number}")).await;
+            assert_eq!(position, Position(number));
+            for _ in 0..READERS {
+                let log = f.log(number - 1, 10).await;
+                assert_eq!(log, [format!("{number} +a"), format!("{number} rolled")]);
+            }
+        }
+    }
 }
