@@ -3,11 +3,14 @@
 
     python3 one_order.py               the rules: every scenario must hold
     python3 one_order.py VARIANT       one change to the rules
-    python3 one_order.py VARIANT SCENARIO   in one scenario (`one`: all of one node and one tier)
+    python3 one_order.py VARIANT SCENARIO   in one scenario (`one`: all of one node and one tier;
+                                       `every`: also those that are for one view alone)
     python3 one_order.py --all         the rules and every variant, as a table
     python3 one_order.py --list        the names of the variants
 
 Breadth first, so a counterexample is a shortest one. Visited states are kept as 64-bit hashes.
+States count once if they differ only in what no later step can read (`settled`), or in which of
+two equal requests is which (`key`).
 README.md, next to this file, states the rules in words and says what is left out.
 """
 import sys
@@ -47,8 +50,13 @@ RULES = dict(
     ahead="applied",          # applied | tenant | heard | none: what promotion compares as_of with
     promote="cells",          # cells | none: does promotion check the changes since as_of
     rebuild="trim",           # trim | zero | empty: the floor after a restart, or no replay at all
-    hold=True,                # after a restart: is everything committed before it applied first
-    saved="older",            # older | published: what the index on disk has after a crash
+    hold=True,                # True | older | trim | False: after a restart, is everything committed before
+                              # it applied first: always; if the index is older than what was published
+                              # (`trim`: then only what the log has no longer); or never
+    saved="older",            # older | lost | published: what the index on disk may have after a crash
+    rebuilt="head",           # head | trim: the documents that an index is rebuilt from at the start
+    start_applied="last",     # last | before: what `stored` has at the start of a collection that lags:
+                              # its last applied line, or the position before its first new one
     start="head",             # head | index: how far the log is read before the first answer
     gap_floor=True,           # does a node that missed trimmed lines raise its floor
     confirm=True,             # is a request refused when the node has not heard within the bound
@@ -73,7 +81,9 @@ RULES = dict(
     hear="one",               # one | batch: may several lines be heard at once
 )
 
-ONE_VIEW = dict(view=True, applied="stored", shares_demands=False)
+ONE_VIEW = dict(view=True, applied="stored", shares_demands=False, hold="older", saved="lost",
+                rebuilt="trim", start_applied="before")
+IMPLEMENTED = dict(ONE_VIEW, hit_last=True, split="rule")
 
 VARIANTS = {
     # Publication
@@ -146,9 +156,10 @@ VARIANTS = {
     "one-view-hit-last": dict(ONE_VIEW, hit_last=True),
     "one-view-owes-document": dict(ONE_VIEW, owes="document"),
     "one-view-split-owes-document": dict(ONE_VIEW, split="rule", owes="document"),
-    "one-view-hit-last-split": dict(ONE_VIEW, hit_last=True, split="rule"),
-    "one-view-all": dict(ONE_VIEW, hit_last=True, split="rule", page=True, hear="batch",
-                         hit_entry="after"),
+    "one-view-hit-last-split": IMPLEMENTED,
+    "one-view-all": dict(IMPLEMENTED, page=True, hear="batch", hit_entry="after"),
+    "one-view-held": dict(IMPLEMENTED, hold=True, saved="older", rebuilt="head"),
+    "one-view-held-at-last": dict(IMPLEMENTED, hold=True, start_applied="last"),
     # and these to break
     "one-view-last-not-follower": dict(ONE_VIEW, hit_last="landed"),
     "one-view-last-not-promoted": dict(ONE_VIEW, hit_last="shared"),
@@ -166,6 +177,15 @@ VARIANTS = {
     "one-view-entry-after-older": dict(ONE_VIEW, hit_entry="after", hit_older=True),
     "one-view-split-last": dict(ONE_VIEW, split="last"),
     "one-view-split-applied": dict(ONE_VIEW, split="applied"),
+    # at a restart, a gap, a promotion
+    "one-view-restart-serves-at-once": dict(IMPLEMENTED, hold=False),
+    "one-view-restart-held-to-trim": dict(IMPLEMENTED, hold="trim"),
+    "one-view-restart-before-head": dict(IMPLEMENTED, start="index"),
+    "one-view-restart-at-last": dict(IMPLEMENTED, start_applied="last"),
+    "one-view-restart-ignores-trim": dict(IMPLEMENTED, rebuild="zero"),
+    "one-view-gap-not-seen": dict(IMPLEMENTED, gap_floor=False),
+    "one-view-promotion-without-check": dict(IMPLEMENTED, promote="none"),
+    "one-view-ahead-not-checked": dict(IMPLEMENTED, ahead="none"),
 }
 
 TIER_VARIANTS = list(VARIANTS)[list(VARIANTS).index("ahead-by-heard"):
@@ -241,7 +261,7 @@ SCENARIOS = [
              hears_at_once=False),
 ]
 
-# For `one-view`; run by name, or all of them with `extra`.
+# For `one-view`; run by name, or all of them with `extra`, or with the others (`every`).
 EXTRA = [
     Scenario("two, hearing apart", (PA, PB), 2, req("AB@0 AB@0"), hears_at_once=False),
     Scenario("three, hearing apart", (PA, PB), 3, req("AB@0 A@0"), hears_at_once=False),
@@ -253,6 +273,15 @@ EXTRA = [
     Scenario("second try reads more", (PA, PB), 3, req("A?B@0!")),
     Scenario("documents of two", (PA, PB, PY), 2, req("AB/x@0 AB/x@0")),
     Scenario("documents of two, mixed", (PB, PY), 2, req("AB/x@0 AB@0 AB/x@0")),
+    # A restart of one node with one tier, as Weir has it.
+    Scenario("restart, one tier", (PA, PB), 3, req("A@0 A@0"), restarts=1, trims=True),
+    Scenario("restart of two", (PA, PB), 3, req("AB@0 AB@0"), restarts=1, trims=True),
+    Scenario("restart of two, mixed", (PA, PB), 2, req("AB@0 A@0 AB@0"), restarts=1, trims=True),
+    Scenario("restart, demands", (PA, PB), 2, req("AB@0! A@0! AB@0"), restarts=1, trims=True),
+    Scenario("restart, documents", (PB, PY, DEL), 2, req("AB/x@0 AB/x@0 A/x@0"), restarts=1,
+             trims=True),
+    Scenario("restart, drop", (PA, DROP, MAKE), 3, req("A/x@0 A@0"), restarts=1, trims=True),
+    Scenario("restart twice", (PA, PB), 2, req("AB@0 A@0"), restarts=2, trims=True),
 ]
 
 # ---------------------------------------------------------------------------------------------
@@ -307,6 +336,8 @@ COV, LAST, N2, N3, N4, NB, MIN = range(7)
 SPLIT = 8   # With `split` only: per collection, what was answered 200 and what a split stated.
 
 IDLE, DONE = ("idle",), ("done",)
+RUNNING = ("fix", "fix2", "read2", "again", "again2", "store", "land")
+NEVER = -1    # `trimmed up to`, if trimming cannot matter any more.
 
 
 def put(t, i, v):
@@ -320,6 +351,19 @@ class Model:
         self.steps = len(rules["apply"])
         self.kinds = sorted({kind for kind, _, _ in scenario.requests})
         self.seen = Counter()   # how often each interesting thing was reached
+        of = {}
+        for i, request in enumerate(scenario.requests):
+            of.setdefault(request, []).append(i)
+        self.equal = [same for same in of.values() if len(same) > 1]
+        self.nobody = put(self.start()[4][0], UP, "gone")
+        self.needs = {}         # `needed` of the phases of all requests
+        # What is applied of a collection that nobody reads shows only where all of them are compared:
+        # with a demand, with what is trimmed, and in some variants of the first rules.
+        read = {c for kind, _, _ in scenario.requests for c in KINDS[kind][0]}
+        compared = not rules["view"] or "tenant" in (rules["ahead"], rules["hit_state"]) or (
+            "tenant_min" in (rules["covers"], rules["take"])) or scenario.trims or scenario.restarts or any(
+            demands for _, _, demands in scenario.requests)
+        self.applied = (A, B) if compared else tuple(sorted(read))
 
     def start(self):
         stated = (0,) * (5 if self.r["split"] else 3)
@@ -391,21 +435,86 @@ class Model:
 
     def successors(self, s):
         """Yields (label, state, violated invariants)."""
-        if self.r["applied"] != "stored":
-            yield from self.raw_successors(s)
-            return
+        stored = self.r["applied"] == "stored"
         for label, new, bad in self.raw_successors(s):
-            if new[4] is not s[4]:
-                nodes = tuple(y if x is y else self.with_applied(new[0], x, y)
-                              for x, y in zip(s[4], new[4]))
+            if stored and new[4] is not s[4]:
+                nodes = tuple([y if x is y else self.with_applied(new[0], x, y)
+                               for x, y in zip(s[4], new[4])])
                 new = new[:4] + (nodes,) + new[5:]
-            yield label, new, bad
+            yield label, self.settled(new), bad
+
+    def settled(self, s):
+        """Forgets what no step reads any more that an answer could depend on. States that differ in
+        nothing else are one; their answers, and the steps to each, are the same."""
+        log, trim, aged, left, nodes, readers, shared = s
+        phases = tuple(x[PH] for x in readers)
+        needs = self.needs.get(phases)
+        if needs is None:
+            needs = self.needs[phases] = self.needed(phases)
+        tiers, of_nodes = needs
+        if of_nodes is None:
+            return (), 0, 0, 0, (), readers, ()
+        if shared:
+            shared = tuple(e for e in shared if e[0] in tiers)
+        if not of_nodes[-1][0]:    # Only the last node is disrupted, or misses what is trimmed.
+            left, trim = 0, NEVER
+        elif self.sc.trims and not left and all(
+                n[UP] == "gone" or n[UP] == "up" and trim <= n[KNOWN] for n in nodes):
+            trim = NEVER
+        trims = self.sc.trims and trim != NEVER
+        new, none = (), self.nobody
+        for n, (asked, idle, no_mem, no_stated) in zip(nodes, of_nodes):
+            if not asked:
+                n = n[:LOST] + none[LOST:UP] + (n[UP],) + none[OWED:] if trims else none
+            else:
+                mem, stated = n[MEM], n[STATED]
+                for k in no_mem:
+                    if mem[k] is not None:
+                        n = put(n, MEM, put(n[MEM], k, None))
+                for m in no_stated:
+                    if stated[m]:
+                        n = put(n, STATED, put(n[STATED], m, 0))
+                if not idle and (n[MUST] or n[OWED] != (0, 0)):
+                    n = put(put(n, MUST, 0), OWED, (0, 0))
+            new += (n,)
+        return log, trim, aged, left, new, readers, shared
+
+    def needed(self, phases):
+        """What requests in these phases may still read of the shared tier (kinds); and of each node
+        whether it is asked at all, and by requests to come, and which kinds of entries and which
+        stated positions will not be read."""
+        asked = [(kind, n, ph) for (kind, n, _), ph in zip(self.sc.requests, phases) if ph != "done"]
+        if not asked:
+            return None, None
+        tiers = {self.kinds.index(kind) for kind, _, ph in asked
+                 if ph in ("idle", "look", "look2", "follow", "shared")}
+        nodes = ()
+        for i in range(self.sc.nodes):
+            here = [(kind, ph) for kind, n, ph in asked if n == i]
+            mem = {kind for kind, ph in here if ph in ("idle", "look", "look2")}
+            colls = [KINDS[kind][0] for kind, ph in here if ph == "idle"]
+            stated = {SETS[of] for of in colls} | {3 + c for of in colls if len(of) == 2 for c in of}
+            nodes += ((bool(here), bool(colls),
+                       [k for k, kind in enumerate(self.kinds) if kind not in mem],
+                       [m for m in range(len(self.nobody[STATED])) if m not in stated]),)
+        return tiers, nodes
+
+    def key(self, s):
+        """Equal requests are interchangeable."""
+        if self.equal:
+            readers = list(s[5])
+            for same in self.equal:
+                for i, reader in zip(same, sorted((readers[i] for i in same), key=hash)):
+                    readers[i] = reader
+            s = s[:5] + (tuple(readers), s[6])
+        return hash(s)
 
     def with_applied(self, log, old, new):
         """`applied` as the implementation keeps it: when its first new line is heard it stays, and
         between two lines (or pages) it is the last applied line."""
         if new[UP] == "down":
             return new[:APP]
+        before = self.r["start_applied"] == "before"
         if new[KNOWN] == old[KNOWN] and new[COLLS] == old[COLLS] and old[UP] != "down":
             return new
         app = ()
@@ -417,13 +526,15 @@ class Model:
             elif old[UP] != "down" and self.reached(log, old, c, "pos") == pos:
                 app += (old[APP][c],)
             else:
-                app += (pos,)
+                app += (of_c[i] - 1 if old[UP] == "down" and before else pos,)
             if old[UP] != "down":
                 assert old[APP][c] <= app[c], (log, old, new)
         return new[:APP] + (app,)
 
     def raw_successors(self, s):
         log, trim, aged, left, nodes, readers, shared = s
+        if not nodes:
+            return    # Everything is answered.
         if len(log) < self.sc.commits:
             for op in self.sc.ops:
                 if self.possible(log, op):
@@ -434,7 +545,7 @@ class Model:
                            (log + (op,), trim, aged, left, new, readers, shared), ())
         for i, node in enumerate(nodes):
             yield from self.node_steps(s, i, node)
-        if self.sc.trims and trim < len(log):
+        if self.sc.trims and NEVER < trim < len(log):
             c = log[trim][1]
             if all(n[UP] != "up" or n[COLLS][c][0] > trim for n in nodes):
                 yield ("trim", trim + 1), (log, trim + 1, aged, left, nodes, readers, shared), ()
@@ -460,12 +571,20 @@ class Model:
             return (label, (log, trim, aged, left - cost, put(nodes, i, new), rs, shared), ())
 
         last = i == len(nodes) - 1
+        if node[UP] == "gone":
+            return
         if node[UP] == "down":
-            ends = tuple((lines(log, c) or (0,))[-1] for c in (A, B))
             late = any(node[COLLS][c][0] < at <= trim for c in (A, B) for at in lines(log, c))
-            colls = tuple((end, 0) for end in ends) if late else node[COLLS]
+            colls = node[COLLS]
+            if late:
+                upto = len(log) if self.r["rebuilt"] == "head" else trim
+                colls = tuple((max((at for at in lines(log, c) if at <= upto), default=0), 0)
+                              for c in (A, B))
             lost = len(log) if self.r["rebuild"] == "empty" else trim
-            must = len(log) if self.r["hold"] else 0
+            hold = self.r["hold"]
+            if hold in ("older", "trim"):
+                hold = hold if node[MUST] or late else False
+            must = len(log) if hold in ("older", True) else trim if hold else 0
             known = len(log) if self.r["start"] == "head" or late else max(done for done, _ in colls)
             yield after(("start", i, late),
                         (known, colls, lost, must, node[MEM], node[STATED], "up", node[OWED]))
@@ -478,7 +597,7 @@ class Model:
             upto = len(log) if self.r["hear"] == "batch" else node[KNOWN] + 1
             for at in range(node[KNOWN] + 1, upto + 1):
                 yield after(("hear", i, at), put(node, KNOWN, at))
-        for c in (A, B):
+        for c in self.applied:
             done, stage = node[COLLS][c]
             of_c = lines(log, c)
             n = bisect_right(of_c, done)
@@ -500,11 +619,16 @@ class Model:
             empty = (None,) * len(self.kinds)
             # What the index has on disk may be older than what was published.
             saved = {tuple((done, 0) for done, _ in node[COLLS])}
-            if self.r["saved"] == "older" and not trim:
+            if self.r["saved"] == "lost" or self.r["saved"] == "older" and not trim:
                 saved.add(((0, 0), (0, 0)))
             for colls in sorted(saved):
                 owed = tuple(max(self.acked(log, node, c), node[OWED][c]) for c in (A, B))
                 new = put(put(put(put(node, COLLS, colls), MEM, empty), UP, "down"), OWED, owed)
+                if self.r["hold"] in ("older", "trim"):
+                    # Until the start: is the index older than what was published, or demanded.
+                    older = any(was > at for (was, _), (at, _) in zip(node[COLLS], colls))
+                    older |= node[MUST] > min(self.cov(log, node, c) for c in (A, B))
+                    new = put(new, MUST, int(older))
                 yield after(("crash", i, colls), new, rs, cost=1)
         if left and last and self.sc.partitions and node[UP] == "up":
             yield after(("cut off", i), put(node, UP, "cut"), cost=1)
@@ -518,6 +642,10 @@ class Model:
         r, ph = self.r, reader[PH]
 
         def to(label, *fields, node=node, readers=readers, shared=shared):
+            if fields[PH] in RUNNING:    # What only hits and followers need.
+                arr = fields[ARR]
+                fields = (fields[PH], ((),) + arr[LAST:N4] + (0,) + arr[NB:]) + fields[P:REDONE] + (
+                    0 if r["view"] else fields[REDONE],)
             return ((label, i) if isinstance(label, str) else (label[0], i) + label[1:],
                     (log, trim, aged, left, put(nodes, n, node), put(readers, i, fields), shared), ())
 
@@ -730,6 +858,9 @@ class Model:
         r, ph, arr, lead = self.r, reader[PH], reader[ARR], reader[LEAD]
         if self.sc.requests[i][0] == "A?B":
             read = 1 if not content(log, self.sc.exists, A, doc, self.reached(log, node, A, "snap")) else 2
+        if ph == "again" and reader[DATA]:    # The wait is given up.
+            yield from self.split(s, i, reader, reader[DATA], node, colls, doc)
+        if self.sc.requests[i][0] == "A?B":
             if ph == "again":
                 # Waits for a view that is valid for what the first try read; may read more in it.
                 first = colls[:reader[Q]]
@@ -790,16 +921,16 @@ class Model:
                              lead, 1)
                 else:
                     yield to(("a view is valid at", p), "again2", arr, 0, 0, (), lead, 1)
-            if r["split"] and len(colls) == 2:
-                yield from self.split(s, i, reader, node, colls, doc)
+            elif keep and self.sc.requests[i][0] == "A?B":    # The second try has read more.
+                yield from self.split(s, i, reader, keep, node, colls, doc)
         else:
             yield to(("second try, on the newest view, position", p, got), "store", arr, p, 0, got, lead, 1)
 
-    def split(self, s, i, reader, node, colls, doc):
-        """The wait is given up: the first try is answered, marked, with a position per collection."""
+    def split(self, s, i, reader, tried, node, colls, doc):
+        """What a try has read is answered, marked, with a position per collection."""
         log, trim, aged, left, nodes, readers, shared = s
         kind, n, _ = self.sc.requests[i]
-        arr, (got, apps, lasts) = reader[ARR], reader[DATA]
+        arr, (got, apps, lasts) = reader[ARR], tried
         at = {"rule": tuple(max(x, min(apps)) for x in lasts), "last": lasts,
               "applied": apps}[self.r["split"]]
         if min(at) < arr[MIN]:
@@ -910,20 +1041,19 @@ class Model:
 
     def explore(self, limit, max_steps):
         first = self.start()
-        parent = {hash(first): None}
-        level, deadline, steps = [first], time.time() + limit, 0
+        parent = {self.key(first): None}
+        level, deadline, steps = [(self.key(first), first)], time.time() + limit, 0
         while level and steps < max_steps:
             steps += 1
             following = []
-            for s in level:
-                mine = hash(s)
+            for mine, s in level:
                 for label, new, bad in self.successors(s):
-                    h = hash(new)
+                    h = self.key(new)
                     if bad:
                         return len(parent), bad, self.trace(parent, mine) + [label]
                     if h not in parent:
                         parent[h] = mine
-                        following.append(new)
+                        following.append((h, new))
             if time.time() > deadline:
                 return len(parent), None, "out of time"
             level = following
@@ -936,7 +1066,7 @@ class Model:
         path.reverse()
         labels, s = [], self.start()
         for nxt in path[1:]:
-            label, s = next((lb, new) for lb, new, _ in self.successors(s) if hash(new) == nxt)
+            label, s = next((lb, new) for lb, new, _ in self.successors(s) if self.key(new) == nxt)
             labels.append(label)
         return labels
 
@@ -996,6 +1126,8 @@ def run(name, verbose=True, limit=None, only=None):
         order = [sc for sc in SCENARIOS if sc.name == only or only == "one" and sc.rank[0]
                  or only == "tiers" and not sc.rank[0]]
         order += [sc for sc in EXTRA if sc.name == only or only == "extra"]
+        if only == "every":
+            order, limit = SCENARIOS + EXTRA, 7200
     for scenario in order:
         model = Model(scenario, rules)
         begun_here = time.time()
