@@ -41,7 +41,7 @@ fn documents() -> Vec<Value> {
 }
 
 fn question() -> Value {
-    json!({ "query": "A BOAT IN THE HARBOUR", "mode": "hybrid", "limit": 50, "unit": "chunk" })
+    json!({ "query": "A BOAT IN THE HARBOUR", "mode": "hybrid", "limit": 50 })
 }
 
 /// The answer at `position` or later.

@@ -97,7 +97,8 @@ impl Config {
         self
     }
 
-    /// Replaces each relative path of a component by the file that `find` returns for its name.
+    /// Replaces each relative path of a component by the file that `find` returns for its name, and
+    /// those of a model by the files of the tests' model.
     pub(crate) fn complete(&mut self, find: impl Fn(&str) -> PathBuf) -> &mut Self {
         for section in ["policies", "pipelines"] {
             let entries = self.0.get_mut(section).and_then(Value::as_table_mut);
@@ -107,6 +108,17 @@ impl Config {
                 if path.is_relative() {
                     let name = path.file_stem().and_then(|name| name.to_str());
                     *component = text(&find(name.expect("it is a file"))).into();
+                }
+            }
+        }
+        let models = self.0.get_mut("embedding").and_then(|embedding| embedding.get_mut("models"));
+        for (_, model) in models.and_then(Value::as_table_mut).into_iter().flatten() {
+            for (key, file) in
+                [("model", environment::model()), ("tokenizer", environment::tokenizer())]
+            {
+                let path = model.get_mut(key).expect("a model has both files");
+                if path.as_str().is_some_and(|path| Path::new(path).is_relative()) {
+                    *path = text(&file).into();
                 }
             }
         }
