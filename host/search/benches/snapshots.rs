@@ -29,10 +29,11 @@ const CHUNKS: u64 = 100_000;
 const DIMENSIONS: usize = 384;
 const WORDS: u32 = 5_000;
 const TERMS_A_CHUNK: usize = 40;
-const ROUNDS: usize = 7;
-const ROUND: Duration = Duration::from_secs(5);
-/// Searches a second.
-const RATE: u32 = 20;
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_secs(10);
+/// Searches a second. One takes 30 to 50 ms, so that more of them would measure how they wait for
+/// each other.
+const RATE: u32 = 10;
 /// Changes of one document whose snapshots are all held.
 const HELD: u64 = 200;
 
