@@ -101,7 +101,8 @@ fn sections() -> Value {
     let plugins = Path::new("plugins");
     let mut sections = search_sections(plugins);
     sections["policies"]["default"]["settings"] = json!({ "ttl_ms": TTL_MS });
-    let mut search = sections["pipelines"]["search"].take();
+    let cached = sections["pipelines"]["search"].take();
+    let mut search = cached.clone();
     if let Some(search) = search.as_object_mut() {
         search.remove("policy");
     }
@@ -109,6 +110,7 @@ fn sections() -> Value {
     sections["pipelines"] = json!({
         "echo": { "component": echo, "policy": "default" },
         "echo-uncached": { "component": echo },
+        "search": cached,
         "search-uncached": search,
     });
     sections["ingest"] = json!({ "searchable_timeout_ms": SEARCHABLE_TIMEOUT_MS });
