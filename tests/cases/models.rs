@@ -99,7 +99,7 @@ async fn the_old_model_answers_until_the_new_ones_index_takes_over() {
         client.ingest("notes", &[document(&format!("n{}", seen.len()), "A note.")]).await;
         seen.push(ask(client, "search", &question()).await);
     }
-    server.logged("answers are made with another model").await;
+    server.logged("the other model has taken over").await;
     let after = ask(client, "search", &question()).await;
     let changed = after.position();
     assert!(changed > before.position());

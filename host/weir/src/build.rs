@@ -230,8 +230,8 @@ async fn open_indexes(
                 tenant = tenant.as_str(),
                 model = wanted.model(),
                 "the model that the collections were indexed with is not configured any more, so \
-                 nothing can be searched until they are indexed with this one. To go on answering \
-                 meanwhile, configure the old model too"
+                 nothing can be searched until they are indexed with this one. Next time, keep the old \
+                 model configured until the new one has taken over"
             );
         }
         truth.change_model(wanted.model_digest()).await?;

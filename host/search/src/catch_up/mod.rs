@@ -7,8 +7,8 @@
 //! position, so page sizes, timing and restarts change nothing. Collections do not wait for each
 //! other.
 //!
-//! A change of the model is prepared beside the index: `model_change` has a second index follow the log,
-//! and when that is as far, the change is committed, and the second index takes over.
+//! A change of the model is prepared in the background: `model_change` lets a second index follow the
+//! log. When it has caught up, the change is committed, and the second index takes over.
 //!
 //! `reconcile` compares the engine with the truth at the start. What does not belong together is
 //! rebuilt: from the documents as they were at the position where the log begins (`rebuild`), and
@@ -23,6 +23,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -34,6 +35,7 @@ use weir_core::{Commit, Position};
 use weir_embedding::{EmbedError, Embedder};
 use weir_store::{Change, Truth, TruthError};
 
+pub use self::status::{CatchUpStatus, Lagging, NextIndex};
 use crate::progress::Progress;
 use crate::{VectorError, VectorStore};
 
@@ -43,6 +45,7 @@ mod model_change;
 mod page;
 mod rebuild;
 mod reconcile;
+mod status;
 #[cfg(test)]
 mod tests;
 mod trim;
@@ -118,59 +121,13 @@ struct Shared {
     /// The position of the change to its model, after which it applies no other. `None` if that
     /// change is still to come.
     model_since: Option<Position>,
+    /// Whether the change to its model is committed, while it is the next index.
+    is_committed: AtomicBool,
     /// Held while the log is heard, and by who wants that to wait.
     hearing: tokio::sync::Mutex<()>,
     /// Bounds how many pages are in memory.
     pages: Semaphore,
     errors: Arc<Errors>,
-}
-
-/// How far the engine has got.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CatchUpStatus {
-    /// The last position of which all collections are searchable.
-    pub applied: Position,
-    /// The collections that lag, by name.
-    pub lagging: Vec<Lagging>,
-    /// Whether an index is rebuilt that is still older than answers which were given before.
-    pub rebuilding: bool,
-    /// The index for the next model, which is prepared, if there is one.
-    pub next: Option<NextIndex>,
-    /// Why the catch-up is stalled, if it is.
-    pub last_error: Option<String>,
-}
-
-/// How far the index for the next model is prepared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NextIndex {
-    /// The name of the model.
-    pub model: String,
-    /// The last position of which it has all collections.
-    pub applied: Position,
-    /// How many collections it does not have up to their last change.
-    pub lagging: usize,
-    /// Why it is stalled, if it is.
-    pub last_error: Option<String>,
-}
-
-impl CatchUpStatus {
-    /// How many positions the slowest collection lags behind its last change.
-    #[must_use]
-    pub fn lag(&self) -> u64 {
-        let lag = |one: &Lagging| one.target.0.saturating_sub(one.applied.0);
-        self.lagging.iter().map(lag).max().unwrap_or(0)
-    }
-}
-
-/// A collection that lags.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lagging {
-    /// The collection.
-    pub collection: Name,
-    /// Everything up to this position is searchable.
-    pub applied: Position,
-    /// The position of its last change.
-    pub target: Position,
 }
 
 /// Why a step of the catch-up failed.
@@ -217,9 +174,9 @@ impl CatchUp {
     /// Compares the index with `truth`, and starts carrying the log into it from where it is. When
     /// this returns, the head of the log is heard. Nothing else may change the engines.
     ///
-    /// `index` is of the truth's model. If there is a `next` one, it is brought up to date beside
-    /// it; then the truth's model is changed to its model, and it takes over. From then on `index`
-    /// is cleared.
+    /// `index` is made with the truth's model. A `next` index is brought up to date in the
+    /// background. Then the truth's model is changed to the one that `next` is made with, `next`
+    /// takes over, and `index` is cleared.
     ///
     /// # Errors
     /// The truth or an engine failed.
@@ -270,7 +227,10 @@ impl CatchUp {
         let applied = view.completed().position;
         let rebuilding = applied < view.required();
         let next = self.next.lock().as_ref().map(|next| next.as_next());
-        CatchUpStatus { applied, lagging, rebuilding, next, last_error: first(&self.errors) }
+        let awaited = next.as_ref().filter(|next| next.is_committed);
+        let last_error =
+            first(&self.errors).or_else(|| awaited.and_then(|next| next.last_error.clone()));
+        CatchUpStatus { applied, lagging, rebuilding, next, last_error }
     }
 
     /// Ends the tasks: cancels what is being embedded, and waits for what is being applied. Call
@@ -284,6 +244,13 @@ impl CatchUp {
             tracing::error!(%error, "the catch-up ended before it was stopped");
         }
     }
+}
+
+/// What an index tells others: the newest view, what changes, and what is stalled.
+struct Readers {
+    progress: Arc<Progress>,
+    observer: Arc<dyn Observer>,
+    errors: Arc<Errors>,
 }
 
 /// An index that is compared with the truth.
@@ -301,21 +268,15 @@ impl Started {
         observer: Arc<dyn Observer>,
         settings: Settings,
     ) -> Result<Self, CatchUpError> {
-        let Index { embedder, store } = index;
         let since = model_since.unwrap_or_default();
-        let start = reconcile::reconcile(&*truth, &*store, Arc::clone(&embedder), since).await?;
-        let shared = Arc::new(Shared {
-            truth,
-            embedder,
-            store,
+        let embedder = Arc::clone(&index.embedder);
+        let start = reconcile::reconcile(&*truth, &*index.store, embedder, since).await?;
+        let readers = Readers {
             progress: Arc::new(Progress::new(start.view)),
             observer,
-            settings,
-            model_since,
-            hearing: tokio::sync::Mutex::default(),
-            pages: Semaphore::new(PAGES_AT_ONCE),
             errors: Arc::default(),
-        });
+        };
+        let shared = Arc::new(Shared::new(truth, index, readers, settings, model_since));
         Ok(Self { shared, rebuild: start.rebuild })
     }
 }
@@ -329,6 +290,30 @@ fn first(errors: &Errors) -> Option<String> {
 }
 
 impl Shared {
+    fn new(
+        truth: Arc<dyn Truth>,
+        index: Index,
+        readers: Readers,
+        settings: Settings,
+        model_since: Option<Position>,
+    ) -> Self {
+        let Index { embedder, store } = index;
+        let Readers { progress, observer, errors } = readers;
+        Self {
+            truth,
+            embedder,
+            store,
+            progress,
+            observer,
+            settings,
+            model_since,
+            is_committed: AtomicBool::new(false),
+            hearing: tokio::sync::Mutex::default(),
+            pages: Semaphore::new(PAGES_AT_ONCE),
+            errors,
+        }
+    }
+
     /// How far it is prepared, if it is for the next model.
     fn as_next(&self) -> NextIndex {
         let view = self.progress.view();
@@ -336,6 +321,7 @@ impl Shared {
             model: self.embedder.model().to_owned(),
             applied: view.completed().position,
             lagging: view.lags().count(),
+            is_committed: self.is_committed.load(Ordering::Relaxed),
             last_error: first(&self.errors),
         }
     }

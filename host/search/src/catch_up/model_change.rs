@@ -11,13 +11,14 @@
 //! after it, the new index is the truth's, and answers nothing before it has applied the change.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use tokio::sync::{MutexGuard, watch};
 use tokio::time::sleep;
 use weir_core::Commit;
 
-use super::{Backoff, Shared, Started, follow, stop, trim};
+use super::{Backoff, Index, Readers, Shared, Started, follow, stop, trim};
 use crate::progress::View;
 
 /// How many positions the next index may lag behind when the change is committed. Few, because
@@ -70,7 +71,7 @@ async fn change(
 ) -> Option<Started> {
     let (old, new) = (Arc::clone(&current.shared), Arc::clone(&next.shared));
     let (from, to) = (old.embedder.model(), new.embedder.model());
-    tracing::info!(from, to, "an index for another model is prepared beside the one that answers");
+    tracing::info!(from, to, "building an index for another model in the background");
     let (halt, halted) = watch::channel(false);
     let following = tokio::spawn(follow_log(current, Some(next), halted));
     let committed = tokio::select! {
@@ -85,7 +86,7 @@ async fn change(
     let (at, _deaf) = committed?;
     old.observer.model_changed(at.position);
     old.progress.take_over(&new.progress.view(), at.position);
-    tracing::info!(from, to, position = at.position.0, "answers are made with another model");
+    tracing::info!(from, to, position = at.position.0, "the other model has taken over");
     // Its file is replaced at the next start; this frees its memory before that.
     let replaced = Arc::clone(&old.store);
     tokio::spawn(async move {
@@ -94,18 +95,14 @@ async fn change(
         }
     });
     old.errors.lock().clear();
-    let shared = Shared {
-        truth: Arc::clone(&new.truth),
-        embedder: Arc::clone(&new.embedder),
-        store: Arc::clone(&new.store),
+    let readers = Readers {
         progress: Arc::clone(&old.progress),
         observer: Arc::clone(&old.observer),
-        settings: new.settings,
-        model_since: Some(at.position),
-        hearing: tokio::sync::Mutex::default(),
-        pages: tokio::sync::Semaphore::new(super::PAGES_AT_ONCE),
         errors: Arc::clone(&old.errors),
     };
+    let index = Index { embedder: Arc::clone(&new.embedder), store: Arc::clone(&new.store) };
+    let truth = Arc::clone(&new.truth);
+    let shared = Shared::new(truth, index, readers, new.settings, Some(at.position));
     Some(Started { shared: Arc::new(shared), rebuild: None })
 }
 
@@ -120,6 +117,7 @@ async fn commit<'o>(old: &'o Shared, new: &Shared) -> (Commit, MutexGuard<'o, ()
         let deaf = old.hearing.lock().await;
         match new.truth.change_model(new.embedder.model_digest()).await {
             Ok(at) => {
+                new.is_committed.store(true, Ordering::Relaxed);
                 new.progress.wait_for(|view| view.completed() >= at).await;
                 return (at, deaf);
             }

@@ -23,7 +23,7 @@ use super::load::{LoadError, Origin, read};
 
 /// The index.
 pub(super) const INDEX: &str = "vectors.sqlite";
-/// One for the next model, while it is made beside the index.
+/// The index for the next model, while it is being built.
 pub(super) const NEXT: &str = "vectors-next.sqlite";
 
 #[derive(Debug)]

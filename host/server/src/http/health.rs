@@ -83,12 +83,14 @@ async fn of_tenant(tenant: &Tenant) -> (bool, Map<String, Value>) {
     let mut derived =
         json!({ "healthy": healthy, "position": applied, "lag": lag, "lagging": lagging });
     if let Some(next) = next {
-        // The index that answers is not affected.
+        if let Some(error) = &next.last_error {
+            tracing::warn!(tenant = name, error, "the index for the next model is stalled");
+        }
         derived["next"] = json!({
             "model": next.model,
             "position": next.applied.0,
             "lagging": next.lagging,
-            "error": next.last_error,
+            "stalled": next.last_error.is_some(),
         });
     }
     if let Some(set_aside) = set_aside(tenant).await {

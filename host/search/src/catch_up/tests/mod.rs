@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use rand::rngs::StdRng;
@@ -107,6 +107,8 @@ fn vector(text: &str) -> Embedding {
 struct Store {
     exact: ExactStore,
     broken: AtomicBool,
+    /// Pages up to this position or later fail.
+    broken_from: AtomicU64,
 }
 
 #[async_trait]
@@ -120,7 +122,8 @@ impl VectorStore for Store {
     }
 
     async fn apply(&self, page: IndexPage) -> Result<Option<Arc<dyn Snapshot>>, VectorError> {
-        if self.broken.load(Ordering::Relaxed) {
+        let is_broken = page.up_to.position.0 >= self.broken_from.load(Ordering::Relaxed);
+        if is_broken || self.broken.load(Ordering::Relaxed) {
             return Err(VectorError::Failed("disk full".into()));
         }
         self.exact.apply(page).await
@@ -271,7 +274,11 @@ fn model(digest: &'static str) -> Arc<Model> {
 }
 
 fn empty_store() -> Arc<Store> {
-    Arc::new(Store { exact: ExactStore::in_memory(2), broken: AtomicBool::new(false) })
+    Arc::new(Store {
+        exact: ExactStore::in_memory(2),
+        broken: AtomicBool::new(false),
+        broken_from: AtomicU64::new(u64::MAX),
+    })
 }
 
 fn name(text: &str) -> Name {

@@ -1,4 +1,4 @@
-//! A change of the model: prepared beside the index that answers, committed, and taken over.
+//! A change of the model: prepared in the background, committed, and taken over.
 //!
 //! Model 0 splits the documents of these tests into their words; model 1 finds that each is one chunk.
 
@@ -151,6 +151,31 @@ async fn no_view_of_the_old_model_reaches_the_change_and_none_of_the_new_is_befo
             assert!(*low >= at, "{low} of the new model, changed at {at}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_index_that_cannot_take_over_stalls_what_is_written_since_and_says_so() {
+    let f = Fixture::new().await;
+    f.put_one("a", "one").await;
+    let (model, store) = (model("1"), empty_store());
+    let commit = f.truth.head().await.unwrap().position.0 + 1;
+    store.broken_from.store(commit, Ordering::Relaxed);
+    let catch_up = f.start_observed(Some(next(&model, &store)), Arc::new(Unobserved), NEVER).await;
+    let status = loop {
+        let status = catch_up.status();
+        if status.last_error.is_some() {
+            break status;
+        }
+        tokio::task::yield_now().await;
+    };
+    let next_index = status.next.unwrap();
+    assert!(next_index.is_committed && next_index.applied < Position(commit));
+    assert_eq!(status.last_error.unwrap(), "'docs': the vector store failed: disk full");
+    let view = catch_up.progress().view();
+    assert_eq!((digest(&view), view.heard().position.0 < commit), ("0", true));
+    store.broken_from.store(u64::MAX, Ordering::Relaxed);
+    assert_eq!(f.changed(&catch_up).await, Position(commit));
+    f.caught_up(&catch_up).await;
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ async fn the_next_models_index_takes_the_place_of_the_other() {
     let store = next().await.unwrap();
     store.apply(page(1, vec![put_text("a", 1, "wing")])).await.unwrap();
     drop(store);
-    // It is kept beside the other until its model is the truth's.
+    // It stays a second file until its model is the truth's.
     assert!(!is_empty(&open(path).await));
     assert_eq!(last(&next().await.unwrap()), Some(commit(1)));
     let reopened = ExactStore::open(path, "truth", "next", DIMENSIONS).await.unwrap();
