@@ -15,14 +15,14 @@ use std::sync::Arc;
 
 use crate::filter::Filter;
 use crate::keyword::{Statistics, WeightedTerm};
-use crate::plan::{Legs, Scope};
+use crate::plan::{Candidate, Found, Legs, Scope};
 use crate::{Content, Epoch, Hit, IndexedDocument, Unit, VectorError};
 use weir_core::name::{DocumentId, Name};
 use weir_core::{Commit, Position};
 
 use super::dot::dot;
 use super::part::{Part, merge};
-use super::rank::{Candidate, Top};
+use super::rank::Top;
 use super::segment::{Document, Segment, SegmentBuilder};
 
 /// What the store has of a collection.
@@ -52,7 +52,8 @@ pub(super) struct Collection {
     rows: usize,
 }
 
-type Ranking<'a> = Top<'a, (&'a Segment, &'a Document)>;
+/// Where a chunk is.
+type Place<'a> = (&'a Segment, &'a Document);
 
 impl Collection {
     pub(super) fn empty(dimensions: usize) -> Self {
@@ -151,7 +152,7 @@ impl Collection {
 
     /// Offers the chunks or documents of `part` in `scope`. A chunk without a score is not found.
     fn rank<'a>(
-        ranking: &mut Ranking<'a>,
+        ranking: &mut Top<'a, Place<'a>>,
         part: &'a Part,
         scope: Scope<'_>,
         score: impl Fn(u32) -> Option<f32>,
@@ -163,7 +164,7 @@ impl Collection {
             };
             let candidates = document.rows().zip(0..).filter_map(|(row, chunk)| {
                 let of = (segment, document);
-                Some(Candidate { score: score(row)?, id: &document.id, chunk, of })
+                Some(Candidate { score: score(row)?, document: &document.id, chunk, of })
             });
             match scope.unit {
                 Unit::Chunk => candidates.for_each(|candidate| ranking.offer(candidate, may_enter)),
@@ -175,38 +176,27 @@ impl Collection {
     }
 }
 
-fn hits(ranking: Ranking<'_>) -> Vec<Hit> {
-    let hit = |candidate: Candidate<'_, (&Segment, &Document)>| {
-        let (segment, document) = candidate.of;
-        let (start, end) = segment.range(document.rows().start + candidate.chunk);
-        Hit {
-            document: document.id.clone(),
-            version: document.version,
-            chunk: candidate.chunk,
-            score: candidate.score,
-            start,
-            end,
-            content: Arc::clone(&document.content),
-        }
-    };
-    ranking.into_sorted().map(hit).collect()
-}
-
 impl Legs for Collection {
+    type Of<'a> = Place<'a>;
+
     fn statistics(&self) -> &Statistics {
         &self.statistics
     }
 
-    fn dense(&self, vector: &[f32], scope: Scope<'_>) -> Result<Vec<Hit>, VectorError> {
+    fn dense(&self, vector: &[f32], scope: Scope<'_>) -> Result<Found<'_, Self>, VectorError> {
         let mut ranking = Top::new(scope.depth);
         for part in &self.parts {
             let segment = part.segment();
             Self::rank(&mut ranking, part, scope, |row| Some(dot(vector, segment.vector(row))));
         }
-        Ok(hits(ranking))
+        Ok(ranking.into_sorted())
     }
 
-    fn keyword(&self, terms: &[WeightedTerm], scope: Scope<'_>) -> Result<Vec<Hit>, VectorError> {
+    fn keyword(
+        &self,
+        terms: &[WeightedTerm],
+        scope: Scope<'_>,
+    ) -> Result<Found<'_, Self>, VectorError> {
         if terms.is_empty() {
             return Ok(Vec::new());
         }
@@ -216,7 +206,15 @@ impl Legs for Collection {
             let score = |row| Some(scores[row as usize]).filter(|score| *score > 0.0);
             Self::rank(&mut ranking, part, scope, score);
         }
-        Ok(hits(ranking))
+        Ok(ranking.into_sorted())
+    }
+
+    fn hit(candidate: Candidate<'_, Place<'_>>) -> Hit {
+        let Candidate { score, chunk, of: (segment, document), .. } = candidate;
+        let (start, end) = segment.range(document.rows().start + chunk);
+        let (id, version) = (document.id.clone(), document.version);
+        let content = Arc::clone(&document.content);
+        Hit { document: id, version, chunk, score, start, end, content }
     }
 }
 

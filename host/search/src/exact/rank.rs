@@ -1,20 +1,9 @@
-//! The best few of many candidates, in [`rank_order`](crate::plan::rank_order).
+//! The best few of many candidates.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use weir_core::name::DocumentId;
-
-/// A chunk with its score. A greater candidate is a better one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate<'a, T> {
-    pub(super) score: f32,
-    pub(super) id: &'a DocumentId,
-    /// The index of the chunk within its document.
-    pub(super) chunk: u32,
-    /// The caller's own data about the chunk.
-    pub(super) of: T,
-}
+use crate::plan::Candidate;
 
 /// The `depth` best candidates so far.
 pub(super) struct Top<'a, T> {
@@ -43,28 +32,11 @@ impl<'a, T> Top<'a, T> {
     }
 
     /// Best first.
-    pub(super) fn into_sorted(self) -> impl Iterator<Item = Candidate<'a, T>> {
-        self.worst_first.into_sorted_vec().into_iter().map(|Reverse(candidate)| candidate)
+    pub(super) fn into_sorted(self) -> Vec<Candidate<'a, T>> {
+        let kept = self.worst_first.into_vec();
+        let mut sorted: Vec<_> = kept.into_iter().map(|Reverse(candidate)| candidate).collect();
+        // Faster than the heap's own sort.
+        sorted.sort_unstable_by(|a, b| b.cmp(a));
+        sorted
     }
 }
-
-impl<T> Ord for Candidate<'_, T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let by_score = self.score.total_cmp(&other.score);
-        by_score.then_with(|| other.id.cmp(self.id)).then_with(|| other.chunk.cmp(&self.chunk))
-    }
-}
-
-impl<T> PartialOrd for Candidate<'_, T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> PartialEq for Candidate<'_, T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<T> Eq for Candidate<'_, T> {}

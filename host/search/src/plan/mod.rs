@@ -1,15 +1,18 @@
 //! Queries the legs of an engine and combines their answers, the same way for every engine.
 //!
 //! A [`Plan`] is a validated query. [`answer`] runs it on an engine that answers on the calling
-//! thread; for other engines, [`Plan::conclude`] does the last step. Out of scope: how a leg
-//! finds its hits, which is up to the engine.
+//! thread; for other engines, [`Plan::conclude`] does the last step. Legs find [`Candidate`]s,
+//! and only those on the page become hits, since a hybrid search finds many more than it returns.
+//! Out of scope: how a leg finds its candidates, which is up to the engine.
 
-use std::cmp::Ordering;
+mod candidate;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use weir_core::name::DocumentId;
 use weir_embedding::Embedding;
+
+pub use self::candidate::Candidate;
 
 use super::filter::Filter;
 use super::keyword::{self, Statistics, WeightedTerm};
@@ -20,7 +23,7 @@ pub const MAX_DEPTH: u32 = 10_000;
 /// The most distinct terms in a query.
 pub const MAX_QUERY_TERMS: usize = 1_024;
 
-/// A hybrid search asks each leg for this many hits, whatever page of the answer is asked for: a
+/// A hybrid search asks each leg for this many candidates, whatever page of the answer is asked for: a
 /// deeper leg can move a hit up, so pages of different depths would overlap or have gaps. What
 /// neither leg gives does not exist for the fusion: an answer ends after at most twice as many
 /// hits, however large `offset` and `limit` are.
@@ -36,24 +39,39 @@ const FUSION_RANK_OFFSET: f64 = 60.0;
 pub struct Scope<'a> {
     /// Which documents can be found; `None` allows all.
     pub filter: Option<&'a Filter>,
-    /// Whether hits are documents, each found by its best chunk, or chunks.
+    /// Whether documents are found, each by its best chunk, or chunks.
     pub unit: Unit,
-    /// The most hits to return.
+    /// The most candidates to return.
     pub depth: usize,
 }
 
-/// One state of a collection of an engine. A leg returns its best hits in [`rank_order`];
-/// with [`Unit::Document`] it returns each document once, by its best chunk.
+/// One state of a collection of an engine. A leg returns its best candidates, best first; with
+/// [`Unit::Document`] it returns each document once, by its best chunk.
 pub trait Legs {
+    /// What the engine makes a hit of.
+    type Of<'a>
+    where
+        Self: 'a;
+
     /// The statistics that weigh terms.
     fn statistics(&self) -> &Statistics;
 
     /// The chunks nearest to `vector`, scored by cosine.
-    fn dense(&self, vector: &[f32], scope: Scope<'_>) -> Result<Vec<Hit>, VectorError>;
+    fn dense(&self, vector: &[f32], scope: Scope<'_>) -> Result<Found<'_, Self>, VectorError>;
 
     /// The chunks with any of `terms`, scored by BM25.
-    fn keyword(&self, terms: &[WeightedTerm], scope: Scope<'_>) -> Result<Vec<Hit>, VectorError>;
+    fn keyword(
+        &self,
+        terms: &[WeightedTerm],
+        scope: Scope<'_>,
+    ) -> Result<Found<'_, Self>, VectorError>;
+
+    /// Makes a hit of a candidate of a leg, whose score may be a fused one.
+    fn hit(candidate: Candidate<'_, Self::Of<'_>>) -> Hit;
 }
+
+/// What a leg returns.
+pub type Found<'a, L> = Vec<Candidate<'a, <L as Legs>::Of<'a>>>;
 
 /// A validated query, with its text turned into terms.
 #[derive(Clone, Debug)]
@@ -120,54 +138,70 @@ impl Plan {
         Scope { filter: self.filter.as_ref(), unit: self.unit, depth }
     }
 
-    /// Makes the page from the hits of the legs: fuses them if there are two, and applies the
-    /// minimum score, the offset, and the limit.
-    #[must_use]
-    pub fn conclude(&self, dense: Option<Vec<Hit>>, keyword: Option<Vec<Hit>>) -> Vec<Hit> {
+    /// Makes the page from what the legs found: fuses it if there are two, and applies the minimum
+    /// score, the offset, and the limit.
+    pub fn conclude<'a, T>(
+        &self,
+        dense: Option<Vec<Candidate<'a, T>>>,
+        keyword: Option<Vec<Candidate<'a, T>>>,
+    ) -> impl Iterator<Item = Candidate<'a, T>> {
         let ranked = match (dense, keyword) {
-            (Some(dense), Some(keyword)) => fuse(dense, keyword, self.unit),
-            (Some(hits), None) | (None, Some(hits)) => hits,
+            (Some(dense), Some(keyword)) => {
+                fuse(dense, keyword, self.unit, self.offset + self.limit)
+            }
+            (Some(found), None) | (None, Some(found)) => found,
             (None, None) => Vec::new(),
         };
-        let good = |hit: &Hit| self.minimum_score.is_none_or(|minimum| hit.score >= minimum);
-        ranked.into_iter().take_while(good).skip(self.offset).take(self.limit).collect()
+        let minimum = self.minimum_score;
+        let good = move |score: f32| minimum.is_none_or(|minimum| score >= minimum);
+        let good = ranked.into_iter().take_while(move |candidate| good(candidate.score));
+        good.skip(self.offset).take(self.limit)
     }
 }
 
 /// Runs `plan` on `legs`.
-pub fn answer(plan: &Plan, legs: &impl Legs) -> Result<Vec<Hit>, VectorError> {
+pub fn answer<L: Legs>(plan: &Plan, legs: &L) -> Result<Vec<Hit>, VectorError> {
     let scope = plan.scope();
     let dense = plan.nearest.as_ref().map(|Embedding(vector)| legs.dense(vector, scope));
     let keyword =
         plan.terms.as_ref().map(|terms| legs.keyword(&legs.statistics().weigh(terms), scope));
-    Ok(plan.conclude(dense.transpose()?, keyword.transpose()?))
+    Ok(plan.conclude(dense.transpose()?, keyword.transpose()?).map(L::hit).collect())
 }
 
-/// Best first: by score, with ties broken by document id and then by chunk.
-#[must_use]
-pub fn rank_order(a: &Hit, b: &Hit) -> Ordering {
-    let by_score = b.score.total_cmp(&a.score);
-    by_score.then_with(|| a.document.cmp(&b.document)).then_with(|| a.chunk.cmp(&b.chunk))
-}
-
-/// Reciprocal rank fusion. A document that both legs found is represented by the dense leg's
-/// chunk.
-fn fuse(dense: Vec<Hit>, keyword: Vec<Hit>, unit: Unit) -> Vec<Hit> {
-    let identity = |hit: &Hit| -> (DocumentId, Option<u32>) {
-        (hit.document.clone(), (unit == Unit::Chunk).then_some(hit.chunk))
+/// The best `depth` by reciprocal rank fusion, best first. A document that both legs found is
+/// represented by the dense leg's chunk.
+fn fuse<'a, T>(
+    dense: Vec<Candidate<'a, T>>,
+    keyword: Vec<Candidate<'a, T>>,
+    unit: Unit,
+    depth: usize,
+) -> Vec<Candidate<'a, T>> {
+    let identity = |candidate: &Candidate<'a, T>| {
+        (candidate.document, (unit == Unit::Chunk).then_some(candidate.chunk))
     };
-    let mut fused: HashMap<_, (Hit, f64)> = HashMap::new();
-    for leg in [dense, keyword] {
-        for (index, hit) in leg.into_iter().enumerate() {
-            let rank = index as f64 + 1.0;
-            let (_, score) = fused.entry(identity(&hit)).or_insert((hit, 0.0));
-            *score += 1.0 / (FUSION_RANK_OFFSET + rank);
+    let share = |index: usize| 1.0 / (FUSION_RANK_OFFSET + index as f64 + 1.0);
+    let mut fused = Vec::with_capacity(dense.len() + keyword.len());
+    let mut index_of = HashMap::with_capacity(dense.len());
+    for (index, candidate) in dense.into_iter().enumerate() {
+        index_of.insert(identity(&candidate), index);
+        fused.push((candidate, share(index)));
+    }
+    for (index, candidate) in keyword.into_iter().enumerate() {
+        match index_of.get(&identity(&candidate)) {
+            Some(found_by_both) => fused[*found_by_both].1 += share(index),
+            None => fused.push((candidate, share(index))),
         }
     }
-    let scored = |(hit, score): (Hit, f64)| Hit { score: score as f32, ..hit };
-    let mut hits: Vec<_> = fused.into_values().map(scored).collect();
-    hits.sort_unstable_by(rank_order);
-    hits
+    let scored = |(candidate, score)| Candidate { score: score as f32, ..candidate };
+    let mut ranked: Vec<_> = fused.into_iter().map(scored).collect();
+    let best_first = |a: &Candidate<'a, T>, b: &Candidate<'a, T>| b.cmp(a);
+    // Sorting compares ids wherever scores are equal, so only what is returned is sorted.
+    if depth < ranked.len() {
+        ranked.select_nth_unstable_by(depth, best_first);
+        ranked.truncate(depth);
+    }
+    ranked.sort_unstable_by(best_first);
+    ranked
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::*;
 use crate::Content;
 use crate::filter::{Condition, Predicate};
 use weir_core::Position;
+use weir_core::name::DocumentId;
 
 /// Legs that return fixed answers and record the depth that they are asked for.
 #[derive(Default)]
@@ -18,20 +19,39 @@ struct Given {
     depths: RefCell<Vec<usize>>,
 }
 
+impl Given {
+    fn first<'a>(&self, hits: &'a [Hit], depth: usize) -> Found<'a, Self> {
+        self.depths.borrow_mut().push(depth);
+        let candidate = |of: &'a Hit| {
+            let Hit { document, chunk, score, .. } = of;
+            Candidate { score: *score, document, chunk: *chunk, of }
+        };
+        hits.iter().take(depth).map(candidate).collect()
+    }
+}
+
 impl Legs for Given {
+    type Of<'a> = &'a Hit;
+
     fn statistics(&self) -> &Statistics {
         &self.statistics
     }
 
-    fn dense(&self, _: &[f32], scope: Scope<'_>) -> Result<Vec<Hit>, VectorError> {
-        self.depths.borrow_mut().push(scope.depth);
-        Ok(self.dense.iter().take(scope.depth).cloned().collect())
+    fn dense(&self, _: &[f32], scope: Scope<'_>) -> Result<Found<'_, Self>, VectorError> {
+        Ok(self.first(&self.dense, scope.depth))
     }
 
-    fn keyword(&self, terms: &[WeightedTerm], scope: Scope<'_>) -> Result<Vec<Hit>, VectorError> {
-        self.depths.borrow_mut().push(scope.depth);
-        let depth = if terms.is_empty() { 0 } else { scope.depth };
-        Ok(self.keyword.iter().take(depth).cloned().collect())
+    fn keyword(
+        &self,
+        terms: &[WeightedTerm],
+        scope: Scope<'_>,
+    ) -> Result<Found<'_, Self>, VectorError> {
+        let hits = if terms.is_empty() { &[] } else { &*self.keyword };
+        Ok(self.first(hits, scope.depth))
+    }
+
+    fn hit(candidate: Candidate<'_, &Hit>) -> Hit {
+        Hit { score: candidate.score, ..candidate.of.clone() }
     }
 }
 

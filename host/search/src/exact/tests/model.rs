@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::keyword::{Statistics, WeightedTerm, saturation};
-use crate::plan::{Legs, Plan, Scope, answer, rank_order};
+use crate::plan::{Candidate, Found, Legs, Plan, Scope, answer};
 use crate::{Base, Epoch, Hit, IndexPage, IndexedChunk, IndexedDocument, Query, Unit, VectorError};
 use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
@@ -60,44 +60,45 @@ impl Collection {
         Statistics { epoch, chunks, document_frequency }
     }
 
-    fn rank(&self, scope: Scope<'_>, score: impl Fn(&IndexedChunk) -> Option<f32>) -> Vec<Hit> {
-        let mut hits = Vec::new();
+    fn rank(
+        &self,
+        scope: Scope<'_>,
+        score: impl Fn(&IndexedChunk) -> Option<f32>,
+    ) -> Found<'_, Self> {
+        let mut found = Vec::new();
         for (id, document) in &self.documents {
             if scope.filter.is_some_and(|filter| !filter.matches(&document.content.fields)) {
                 continue;
             }
             for (chunk, number) in document.chunks.iter().zip(0..) {
                 let Some(score) = score(chunk) else { continue };
-                let IndexedChunk { start, end, .. } = *chunk;
-                hits.push(Hit {
-                    document: id.clone(),
-                    version: document.version,
-                    chunk: number,
-                    score,
-                    start,
-                    end,
-                    content: Arc::clone(&document.content),
-                });
+                found.push(Candidate { score, document: id, chunk: number, of: document });
             }
         }
-        hits.sort_by(rank_order);
+        found.sort_by(|a, b| b.cmp(a));
         let mut seen = HashSet::new();
-        hits.retain(|hit| scope.unit == Unit::Chunk || seen.insert(hit.document.clone()));
-        hits.truncate(scope.depth);
-        hits
+        found.retain(|candidate| scope.unit == Unit::Chunk || seen.insert(candidate.document));
+        found.truncate(scope.depth);
+        found
     }
 }
 
 impl Legs for Collection {
+    type Of<'a> = &'a IndexedDocument;
+
     fn statistics(&self) -> &Statistics {
         &self.statistics
     }
 
-    fn dense(&self, vector: &[f32], scope: Scope<'_>) -> Result<Vec<Hit>, VectorError> {
+    fn dense(&self, vector: &[f32], scope: Scope<'_>) -> Result<Found<'_, Self>, VectorError> {
         Ok(self.rank(scope, |chunk| Some(dot(vector, &chunk.embedding.0))))
     }
 
-    fn keyword(&self, terms: &[WeightedTerm], scope: Scope<'_>) -> Result<Vec<Hit>, VectorError> {
+    fn keyword(
+        &self,
+        terms: &[WeightedTerm],
+        scope: Scope<'_>,
+    ) -> Result<Found<'_, Self>, VectorError> {
         let score = |chunk: &IndexedChunk| {
             let length = chunk.terms.iter().map(|(_, count)| count).sum();
             let count = |term: &Arc<str>| {
@@ -109,5 +110,12 @@ impl Legs for Collection {
             Some(terms.iter().fold(0.0, add)).filter(|score| *score > 0.0)
         };
         Ok(self.rank(scope, score))
+    }
+
+    fn hit(candidate: Candidate<'_, &IndexedDocument>) -> Hit {
+        let Candidate { score, document, chunk, of } = candidate;
+        let IndexedChunk { start, end, .. } = of.chunks[chunk as usize];
+        let content = Arc::clone(&of.content);
+        Hit { document: document.clone(), version: of.version, chunk, score, start, end, content }
     }
 }
