@@ -225,15 +225,20 @@ async fn crash(point: &'static str) {
 
     server.sigterm();
     assert!(server.wait().await.success(), "{}", server.log());
+    remove_index(&server);
+    let server = server.restart().await;
+    let rebuilt = answers(&server.client, &has).await;
+    assert_eq!(rebuilt, found, "{point}");
+    assert_reached(&server.client, &positions.stated).await;
+}
+
+/// Removes the index of a server that has ended.
+pub(super) fn remove_index(server: &Server) {
     let folder = server.folder().join("data/tenants/default");
     std::fs::remove_file(folder.join("vectors.sqlite")).unwrap();
     for file in ["vectors.sqlite-wal", "vectors.sqlite-shm"] {
         let _ = std::fs::remove_file(folder.join(file));
     }
-    let server = server.restart().await;
-    let rebuilt = answers(&server.client, &has).await;
-    assert_eq!(rebuilt, found, "{point}");
-    assert_reached(&server.client, &positions.stated).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

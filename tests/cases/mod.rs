@@ -15,6 +15,7 @@ mod full_disk;
 mod guests;
 mod histories;
 mod http;
+mod model_faults;
 mod models;
 mod plain;
 mod policies;

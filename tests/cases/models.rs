@@ -13,7 +13,7 @@ use crate::harness::{Answer, Client, Config, Server, document, eventually, model
 /// texts in other places.
 const OTHER: &str = "other";
 
-fn add_other(config: &mut Config, folder: &Path) {
+pub(super) fn add_other(config: &mut Config, folder: &Path) {
     let known = fs::read_to_string(tokenizer()).unwrap();
     let changed = known.replace("\"lowercase\":true", "\"lowercase\":false");
     assert!(known != changed);
@@ -40,12 +40,12 @@ fn documents() -> Vec<Value> {
     documents
 }
 
-fn question() -> Value {
+pub(super) fn question() -> Value {
     json!({ "query": "A BOAT IN THE HARBOUR", "mode": "hybrid", "limit": 50 })
 }
 
 /// The answer at `position` or later.
-async fn answer(client: &Client, position: u64) -> Answer {
+pub(super) async fn answer(client: &Client, position: u64) -> Answer {
     eventually("the index answers", async || {
         let demand = ("weir-min-position", position.to_string());
         let answer = ask_with(client, "search", &question(), (demand.0, &demand.1)).await;
@@ -58,7 +58,7 @@ async fn answer(client: &Client, position: u64) -> Answer {
     .await
 }
 
-async fn next(client: &Client) -> Value {
+pub(super) async fn next(client: &Client) -> Value {
     client.get("/health/readiness").await.json()["derived"]["next"].clone()
 }
 
@@ -137,7 +137,7 @@ async fn the_old_model_answers_until_the_new_ones_index_takes_over() {
 }
 
 /// The document, the chunk and the score of each hit.
-fn scores(results: &Value) -> Vec<String> {
+pub(super) fn scores(results: &Value) -> Vec<String> {
     let results = results.as_array().unwrap();
     results
         .iter()

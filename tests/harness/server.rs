@@ -79,10 +79,24 @@ impl Server {
         Self::launch(self.folder, program).await
     }
 
+    /// Gives whatever runs on the folder of this server next another configuration.
+    pub(crate) fn reconfigure(&self, configure: impl FnOnce(&mut Config)) {
+        write_configuration(self.folder.path(), configure);
+    }
+
+    /// Starts a program on the folder of this server, which has ended, that dies at this point
+    /// before it listens.
+    pub(crate) async fn dies_at_start(&self, point: &'static str) {
+        let mut command = Program::Dying(point).command(&["serve", "--config"]);
+        let ended = command.arg(self.folder.path().join("weir.toml")).output();
+        let ended = timeout(DEADLINE, ended).await.expect("it ends").unwrap();
+        assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{ended:?}");
+    }
+
     /// Kills this server and starts another on its folder, with another configuration.
     pub(crate) async fn restart_with(mut self, configure: impl FnOnce(&mut Config)) -> Self {
         self.kill9().await;
-        write_configuration(self.folder.path(), configure);
+        self.reconfigure(configure);
         Self::launch(self.folder, self.program).await
     }
 

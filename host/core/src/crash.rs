@@ -41,6 +41,18 @@ pub enum Point {
     BeforeMark,
     /// The mark is durable, and the document is not indexed.
     AfterMark,
+    /// The change of the model is in the truth's transaction.
+    BeforeModelChange,
+    /// The change of the model is durable, and the index of the new one has not applied it.
+    AfterModelChange,
+    /// The index of the new model has applied the change, and the old one answers.
+    BeforeTakeover,
+    /// The index of the new model answers, from the file of a next one.
+    AfterTakeover,
+    /// The file of the old model is removed, and that of the new one is not in its place.
+    BeforePromotion,
+    /// The file of the new model is in its place.
+    AfterPromotion,
 }
 
 /// Ends the process if it is to crash here.
@@ -68,7 +80,7 @@ mod chosen {
 
     use super::Point;
 
-    const NAMES: [(&str, Point); 16] = [
+    const NAMES: [(&str, Point); 22] = [
         ("before-commit", Point::BeforeCommit),
         ("after-commit", Point::AfterCommit),
         ("before-page", Point::BeforePage),
@@ -85,6 +97,12 @@ mod chosen {
         ("after-forgetting", Point::AfterForgetting),
         ("before-mark", Point::BeforeMark),
         ("after-mark", Point::AfterMark),
+        ("before-model-change", Point::BeforeModelChange),
+        ("after-model-change", Point::AfterModelChange),
+        ("before-takeover", Point::BeforeTakeover),
+        ("after-takeover", Point::AfterTakeover),
+        ("before-promotion", Point::BeforePromotion),
+        ("after-promotion", Point::AfterPromotion),
     ];
     /// What a text has that cannot be embedded, if the process is to crash at its mark.
     const REFUSED: &str = "unembeddable";

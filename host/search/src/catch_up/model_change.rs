@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::{MutexGuard, watch};
 use tokio::time::sleep;
 use weir_core::Commit;
+use weir_core::crash::{self, Point};
 
 use super::{Backoff, Index, Readers, Shared, Started, follow, stop, trim};
 use crate::progress::View;
@@ -84,8 +85,10 @@ async fn change(
         tracing::error!(%error, "the catch-up ended before it was stopped");
     }
     let (at, _deaf) = committed?;
+    crash::at(Point::BeforeTakeover);
     old.observer.model_changed(at.position);
     old.progress.take_over(&new.progress.view(), at.position);
+    crash::at(Point::AfterTakeover);
     tracing::info!(from, to, position = at.position.0, "the other model has taken over");
     // Its file is replaced at the next start; this frees its memory before that.
     let replaced = Arc::clone(&old.store);
@@ -117,6 +120,7 @@ async fn commit<'o>(old: &'o Shared, new: &Shared) -> (Commit, MutexGuard<'o, ()
         let deaf = old.hearing.lock().await;
         match new.truth.change_model(new.embedder.model_digest()).await {
             Ok(at) => {
+                crash::at(Point::AfterModelChange);
                 new.is_committed.store(true, Ordering::Relaxed);
                 new.progress.wait_for(|view| view.completed() >= at).await;
                 return (at, deaf);

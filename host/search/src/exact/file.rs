@@ -253,7 +253,9 @@ pub(super) async fn promote(folder: &Path, model_digest: &str) -> Result<(), Vec
         checkpoint.execute(&mut connection).await.map_err(|error| failed(&error))?;
         connection.close().await.map_err(|error| failed(&error))?;
         remove(&path).map_err(|error| failed(&error))?;
+        crash::at(Point::BeforePromotion);
         std::fs::rename(&next, &path).map_err(|error| failed(&error))?;
+        crash::at(Point::AfterPromotion);
         tracing::info!(path = %path.display(), "the index of the new model takes the old one's place");
     } else {
         connection.close().await.ok();

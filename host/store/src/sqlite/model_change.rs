@@ -6,6 +6,7 @@
 
 use sqlx::SqliteConnection;
 
+use weir_core::crash::{self, Point};
 use weir_core::name::Name;
 use weir_core::{Commit, Position};
 
@@ -41,6 +42,9 @@ impl SqliteTruth {
                     .bind(stored(since))
                     .execute(write.connection())
                     .await?;
+                if before.is_some() {
+                    crash::at(Point::BeforeModelChange);
+                }
                 Ok(write.commit())
             })
         })
