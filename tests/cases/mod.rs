@@ -1,6 +1,7 @@
 //! The test cases, one file per subject.
 
 mod asking;
+mod attacks;
 mod bad_input;
 mod cache;
 mod coalescing;

@@ -96,7 +96,7 @@ async fn read(current: &RwLock<Arc<dyn Snapshot>>, question: &Embedding) -> Vec<
             limit: 10,
             offset: 0,
         };
-        assert_eq!(snapshot.search(query).await.unwrap().len(), 10);
+        assert_eq!(snapshot.search(query, due.into_std() + ROUND).await.unwrap().len(), 10);
         times.push(due.elapsed().as_secs_f64() * 1e3);
     }
     times

@@ -3,13 +3,14 @@
 //! [`catch_up`] carries the truth's log into an engine and publishes the result in
 //! [`progress`]: an immutable [`Snapshot`] of each collection, with the positions at which it is
 //! exact. [`filter`] is the one filter type; [`keyword`] weighs terms with statistics that are
-//! frozen for an epoch; [`plan`] queries the legs and fuses their answers, the same way for every
+//! frozen for an epoch; [`budget`] bounds what a search may cost; [`plan`] queries the legs and fuses their answers, the same way for every
 //! engine; [`exact`] is the embedded engine, and the oracle that other engines are tested
 //! against. A hit carries the content of its document, as it was at the snapshot's position.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -20,6 +21,7 @@ use weir_embedding::Embedding;
 
 use crate::filter::Filter;
 
+pub mod budget;
 pub mod catch_up;
 pub mod exact;
 pub mod filter;
@@ -172,6 +174,12 @@ pub enum VectorError {
     /// The query is invalid; the string says why.
     #[error("{0}")]
     InvalidQuery(String),
+    /// The query makes more [steps](budget) than a search may.
+    #[error("the search takes too many steps")]
+    TooCostly,
+    /// The deadline has passed, or nobody waits for the search any more.
+    #[error("the search did not finish in time")]
+    TimedOut,
     /// The engine failed; the string is for the log.
     #[error("the vector store failed: {0}")]
     Failed(String),
@@ -182,8 +190,8 @@ pub enum VectorError {
 #[async_trait]
 pub trait Snapshot: Send + Sync + fmt::Debug {
     /// Returns the best hits for `query`, from the engine's legs and the host's fusion (see
-    /// [`plan::answer`]).
-    async fn search(&self, query: Query) -> Result<Vec<Hit>, VectorError>;
+    /// [`plan::answer`]). Stops soon after the deadline, or after the future is dropped.
+    async fn search(&self, query: Query, deadline: Instant) -> Result<Vec<Hit>, VectorError>;
 
     /// The document's version and content, if it exists in this state.
     fn document(&self, id: &DocumentId) -> Option<(Position, Arc<Content>)>;

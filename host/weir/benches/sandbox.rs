@@ -152,7 +152,7 @@ impl Host for Native {
         let tenant = self.0.tenants.iter().next().unwrap();
         let reading = tenant.reading(Position::ZERO);
         let state = reading.read(&Name::new(collection).unwrap()).unwrap().unwrap();
-        Ok(FoundHits(state.search(query).await.unwrap()))
+        Ok(FoundHits(state.search(query, Instant::now() + Duration::from_secs(10)).await.unwrap()))
     }
 }
 

@@ -145,6 +145,10 @@ impl From<VectorError> for Failure {
             VectorError::Denied(name) => Self::collection_denied(&name),
             VectorError::Invalid(reason) => Self::invalid_request("invalid-query", reason),
             VectorError::QuotaExceeded => Self::quota_exceeded(),
+            VectorError::TooCostly => Self::invalid_request(
+                "query-too-costly",
+                "the search takes too much work; use fewer or simpler conditions in its filter",
+            ),
             VectorError::Unavailable(reason) => Self::unavailable("unavailable", reason),
             VectorError::TimedOut => {
                 Self::timed_out("timed-out", "the search did not finish in time")

@@ -13,7 +13,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::filter::Filter;
 use crate::keyword::{Statistics, WeightedTerm};
 use crate::plan::{Candidate, Found, Legs, Scope};
 use crate::{Content, Epoch, Hit, IndexedDocument, Unit, VectorError};
@@ -51,6 +50,9 @@ pub(super) struct Collection {
     documents: usize,
     rows: usize,
 }
+
+/// How many products of a vector one step adds up.
+const COMPONENTS_OF_A_STEP: usize = 16;
 
 /// Where a chunk is.
 type Place<'a> = (&'a Segment, &'a Document);
@@ -151,28 +153,43 @@ impl Collection {
     }
 
     /// Offers the chunks or documents of `part` in `scope`. A chunk without a score is not found.
+    /// To score one takes `steps_of_a_row`.
     fn rank<'a>(
         ranking: &mut Top<'a, Place<'a>>,
         part: &'a Part,
         scope: Scope<'_>,
+        steps_of_a_row: u64,
         score: impl Fn(u32) -> Option<f32>,
-    ) {
+    ) -> Result<(), VectorError> {
         let segment = part.segment();
         for document in part.documents() {
-            let may_enter = || {
-                scope.filter.is_none_or(|filter: &Filter| filter.matches(&document.content.fields))
+            scope.budget.pass(1 + document.rows().len() as u64 * steps_of_a_row)?;
+            let mut findable = None;
+            let mut may_enter = || {
+                let (Some(filter), None) = (scope.filter, findable) else {
+                    return Ok(findable.unwrap_or(true));
+                };
+                let matches = filter.matches(&document.content.fields, scope.budget)?;
+                findable = Some(matches);
+                Ok(matches)
             };
-            let candidates = document.rows().zip(0..).filter_map(|(row, chunk)| {
+            let mut candidates = document.rows().zip(0..).filter_map(|(row, chunk)| {
                 let of = (segment, document);
                 Some(Candidate { score: score(row)?, document: &document.id, chunk, of })
             });
             match scope.unit {
-                Unit::Chunk => candidates.for_each(|candidate| ranking.offer(candidate, may_enter)),
+                Unit::Chunk => {
+                    candidates
+                        .try_for_each(|candidate| ranking.offer(candidate, &mut may_enter))?;
+                }
                 Unit::Document => {
-                    candidates.max().into_iter().for_each(|best| ranking.offer(best, may_enter));
+                    if let Some(best) = candidates.max() {
+                        ranking.offer(best, may_enter)?;
+                    }
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -184,10 +201,12 @@ impl Legs for Collection {
     }
 
     fn dense(&self, vector: &[f32], scope: Scope<'_>) -> Result<Found<'_, Self>, VectorError> {
+        let steps_of_a_row = vector.len().div_ceil(COMPONENTS_OF_A_STEP) as u64;
         let mut ranking = Top::new(scope.depth);
         for part in &self.parts {
             let segment = part.segment();
-            Self::rank(&mut ranking, part, scope, |row| Some(dot(vector, segment.vector(row))));
+            let score = |row| Some(dot(vector, segment.vector(row)));
+            Self::rank(&mut ranking, part, scope, steps_of_a_row, score)?;
         }
         Ok(ranking.into_sorted())
     }
@@ -202,9 +221,9 @@ impl Legs for Collection {
         }
         let mut ranking = Top::new(scope.depth);
         for part in &self.parts {
-            let scores = part.segment().scores(terms);
+            let scores = part.segment().scores(terms, scope.budget)?;
             let score = |row| Some(scores[row as usize]).filter(|score| *score > 0.0);
-            Self::rank(&mut ranking, part, scope, score);
+            Self::rank(&mut ranking, part, scope, 1, score)?;
         }
         Ok(ranking.into_sorted())
     }

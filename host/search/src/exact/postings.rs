@@ -6,7 +6,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::VectorError;
+use crate::budget::Budget;
 use crate::keyword::{WeightedTerm, saturation};
+
+/// How many postings one step adds to the scores.
+const POSTINGS_OF_A_STEP: usize = 8;
 
 #[derive(Clone, Copy, Debug)]
 struct Posting {
@@ -21,14 +26,21 @@ pub(super) struct Postings(HashMap<Arc<str>, Box<[Posting]>>);
 impl Postings {
     /// The BM25 score of each of `rows` rows; zero if none of `terms` occurs. The scores of a
     /// row are added in the order of `terms`, so that they do not depend on other rows.
-    pub(super) fn scores(&self, terms: &[WeightedTerm], rows: usize) -> Vec<f32> {
+    pub(super) fn scores(
+        &self,
+        terms: &[WeightedTerm],
+        rows: usize,
+        budget: &Budget,
+    ) -> Result<Vec<f32>, VectorError> {
         let mut scores = vec![0.0; rows];
         for WeightedTerm { term, weight } in terms {
-            for Posting { row, saturation } in self.0.get(term).into_iter().flatten() {
+            let Some(postings) = self.0.get(term) else { continue };
+            budget.take(1 + (postings.len() / POSTINGS_OF_A_STEP) as u64)?;
+            for Posting { row, saturation } in postings {
                 scores[*row as usize] += weight * saturation;
             }
         }
-        scores
+        Ok(scores)
     }
 
     /// Each term, with the number of its rows for which `counts` is true.

@@ -18,17 +18,22 @@ impl<'a, T> Top<'a, T> {
 
     /// Keeps `candidate` if it is among the best and `may_enter` returns true. Calls `may_enter`
     /// only if it is among the best.
-    pub(super) fn offer(&mut self, candidate: Candidate<'a, T>, may_enter: impl FnOnce() -> bool) {
+    pub(super) fn offer<E>(
+        &mut self,
+        candidate: Candidate<'a, T>,
+        may_enter: impl FnOnce() -> Result<bool, E>,
+    ) -> Result<(), E> {
         if self.worst_first.len() < self.depth {
-            if may_enter() {
+            if may_enter()? {
                 self.worst_first.push(Reverse(candidate));
             }
         } else if let Some(mut worst) = self.worst_first.peek_mut() {
             // The heap is reordered only if `worst` is dereferenced mutably.
-            if candidate > worst.0 && may_enter() {
+            if candidate > worst.0 && may_enter()? {
                 *worst = Reverse(candidate);
             }
         }
+        Ok(())
     }
 
     /// Best first.

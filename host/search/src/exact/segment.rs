@@ -5,8 +5,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::budget::Budget;
 use crate::keyword::WeightedTerm;
-use crate::{Content, IndexedDocument};
+use crate::{Content, IndexedDocument, VectorError};
 use weir_core::Position;
 use weir_core::name::DocumentId;
 
@@ -68,8 +69,12 @@ impl Segment {
     }
 
     /// The BM25 score of each row; zero if none of `terms` occurs.
-    pub(super) fn scores(&self, terms: &[WeightedTerm]) -> Vec<f32> {
-        self.postings.scores(terms, self.rows())
+    pub(super) fn scores(
+        &self,
+        terms: &[WeightedTerm],
+        budget: &Budget,
+    ) -> Result<Vec<f32>, VectorError> {
+        self.postings.scores(terms, self.rows(), budget)
     }
 
     /// Each term, with the number of its rows for which `counts` is true.

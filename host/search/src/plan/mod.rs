@@ -14,7 +14,8 @@ use weir_embedding::Embedding;
 
 pub use self::candidate::Candidate;
 
-use super::filter::Filter;
+use super::budget::Budget;
+use super::filter::Compiled;
 use super::keyword::{self, Statistics, WeightedTerm};
 use super::{Hit, Query, Unit, VectorError};
 
@@ -38,11 +39,13 @@ const FUSION_RANK_OFFSET: f64 = 60.0;
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
     /// Which documents can be found; `None` allows all.
-    pub filter: Option<&'a Filter>,
+    pub filter: Option<&'a Compiled>,
     /// Whether documents are found, each by its best chunk, or chunks.
     pub unit: Unit,
     /// The most candidates to return.
     pub depth: usize,
+    /// What finding them may cost.
+    pub budget: &'a Budget,
 }
 
 /// One state of a collection of an engine. A leg returns its best candidates, best first; with
@@ -81,7 +84,7 @@ pub struct Plan {
     /// The keyword leg's terms; present but empty if the text has none, such as a text of stop
     /// words.
     pub terms: Option<Vec<(Arc<str>, u32)>>,
-    filter: Option<Filter>,
+    filter: Option<Compiled>,
     minimum_score: Option<f32>,
     unit: Unit,
     limit: usize,
@@ -122,7 +125,7 @@ impl Plan {
         Ok(Self {
             nearest: query.nearest,
             terms,
-            filter: query.filter,
+            filter: query.filter.map(Compiled::new),
             minimum_score: query.minimum_score,
             unit: query.unit,
             limit: query.limit as usize,
@@ -132,10 +135,10 @@ impl Plan {
 
     /// What each leg must return for this plan.
     #[must_use]
-    pub fn scope(&self) -> Scope<'_> {
+    pub fn scope<'a>(&'a self, budget: &'a Budget) -> Scope<'a> {
         let hybrid = self.nearest.is_some() && self.terms.is_some();
         let depth = if hybrid { FUSION_DEPTH } else { self.offset + self.limit };
-        Scope { filter: self.filter.as_ref(), unit: self.unit, depth }
+        Scope { filter: self.filter.as_ref(), unit: self.unit, depth, budget }
     }
 
     /// Makes the page from what the legs found: fuses it if there are two, and applies the minimum
@@ -160,8 +163,11 @@ impl Plan {
 }
 
 /// Runs `plan` on `legs`.
-pub fn answer<L: Legs>(plan: &Plan, legs: &L) -> Result<Vec<Hit>, VectorError> {
-    let scope = plan.scope();
+///
+/// # Errors
+/// The budget is used up.
+pub fn answer<L: Legs>(plan: &Plan, legs: &L, budget: &Budget) -> Result<Vec<Hit>, VectorError> {
+    let scope = plan.scope(budget);
     let dense = plan.nearest.as_ref().map(|Embedding(vector)| legs.dense(vector, scope));
     let keyword =
         plan.terms.as_ref().map(|terms| legs.keyword(&legs.statistics().weigh(terms), scope));

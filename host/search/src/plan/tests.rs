@@ -3,10 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::cell::RefCell;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::Content;
-use crate::filter::{Condition, Predicate};
+use crate::filter::{Condition, Filter, Predicate};
 use weir_core::Position;
 use weir_core::name::DocumentId;
 
@@ -74,7 +77,8 @@ fn query() -> Query {
 }
 
 fn found(legs: &Given, query: Query) -> Vec<(String, u32, f32)> {
-    let hits = answer(&Plan::new(query, 2).unwrap(), legs).unwrap();
+    let budget = Budget::new(0, Instant::now(), CancellationToken::new());
+    let hits = answer(&Plan::new(query, 2).unwrap(), legs, &budget).unwrap();
     hits.into_iter().map(|hit| (hit.document.to_string(), hit.chunk, hit.score)).collect()
 }
 

@@ -125,6 +125,8 @@ pub enum VectorError {
     Invalid(String),
     /// The request has passed more bytes to the host than it may, or made the host keep more.
     QuotaExceeded,
+    /// Answering the query takes more work than a search may cause.
+    TooCostly,
     /// A store does not answer. A later request may succeed.
     Unavailable(String),
     /// The request's deadline has passed.
@@ -140,6 +142,7 @@ impl From<wit::VectorError> for VectorError {
             wit::VectorError::Denied(name) => Self::Denied(name),
             wit::VectorError::Invalid(reason) => Self::Invalid(reason),
             wit::VectorError::QuotaExceeded => Self::QuotaExceeded,
+            wit::VectorError::TooCostly => Self::TooCostly,
             wit::VectorError::Unavailable(reason) => Self::Unavailable(reason),
             wit::VectorError::TimedOut => Self::TimedOut,
             wit::VectorError::Failed(reason) => Self::Failed(reason),

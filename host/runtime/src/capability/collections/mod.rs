@@ -22,6 +22,7 @@ use weir_core::fault::{self, Fault};
 use weir_core::name::{DocumentId, Name};
 use weir_core::pattern::Scope;
 use weir_search as backend;
+use weir_search::filter::Filter;
 
 use super::call::{Call, View};
 use super::embedding::Vector;
@@ -180,7 +181,7 @@ impl<T: Send> collections::HostWithStore<T> for Linked {
     ) -> wasmtime::Result<Found> {
         let (context, call, query) = accessor.with(|mut state| {
             let View { context, call, table } = state.get();
-            let query = checked_query(context, table, &collection, query)?;
+            let query = checked_query(context, call, table, &collection, query)?;
             Ok::<_, wasmtime::Error>((Arc::clone(context), Arc::clone(call), query))
         })?;
         let outcome = noted(&call, search(&context, &call, query).await);
@@ -214,7 +215,7 @@ impl plain_collections::Host for View<'_, Context> {
         collection: Resource<Collection>,
         query: Query,
     ) -> wasmtime::Result<Found> {
-        let query = checked_query(self.context, self.table, &collection, query)?;
+        let query = checked_query(self.context, self.call, self.table, &collection, query)?;
         let outcome = noted(self.call, search(self.context, self.call, query).await);
         keep(self.table, outcome)
     }
@@ -257,9 +258,10 @@ fn keep(
     }
 }
 
-/// The query in the host's own types. The outer error means that a handle does not exist.
+/// The query in the host's own types, charged to the request before it waits. The outer error means that a handle does not exist.
 fn checked_query(
     context: &Context,
+    call: &Call,
     table: &ResourceTable,
     collection: &Resource<Collection>,
     query: Query,
@@ -285,7 +287,15 @@ fn checked_query(
         let reason = format!("the text is longer than {MAX_TEXT_BYTES} bytes");
         return Ok(Err(VectorError::Invalid(reason)));
     }
-    Ok(Ok((name.clone(), backend_query(nearest, query))))
+    let query = backend_query(nearest, query);
+    let filter_bytes = query.filter.as_ref().map_or(0, Filter::bytes);
+    if !call.spend(query.text.as_ref().map_or(0, String::len) + filter_bytes) {
+        return Ok(Err(VectorError::QuotaExceeded));
+    }
+    if let Some(Err(error)) = query.filter.as_ref().map(Filter::validate) {
+        return Ok(Err(VectorError::Invalid(error.to_string())));
+    }
+    Ok(Ok((name.clone(), query)))
 }
 
 async fn search(
@@ -298,7 +308,7 @@ async fn search(
     let budget = Arc::clone(call);
     let tenant = fault::is(Fault::HitTextOfAnotherVersion).then(|| Arc::clone(&context.tenant));
     let work = async move {
-        let mut hits = state.search(query).await.map_err(vector_error)?;
+        let mut hits = state.search(query, budget.deadline).await.map_err(vector_error)?;
         if let Some(tenant) = tenant {
             late_texts(&tenant, &collection, &mut hits).await;
         }
@@ -354,8 +364,13 @@ fn get(
 
 /// Notes a failure of the host.
 fn noted(call: &Call, outcome: Result<FoundHits, VectorError>) -> Result<FoundHits, VectorError> {
-    if let Err(VectorError::Unavailable(_) | VectorError::TimedOut | VectorError::Failed(_)) =
-        outcome
+    // How many steps a search takes depends on how the index is laid out, not on its position alone.
+    if let Err(
+        VectorError::TooCostly
+        | VectorError::Unavailable(_)
+        | VectorError::TimedOut
+        | VectorError::Failed(_),
+    ) = outcome
     {
         call.note_failure();
     }
@@ -381,6 +396,8 @@ fn whole_document(
 fn vector_error(error: backend::VectorError) -> VectorError {
     match error {
         backend::VectorError::InvalidQuery(reason) => VectorError::Invalid(reason),
+        backend::VectorError::TooCostly => VectorError::TooCostly,
+        backend::VectorError::TimedOut => VectorError::TimedOut,
         backend::VectorError::Failed(reason) => {
             // The reason may name files, so the guest learns only that the search failed.
             error!(reason, "the vector store failed");

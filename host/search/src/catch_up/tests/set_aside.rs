@@ -46,7 +46,7 @@ async fn found(catch_up: &CatchUp, keyword: &str) -> Vec<String> {
         limit: 60,
         offset: 0,
     };
-    let hits = view.snapshot(&name("docs")).unwrap().search(query).await.unwrap();
+    let hits = view.snapshot(&name("docs")).unwrap().search(query, later()).await.unwrap();
     hits.iter().map(|hit| hit.document.to_string()).collect()
 }
 

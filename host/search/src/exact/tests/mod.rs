@@ -3,14 +3,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cost;
 mod cranfield;
 mod durability;
 mod model;
 mod random;
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::budget::Budget;
 use crate::filter::{Condition, Filter, Predicate, Value};
 use crate::keyword::{self, Statistics};
 use crate::{Base, Content, Epoch, Hit, IndexedChunk, IndexedDocument, Query, Unit};
@@ -104,7 +109,20 @@ fn current(store: &ExactStore) -> Option<Arc<dyn Snapshot>> {
 }
 
 async fn hits(store: &ExactStore, query: Query) -> Vec<Hit> {
-    current(store).unwrap().search(query).await.unwrap()
+    search(&*current(store).unwrap(), query).await.unwrap()
+}
+
+/// A search that may take as long as it takes.
+async fn search(snapshot: &dyn Snapshot, query: Query) -> Result<Vec<Hit>, VectorError> {
+    snapshot.search(query, later()).await
+}
+
+fn later() -> Instant {
+    Instant::now() + Duration::from_hours(1)
+}
+
+fn unlimited() -> Budget {
+    Budget::new(u64::MAX, later(), CancellationToken::new())
 }
 
 fn last(store: &ExactStore) -> Option<Commit> {
@@ -204,7 +222,7 @@ async fn collections_come_and_go() {
         let page = IndexPage { up_to: commit(position), ..page };
         let snapshot = store.apply(page).await.unwrap();
         let found = match snapshot {
-            Some(snapshot) => Some(snapshot.search(words("wing")).await.unwrap().len()),
+            Some(snapshot) => Some(search(&*snapshot, words("wing")).await.unwrap().len()),
             None => None,
         };
         assert_eq!(found, expected, "after step {position}");
@@ -231,7 +249,7 @@ async fn a_page_again_or_late_changes_nothing() {
     let expected = hits(&store, nearest([1.0, 0.0, 0.0])).await;
     for page in [second, first, gone(1)] {
         let snapshot = store.apply(page).await.unwrap().unwrap();
-        assert_eq!(snapshot.search(nearest([1.0, 0.0, 0.0])).await.unwrap(), expected);
+        assert_eq!(search(&*snapshot, nearest([1.0, 0.0, 0.0])).await.unwrap(), expected);
         assert_eq!(last(&store), Some(commit(2)));
     }
 }
@@ -269,7 +287,7 @@ async fn large_collections_are_searched_off_the_async_threads() {
     let best = hits(&store, Query { limit: 2, offset: 1, ..nearest([1.0, 0.0, 0.0]) }).await;
     assert_eq!(scores(&best), [("d2498", 2_498.0), ("d2497", 2_497.0)]);
     let short = Query { nearest: Some(Embedding(vec![1.0].into())), ..query() };
-    let refused = current(&store).unwrap().search(short).await;
+    let refused = search(&*current(&store).unwrap(), short).await;
     assert!(matches!(refused, Err(VectorError::InvalidQuery(_))), "{refused:?}");
 }
 
@@ -285,13 +303,13 @@ async fn a_held_snapshot_outlives_its_collection_and_the_store() {
         let held = store.apply(all).await.unwrap().unwrap();
         store.apply(gone(u64::from(size) + 1)).await.unwrap();
         assert!(current(&store).is_none());
-        assert_eq!(held.search(words("wing")).await.unwrap().len(), usize::from(size.min(100)));
+        assert_eq!(search(&*held, words("wing")).await.unwrap().len(), usize::from(size.min(100)));
         assert_eq!(held.documents(), u64::from(size));
     }
     let held = store.apply(page(9_000, vec![put_text("a", 1, "wing")])).await.unwrap().unwrap();
     store.clear().await.unwrap();
     drop(store);
-    assert_eq!(held.search(words("wing")).await.unwrap().len(), 1);
+    assert_eq!(search(&*held, words("wing")).await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -310,7 +328,7 @@ async fn a_search_sees_one_position() {
     loop {
         let ended = writer.is_finished();
         let stored = store.stored().remove(&name("c")).unwrap();
-        let found = stored.snapshot.unwrap().search(words("wing")).await.unwrap();
+        let found = search(&*stored.snapshot.unwrap(), words("wing")).await.unwrap();
         let at = stored.last.position;
         assert!(found.len() == 2 && found.iter().all(|hit| hit.version == at));
         if ended {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::filter::Compiled;
 use crate::keyword::{Statistics, WeightedTerm, saturation};
 use crate::plan::{Candidate, Found, Legs, Plan, Scope, answer};
 use crate::{Base, Epoch, Hit, IndexPage, IndexedChunk, IndexedDocument, Query, Unit, VectorError};
@@ -10,6 +11,7 @@ use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 
 use super::super::dot::dot;
+use super::unlimited;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model(pub(super) BTreeMap<Name, Collection>);
@@ -45,7 +47,7 @@ impl Model {
 
 impl Collection {
     pub(super) fn search(&self, query: Query, dimensions: usize) -> Result<Vec<Hit>, VectorError> {
-        answer(&Plan::new(query, dimensions)?, self)
+        answer(&Plan::new(query, dimensions)?, self, &unlimited())
     }
 
     fn count(&self, epoch: Position) -> Statistics {
@@ -67,7 +69,9 @@ impl Collection {
     ) -> Found<'_, Self> {
         let mut found = Vec::new();
         for (id, document) in &self.documents {
-            if scope.filter.is_some_and(|filter| !filter.matches(&document.content.fields)) {
+            let matches =
+                |filter: &Compiled| filter.matches(&document.content.fields, scope.budget);
+            if scope.filter.is_some_and(|filter| matches(filter) == Ok(false)) {
                 continue;
             }
             for (chunk, number) in document.chunks.iter().zip(0..) {

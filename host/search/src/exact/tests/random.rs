@@ -109,7 +109,7 @@ async fn compare(
         hits.map(|hits| hits.into_iter().map(bits).collect::<Vec<_>>())
     };
     for query in queries {
-        let found = snapshot.search(query.clone()).await;
+        let found = search(&**snapshot, query.clone()).await;
         prop_assert_eq!(bits(found), bits(expected.search(query.clone(), DIMENSIONS)));
     }
     prop_assert_eq!(snapshot.statistics(), &expected.statistics);

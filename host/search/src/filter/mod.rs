@@ -1,7 +1,7 @@
 //! Which documents can be found: conditions on their metadata, the same for every engine.
 //!
-//! [`Filter::matches`] defines what a filter means. An engine that has its own filters converts
-//! to those, and is tested against this definition. Out of scope: full-text conditions, and paths
+//! [`Filter::matches`] defines what a filter means; a [`Compiled`] one is fast. An engine that has
+//! its own filters converts to those, and is tested against this definition. Out of scope: full-text conditions, and paths
 //! through arrays of objects.
 
 use std::cmp::Ordering;
@@ -9,12 +9,20 @@ use std::cmp::Ordering;
 use serde_json::Value as Json;
 use thiserror::Error;
 
+mod compiled;
+
+pub use self::compiled::Compiled;
+
 /// The most conditions in a filter, counted over its three lists.
 pub const MAX_CONDITIONS: usize = 64;
 /// The longest field name, in bytes.
 pub const MAX_FIELD_BYTES: usize = 256;
 /// The most values in one [`Predicate::AnyOf`].
 pub const MAX_VALUES: usize = 1024;
+/// The most values in a filter.
+pub const MAX_ALL_VALUES: usize = 4096;
+/// The most bytes of all texts in a filter.
+pub const MAX_TEXT_BYTES: usize = 256 << 10;
 
 /// All of `must` hold, at least one of `should` if there are any, and none of `must_not`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -84,6 +92,12 @@ pub enum FilterError {
         /// How many values.
         values: usize,
     },
+    /// More than [`MAX_ALL_VALUES`].
+    #[error("the filter has {0} values, but at most {MAX_ALL_VALUES} are allowed")]
+    TooManyValuesInAll(usize),
+    /// More than [`MAX_TEXT_BYTES`].
+    #[error("the texts in the filter have {0} bytes, but at most {MAX_TEXT_BYTES} are allowed")]
+    TooMuchText(usize),
     /// The number is infinite or NaN.
     #[error("the filter compares '{0}' with a number that is not finite")]
     NotFinite(String),
@@ -96,7 +110,31 @@ impl Filter {
         if conditions > MAX_CONDITIONS {
             return Err(FilterError::TooManyConditions(conditions));
         }
-        self.must.iter().chain(&self.should).chain(&self.must_not).try_for_each(Condition::validate)
+        self.conditions().try_for_each(Condition::validate)?;
+        let values = self.conditions().flat_map(Condition::values).count();
+        if values > MAX_ALL_VALUES {
+            return Err(FilterError::TooManyValuesInAll(values));
+        }
+        let text = self.conditions().flat_map(Condition::values).map(Value::text_bytes).sum();
+        if text > MAX_TEXT_BYTES {
+            return Err(FilterError::TooMuchText(text));
+        }
+        Ok(())
+    }
+
+    /// The memory that it takes, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let of_value = |value: &Value| size_of::<Value>() + value.text_bytes();
+        let of_condition = |condition: &Condition| {
+            let values: usize = condition.values().iter().map(of_value).sum();
+            size_of::<Condition>() + condition.field.len() + values
+        };
+        self.conditions().map(of_condition).sum()
+    }
+
+    fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.must.iter().chain(&self.should).chain(&self.must_not)
     }
 
     /// Whether a document with this `metadata` can be found.
@@ -110,6 +148,14 @@ impl Filter {
 }
 
 impl Condition {
+    fn values(&self) -> &[Value] {
+        match &self.predicate {
+            Predicate::Equals(value) => std::slice::from_ref(value),
+            Predicate::AnyOf(values) => values,
+            Predicate::AtLeast(_) | Predicate::AtMost(_) | Predicate::Exists => &[],
+        }
+    }
+
     fn validate(&self) -> Result<(), FilterError> {
         if self.field.is_empty() || self.field.len() > MAX_FIELD_BYTES {
             return Err(FilterError::FieldLength(self.field.len()));
@@ -155,6 +201,10 @@ impl Predicate {
 }
 
 impl Value {
+    fn text_bytes(&self) -> usize {
+        if let Self::Text(text) = self { text.len() } else { 0 }
+    }
+
     fn is_finite(&self) -> bool {
         !matches!(self, Self::Number(number) if !number.is_finite())
     }
@@ -308,11 +358,15 @@ mod tests {
     fn limits_are_enforced() {
         let of = |must| Filter { must, ..Filter::default() };
         let values = |n| Predicate::AnyOf(vec![Value::Boolean(true); n]);
+        let texts =
+            |n: usize, bytes: usize| Predicate::AnyOf(vec![Value::Text("x".repeat(bytes)); n]);
         let longest = "x".repeat(MAX_FIELD_BYTES);
         let good = [
             of(vec![condition("a", Predicate::Exists); MAX_CONDITIONS]),
             of(vec![condition(&longest, values(MAX_VALUES))]),
             of(vec![condition("a", Predicate::AtLeast(f64::MAX))]),
+            of(vec![condition("a", values(MAX_VALUES)); 4]),
+            of(vec![condition("a", texts(4, MAX_TEXT_BYTES / 4))]),
         ];
         for filter in good {
             assert_eq!(filter.validate(), Ok(()));
@@ -333,6 +387,15 @@ mod tests {
                 FilterError::TooManyValues { field: "a".into(), values: 1025 },
             ),
             (of(vec![condition("a", number(f64::NAN))]), not_finite()),
+            (
+                of([vec![condition("a", values(MAX_VALUES)); 4], vec![condition("a", values(1))]]
+                    .concat()),
+                FilterError::TooManyValuesInAll(4097),
+            ),
+            (
+                of(vec![condition("a", texts(1, 1)), condition("a", texts(4, MAX_TEXT_BYTES / 4))]),
+                FilterError::TooMuchText(MAX_TEXT_BYTES + 1),
+            ),
             (of(vec![condition("a", Predicate::AtMost(f64::INFINITY))]), not_finite()),
             (
                 of(vec![condition("a", Predicate::AnyOf(vec![Value::Number(f64::NAN)]))]),
