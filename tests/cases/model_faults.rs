@@ -99,10 +99,17 @@ async fn crash(point: &'static str) {
     let client = &server.client;
     let acknowledged = seen.notes;
     assert!((acknowledged..=acknowledged + 1).contains(&client.count("notes").await));
-    while next(client).await != Value::Null {
-        seen.more(client).await.expect("it answers");
-    }
+    until_changed(client, &mut seen).await;
     changed(server, seen).await;
+}
+
+/// Writes and asks until the new model answers.
+async fn until_changed(client: &Client, seen: &mut Seen) {
+    eventually("the new model answers", async || {
+        seen.more(client).await.expect("it answers");
+        (next(client).await == Value::Null).then_some(())
+    })
+    .await;
 }
 
 /// Asserts what is true once the change is complete.
@@ -136,11 +143,7 @@ async fn a_crash_while_the_new_index_takes_the_old_ones_place() {
     for point in ["before-promotion", "after-promotion"] {
         println!("a crash at {point}");
         let (mut server, mut seen, _files) = changing(Program::Faulty(None)).await;
-        eventually("the new model answers", async || {
-            seen.more(&server.client).await.expect("it answers");
-            (next(&server.client).await == Value::Null).then_some(())
-        })
-        .await;
+        until_changed(&server.client, &mut seen).await;
         server.kill9().await;
         server.dies_at_start(point).await;
         let server = server.restart().await;

@@ -1,9 +1,10 @@
 //! What a search may cost those who share the machine: so many steps, and the time until its
 //! deadline. Whoever scans or filters spends from it as it goes, and stops where it is used up.
 //!
-//! Comparing vectors costs what the operator's collection makes it cost, so that only *passes* time.
-//! What a client's query makes it cost, filters and words, *takes* steps too. A step is 5 to 20 ns.
-//! Out of scope: bytes, which are charged before a search begins.
+//! A step is a small piece of work, such as one comparison of a filter. How many steps vectors take
+//! depends on the operator's collection, so they only *pass*. Those that a query is to blame for, by
+//! its filter and its words, are *taken* from the budget. Out of scope: bytes, which are charged
+//! before a search begins.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -14,7 +15,7 @@ use crate::VectorError;
 
 /// The most steps of a search: a filter of three conditions for over two million documents.
 pub const MAX_STEPS: u64 = 20_000_000;
-/// How many steps may be made between two looks at the clock: about 1 ms.
+/// How many steps may be made between two looks at the clock, which costs more than a step.
 const STEPS_BETWEEN_LOOKS: u64 = 100_000;
 
 /// The budget of one search.

@@ -147,7 +147,7 @@ impl From<VectorError> for Failure {
             VectorError::QuotaExceeded => Self::quota_exceeded(),
             VectorError::TooCostly => Self::invalid_request(
                 "query-too-costly",
-                "the search takes too much work; use fewer or simpler conditions in its filter",
+                "the search takes too much work; use fewer words, or fewer conditions in its filter",
             ),
             VectorError::Unavailable(reason) => Self::unavailable("unavailable", reason),
             VectorError::TimedOut => {

@@ -27,7 +27,7 @@ async fn ingest_large(client: &Client) {
 /// Finds nothing, and has to look at everything.
 fn bomb(number: usize) -> Value {
     let values: Vec<_> = (0..64).map(|n| -1 - n).collect();
-    let should = vec![json!({ "field": "many", "any_of": values }); 60];
+    let should = vec![json!({ "field": "many", "any_of": values }); 64];
     json!({
         "query": format!("boats {number}"), "mode": "keyword", "filter": { "should": should },
     })

@@ -20,8 +20,7 @@ use super::failed;
 /// Larger collections are searched off the async threads: this many vectors of 384 components
 /// take 0.15 ms (10,000 take 0.9 ms).
 const ROWS_SEARCHED_INLINE: usize = 2_000;
-/// So are those of smaller collections that take more steps than this, about 0.2 ms: they begin
-/// again there.
+/// So are smaller ones where the search takes more steps than this: it begins again there.
 const STEPS_INLINE: u64 = 20_000;
 
 #[derive(Clone, Debug)]

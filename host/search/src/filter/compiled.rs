@@ -265,6 +265,8 @@ mod tests {
     }
 
     proptest! {
+        // Few of the pairs have anything in common.
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
         #[test]
         fn a_compiled_filter_means_what_the_filter_means(filter in filter(), metadata in metadata()) {
             let expected = filter.matches(&metadata);

@@ -1,8 +1,8 @@
 //! Which documents can be found: conditions on their metadata, the same for every engine.
 //!
 //! [`Filter::matches`] defines what a filter means; a [`Compiled`] one is fast. An engine that has
-//! its own filters converts to those, and is tested against this definition. Out of scope: full-text conditions, and paths
-//! through arrays of objects.
+//! its own filters converts to those, and is tested against this definition. Out of scope: full-text
+//! conditions, and paths through arrays of objects.
 
 use std::cmp::Ordering;
 
@@ -257,10 +257,14 @@ fn compare_mixed(integer: i128, float: f64) -> Option<Ordering> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use proptest::prelude::*;
     use serde_json::json;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::budget::Budget;
 
     fn condition(field: &str, predicate: Predicate) -> Condition {
         Condition { field: field.into(), predicate }
@@ -331,6 +335,11 @@ mod tests {
         for (field, predicate, expected) in cases {
             let condition = condition(field, predicate);
             assert_eq!(condition.holds(&metadata), expected, "{condition:?}");
+            let alone = Filter { must: vec![condition.clone()], ..Filter::default() };
+            let later = Instant::now() + Duration::from_hours(1);
+            let budget = Budget::new(100, later, CancellationToken::new());
+            let compiled = Compiled::new(alone).matches(&metadata, &budget);
+            assert_eq!(compiled, Ok(expected), "{condition:?}, compiled");
         }
     }
 

@@ -156,9 +156,10 @@ impl Plan {
             (None, None) => Vec::new(),
         };
         let minimum = self.minimum_score;
-        let good = move |score: f32| minimum.is_none_or(|minimum| score >= minimum);
-        let good = ranked.into_iter().take_while(move |candidate| good(candidate.score));
-        good.skip(self.offset).take(self.limit)
+        let good = move |candidate: &Candidate<'a, T>| {
+            minimum.is_none_or(|minimum| candidate.score >= minimum)
+        };
+        ranked.into_iter().take_while(good).skip(self.offset).take(self.limit)
     }
 }
 
