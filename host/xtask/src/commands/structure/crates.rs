@@ -22,6 +22,7 @@ const ORDER: &[&str] = &[
     "weir-embedding",
     "weir-store",
     "weir-cache",
+    "weir-limits",
     "weir-core",
     "echo",
     "policy-default",
@@ -37,11 +38,11 @@ const AGAINST_ORDER: &[(&str, &str, &str)] = &[];
 const KEPT_OUT: &[(&[&str], &[&str])] = &[
     // Core, cache, store, search and embedding build and test without WebAssembly and HTTP …
     (
-        &["weir-core", "weir-cache", "weir-store", "weir-search", "weir-embedding"],
+        &["weir-core", "weir-limits", "weir-cache", "weir-store", "weir-search", "weir-embedding"],
         &["wasmtime*", "weir-bindings", "axum*", "hyper*"],
     ),
     // … and, if possible, without each other.
-    (&["weir-core", "weir-cache"], &["sqlx*", "ort", "tokenizers"]),
+    (&["weir-core", "weir-limits", "weir-cache"], &["sqlx*", "ort", "tokenizers"]),
     (&["weir-store"], &["ort", "tokenizers", "moka"]),
     (&["weir-embedding"], &["sqlx*"]),
     // The server does not contain what only `weir ingest` needs.

@@ -1,0 +1,7 @@
+//! How limited resources are divided, so that nobody can take more than a fair part of them:
+//! [`shares`] divides permits among keys.
+//!
+//! Out of scope: what is limited, and the error that its user gets. This crate knows neither
+//! tenants nor pipelines.
+
+pub mod shares;

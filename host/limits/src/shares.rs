@@ -1,0 +1,451 @@
+//! Divides a limited resource among those who use it, so that none of them can take all of it:
+//! guest slots among pipelines, memory for bodies among tenants, connections among clients.
+//!
+//! The rule is that of dynamic thresholds (Choudhury and Hahne, "Dynamic queue length thresholds
+//! for shared-memory packet switches", 1998): a key may hold as many units as are *free*, times its
+//! weight and the generosity of the resource. With a generosity of 1, one greedy key ends up with
+//! half of the units, two with a third each, and `n` leave one part in `n + 1` for whoever comes
+//! next. No key has to be announced, and nothing is set aside for keys that are not there.
+//!
+//! Units that become free go to the waiting key that holds the least for its weight, and within a
+//! key to whoever has waited longest. Out of scope: how long to wait (put a timeout around
+//! [`Shares::take`]), and what a unit stands for.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+/// Units of a resource that keys share. Clones divide the same units.
+#[derive(Debug)]
+pub struct Shares<K: Hash + Eq + Clone> {
+    inner: Arc<Inner<K>>,
+}
+
+/// Units that a key holds, until this is dropped.
+#[derive(Debug)]
+#[must_use = "the units are free again when it is dropped"]
+pub struct Share<K: Hash + Eq + Clone> {
+    of: Arc<Inner<K>>,
+    key: K,
+    weight: usize,
+    units: usize,
+}
+
+/// Too many callers wait with the same key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("too many callers wait")]
+pub struct Crowded;
+
+#[derive(Debug)]
+struct Inner<K: Hash + Eq + Clone> {
+    state: Mutex<State<K>>,
+    generosity: usize,
+    max_waiting: usize,
+}
+
+#[derive(Debug)]
+struct State<K: Hash + Eq + Clone> {
+    free: usize,
+    /// The keys that hold units or wait, and no others.
+    keys: HashMap<K, Account<K>>,
+    /// How many callers wait, including those that have left since.
+    waiting: usize,
+    /// Counts grants, to find the key that has waited longest.
+    grants: u64,
+}
+
+#[derive(Debug)]
+struct Account<K: Hash + Eq + Clone> {
+    held: usize,
+    waiting: VecDeque<Waiter<K>>,
+    /// The number of the last grant.
+    last_grant: u64,
+}
+
+#[derive(Debug)]
+struct Waiter<K: Hash + Eq + Clone> {
+    units: usize,
+    weight: usize,
+    reply: oneshot::Sender<Share<K>>,
+}
+
+impl<K: Hash + Eq + Clone> Clone for Shares<K> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<K: Hash + Eq + Clone> Shares<K> {
+    /// Divides `units`. A key may hold `generosity` times what is free, and at most `max_waiting`
+    /// callers wait with the same key.
+    #[must_use]
+    pub fn new(units: usize, generosity: usize, max_waiting: usize) -> Self {
+        let state = State { free: units, keys: HashMap::new(), waiting: 0, grants: 0 };
+        let generosity = generosity.max(1);
+        Self { inner: Arc::new(Inner { state: Mutex::new(state), generosity, max_waiting }) }
+    }
+
+    /// Takes `units` for `key` if it may have them now, and nobody waits with the same key.
+    /// A key that holds nothing may take all that is free. `weight` multiplies what it may hold.
+    #[must_use]
+    pub fn try_take(&self, key: &K, weight: usize, units: usize) -> Option<Share<K>> {
+        let mut state = self.inner.state.lock();
+        let (held, waits) =
+            state.keys.get(key).map_or((0, false), |of| (of.held, !of.waiting.is_empty()));
+        let may = !waits && state.may_have(held, weight, units, self.inner.generosity);
+        may.then(|| state.grant(&self.inner, key, weight, units))
+    }
+
+    /// Takes `units` for `key` as soon as it may have them. Dropping the future gives up the place
+    /// in the queue. Other keys' requests for fewer units may come first, and a caller that asks for
+    /// more than there is waits forever.
+    ///
+    /// # Errors
+    /// Too many callers wait with the same key.
+    pub async fn take(&self, key: &K, weight: usize, units: usize) -> Result<Share<K>, Crowded> {
+        if let Some(share) = self.try_take(key, weight, units) {
+            return Ok(share);
+        }
+        let granted = self.enqueue(key, weight, units)?;
+        // Units may have become free in between.
+        self.inner.hand_out();
+        // The sender is in the queue until it is used, and the queue lives as long as `self`.
+        granted.await.map_err(|_| Crowded)
+    }
+
+    fn enqueue(
+        &self,
+        key: &K,
+        weight: usize,
+        units: usize,
+    ) -> Result<oneshot::Receiver<Share<K>>, Crowded> {
+        let mut state = self.inner.state.lock();
+        let State { keys, waiting, .. } = &mut *state;
+        let account = keys.entry(key.clone()).or_insert_with(Account::new);
+        if account.waiting.len() >= self.inner.max_waiting {
+            let before = account.waiting.len();
+            account.waiting.retain(|waiter| !waiter.reply.is_closed());
+            *waiting -= before - account.waiting.len();
+            if account.waiting.len() >= self.inner.max_waiting {
+                let is_idle = account.is_idle();
+                if is_idle {
+                    keys.remove(key);
+                }
+                return Err(Crowded);
+            }
+        }
+        let (reply, granted) = oneshot::channel();
+        account.waiting.push_back(Waiter { units, weight, reply });
+        *waiting += 1;
+        Ok(granted)
+    }
+
+    /// How many units nobody holds.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.inner.state.lock().free
+    }
+
+    /// How many units `key` holds.
+    #[must_use]
+    pub fn held(&self, key: &K) -> usize {
+        self.inner.state.lock().keys.get(key).map_or(0, |account| account.held)
+    }
+}
+
+impl<K: Hash + Eq + Clone> Share<K> {
+    /// Takes `units` more if its key may have them now. `false` otherwise; nothing is taken then.
+    #[must_use]
+    pub fn try_grow(&mut self, units: usize) -> bool {
+        let mut state = self.of.state.lock();
+        let held = state.keys.get(&self.key).map_or(0, |account| account.held);
+        if !state.may_have(held, self.weight, units, self.of.generosity) {
+            return false;
+        }
+        state.add(&self.key, units);
+        self.units += units;
+        true
+    }
+
+    /// Gives back all but `units`.
+    pub fn shrink_to(&mut self, units: usize) {
+        let back = self.units.saturating_sub(units);
+        self.units -= back;
+        self.of.release(&self.key, back);
+    }
+
+    /// How many units it is.
+    #[must_use]
+    pub fn units(&self) -> usize {
+        self.units
+    }
+}
+
+impl<K: Hash + Eq + Clone> Drop for Share<K> {
+    fn drop(&mut self) {
+        self.of.release(&self.key, self.units);
+    }
+}
+
+impl<K: Hash + Eq + Clone> Inner<K> {
+    fn release(self: &Arc<Self>, key: &K, units: usize) {
+        let mut state = self.state.lock();
+        state.free += units;
+        if let Some(account) = state.keys.get_mut(key) {
+            account.held -= units;
+            if account.is_idle() {
+                state.keys.remove(key);
+            }
+        }
+        let somebody_waits = state.waiting > 0;
+        drop(state);
+        if somebody_waits {
+            self.hand_out();
+        }
+    }
+
+    /// Gives free units to those who wait and may have them.
+    fn hand_out(self: &Arc<Self>) {
+        loop {
+            let mut state = self.state.lock();
+            let Some(key) = state.next(self.generosity) else { return };
+            let Some(account) = state.keys.get_mut(&key) else { return };
+            let Some(waiter) = account.waiting.pop_front() else { return };
+            state.waiting -= 1;
+            let Waiter { units, weight, reply } = waiter;
+            let share = state.grant(self, &key, weight, units);
+            drop(state);
+            // If the caller has left, the share comes back and is released here, not under the lock.
+            drop(reply.send(share));
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone> State<K> {
+    fn may_have(&self, held: usize, weight: usize, units: usize, generosity: usize) -> bool {
+        let most = self.free.saturating_mul(generosity).saturating_mul(weight.max(1));
+        units <= self.free && (held == 0 || held.saturating_add(units) <= most)
+    }
+
+    fn add(&mut self, key: &K, units: usize) {
+        self.free -= units;
+        self.grants += 1;
+        let account = self.keys.entry(key.clone()).or_insert_with(Account::new);
+        account.held += units;
+        account.last_grant = self.grants;
+    }
+
+    fn grant(&mut self, of: &Arc<Inner<K>>, key: &K, weight: usize, units: usize) -> Share<K> {
+        self.add(key, units);
+        Share { of: Arc::clone(of), key: key.clone(), weight, units }
+    }
+
+    /// The key whose first waiting caller is next: of those that may have what they ask for, the one
+    /// that holds the least for its weight, and then the one whose last grant is the oldest. Costs
+    /// time in proportion to the number of keys.
+    fn next(&mut self, generosity: usize) -> Option<K> {
+        let mut gone = 0;
+        for account in self.keys.values_mut() {
+            while account.waiting.front().is_some_and(|waiter| waiter.reply.is_closed()) {
+                account.waiting.pop_front();
+                gone += 1;
+            }
+        }
+        self.waiting -= gone;
+        if gone > 0 {
+            self.keys.retain(|_, account| !account.is_idle());
+        }
+        let fits = self.keys.iter().filter_map(|(key, account)| {
+            let first = account.waiting.front()?;
+            let may = self.may_have(account.held, first.weight, first.units, generosity);
+            // In thousandths of a unit, so that weights count.
+            let per_weight = account.held.saturating_mul(1_000) / first.weight.max(1);
+            may.then_some(((per_weight, account.last_grant), key))
+        });
+        fits.min_by_key(|(rank, _)| *rank).map(|(_, key)| key.clone())
+    }
+}
+
+impl<K: Hash + Eq + Clone> Account<K> {
+    fn new() -> Self {
+        Self { held: 0, waiting: VecDeque::new(), last_grant: 0 }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.held == 0 && self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use std::future::Future;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// Takes single units for `key` until it is refused.
+    fn take_all(shares: &Shares<&'static str>, key: &'static str) -> Vec<Share<&'static str>> {
+        std::iter::from_fn(|| shares.try_take(&key, 1, 1)).collect()
+    }
+
+    #[test]
+    fn each_greedy_key_leaves_a_part_for_the_next() {
+        let shares = Shares::new(60, 1, 0);
+        let mut all = Vec::new();
+        for (key, held) in [("a", 30), ("b", 15), ("c", 8), ("d", 4)] {
+            all.push(take_all(&shares, key));
+            assert_eq!(shares.held(&key), held, "{key}");
+        }
+        assert_eq!(shares.free(), 3);
+        drop(all);
+        assert_eq!(shares.free(), 60);
+    }
+
+    #[test]
+    fn weight_and_generosity_multiply_what_a_key_may_hold() {
+        for (generosity, weight, held) in [(1, 1, 30), (2, 1, 40), (1, 2, 40), (2, 2, 48)] {
+            let shares = Shares::new(60, generosity, 0);
+            let mut all = Vec::new();
+            while let Some(share) = shares.try_take(&"a", weight, 1) {
+                all.push(share);
+            }
+            assert_eq!(all.len(), held, "{generosity} {weight}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_holds_nothing_may_take_all_that_is_free() {
+        let shares = Shares::new(10, 1, 0);
+        assert!(shares.try_take(&"a", 1, 11).is_none());
+        let all = shares.try_take(&"a", 1, 10).unwrap();
+        assert!(shares.try_take(&"b", 1, 1).is_none());
+        drop(all);
+        assert_eq!(shares.free(), 10);
+    }
+
+    #[test]
+    fn what_becomes_free_goes_to_the_key_that_holds_the_least() {
+        let shares = Shares::new(8, 1, 8);
+        let mut greedy = take_all(&shares, "greedy");
+        let mut small = take_all(&shares, "small");
+        let rest = shares.try_take(&"rest", 1, 2).unwrap();
+        assert_eq!((greedy.len(), small.len(), shares.free()), (4, 2, 0));
+        let mut late = pin!(shares.take(&"greedy", 1, 1));
+        let mut more = pin!(shares.take(&"small", 1, 1));
+        let mut new = pin!(shares.take(&"new", 1, 1));
+        for waiting in [&mut late, &mut more, &mut new] {
+            assert!(poll(waiting.as_mut()).is_pending());
+        }
+        drop(greedy.pop());
+        let Poll::Ready(Ok(_new)) = poll(new.as_mut()) else { panic!("it holds nothing") };
+        drop(small.pop());
+        assert!(poll(more.as_mut()).is_pending(), "more than would be left");
+        drop(rest);
+        assert!(poll(more.as_mut()).is_ready());
+        assert!(poll(late.as_mut()).is_pending());
+        greedy.clear();
+        assert!(poll(late.as_mut()).is_ready());
+    }
+
+    #[test]
+    fn nobody_overtakes_within_a_key() {
+        let shares = Shares::new(2, 1, 8);
+        let held = shares.try_take(&"a", 1, 2).unwrap();
+        let mut first = pin!(shares.take(&"a", 1, 2));
+        assert!(poll(first.as_mut()).is_pending());
+        let other = pin!(shares.take(&"a", 1, 1));
+        let mut other = other;
+        assert!(poll(other.as_mut()).is_pending());
+        drop(held);
+        let Poll::Ready(Ok(first)) = poll(first.as_mut()) else { panic!("it is next") };
+        assert!(poll(other.as_mut()).is_pending());
+        drop(first);
+        assert!(poll(other.as_mut()).is_ready());
+    }
+
+    #[test]
+    fn a_caller_that_leaves_takes_nothing_with_it() {
+        let shares = Shares::new(1, 1, 2);
+        let held = shares.try_take(&"a", 1, 1).unwrap();
+        {
+            let mut left = pin!(shares.take(&"a", 1, 1));
+            assert!(poll(left.as_mut()).is_pending());
+            let mut granted = pin!(shares.take(&"b", 1, 1));
+            assert!(poll(granted.as_mut()).is_pending());
+            drop(held);
+            // One of them has the unit now, and is dropped before it looks.
+        }
+        assert_eq!(shares.free(), 1);
+        assert_eq!(shares.inner.state.lock().keys.len(), 0);
+    }
+
+    #[test]
+    fn the_queue_of_a_key_is_bounded_and_forgets_who_left() {
+        let shares = Shares::new(1, 1, 1);
+        let held = shares.try_take(&"a", 1, 1).unwrap();
+        {
+            let mut waits = pin!(shares.take(&"a", 1, 1));
+            assert!(poll(waits.as_mut()).is_pending());
+            assert!(matches!(poll(pin!(shares.take(&"a", 1, 1))), Poll::Ready(Err(Crowded))));
+            assert!(poll(pin!(shares.take(&"b", 1, 1))).is_pending(), "another key's queue");
+        }
+        let mut again = pin!(shares.take(&"a", 1, 1));
+        assert!(poll(again.as_mut()).is_pending(), "those before have left");
+        drop(held);
+        assert!(poll(again.as_mut()).is_ready());
+    }
+
+    #[test]
+    fn a_share_grows_within_what_its_key_may_hold() {
+        let shares = Shares::new(10, 1, 0);
+        let mut share = shares.try_take(&"a", 1, 1).unwrap();
+        assert!(share.try_grow(4));
+        assert!(!share.try_grow(1), "half of it");
+        share.shrink_to(2);
+        assert_eq!((share.units(), shares.held(&"a"), shares.free()), (2, 2, 8));
+    }
+
+    proptest! {
+        /// Whatever is taken, grown and dropped: the units add up, and a key that holds nothing is
+        /// only refused if less is free than it asks for.
+        #[test]
+        fn units_are_neither_lost_nor_invented(
+            steps in prop::collection::vec((0..3_u8, 0..4_u8, 1..6_usize), 1..200),
+        ) {
+            let shares = Shares::new(16, 1, 4);
+            let mut held: Vec<Share<u8>> = Vec::new();
+            for (step, key, units) in steps {
+                match step {
+                    0 => {
+                        let before = (shares.held(&key), shares.free());
+                        match shares.try_take(&key, 1, units) {
+                            Some(share) => held.push(share),
+                            None => prop_assert!(before.0 > 0 || units > before.1),
+                        }
+                    }
+                    1 => {
+                        if let Some(share) = held.first_mut() {
+                            let _ = share.try_grow(units);
+                        }
+                    }
+                    _ => drop(held.pop()),
+                }
+                let sum: usize = held.iter().map(Share::units).sum();
+                prop_assert_eq!(sum + shares.free(), 16);
+            }
+        }
+    }
+}
