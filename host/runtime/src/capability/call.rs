@@ -10,6 +10,12 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use wasmtime::component::ResourceTable;
 
+/// What a host call holds while it is open, in addition to what it is passed: its task and its place
+/// in queues.
+const HOST_CALL_BYTES: usize = 4 << 10;
+/// The most host calls of one request that run or wait.
+const MAX_OPEN_HOST_CALLS: usize = 1_024;
+
 /// A call's budget and deadline.
 pub struct Call {
     /// When the call must have ended, with all of its host calls.
@@ -18,6 +24,8 @@ pub struct Call {
     pub io: Handle,
     /// Limits how many host calls run at once.
     pub host_calls: Arc<Semaphore>,
+    /// How many host calls run or wait.
+    pub open_host_calls: AtomicUsize,
     /// Bytes that the guest may still pass to the host or have it keep.
     pub bytes_left: AtomicUsize,
     /// The largest body of an answer.
@@ -38,9 +46,33 @@ impl Call {
             .is_ok()
     }
 
+    /// Opens a host call, which takes a few KiB of the budget until it is dropped. `None` if too
+    /// many are open, or too few bytes are left.
+    #[must_use]
+    pub fn open_host_call(self: &Arc<Self>) -> Option<OpenHostCall> {
+        let may = |open: usize| (open < MAX_OPEN_HOST_CALLS).then_some(open + 1);
+        let open = &self.open_host_calls;
+        open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, may).ok()?;
+        if self.spend(HOST_CALL_BYTES) {
+            return Some(OpenHostCall(Arc::clone(self)));
+        }
+        open.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+
     /// Notes that a host call was unavailable, timed out or failed.
     pub fn note_failure(&self) {
         self.degraded.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A host call that runs or waits, until it is dropped.
+pub struct OpenHostCall(Arc<Call>);
+
+impl Drop for OpenHostCall {
+    fn drop(&mut self) {
+        self.0.bytes_left.fetch_add(HOST_CALL_BYTES, Ordering::Relaxed);
+        self.0.open_host_calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

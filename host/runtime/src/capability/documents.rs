@@ -260,6 +260,7 @@ fn write_error(error: WriteError) -> DocumentError {
 
 fn host_call_error(error: HostCallError) -> DocumentError {
     match error {
+        HostCallError::QuotaExceeded => DocumentError::QuotaExceeded,
         HostCallError::TimedOut => DocumentError::TimedOut,
         HostCallError::Panicked => DocumentError::Failed(error.to_string()),
     }

@@ -194,6 +194,7 @@ async fn try_embed(
             error @ backend::EmbedError::Overloaded => EmbedError::Unavailable(error.to_string()),
             backend::EmbedError::Failed(reason) => EmbedError::Failed(reason),
         }),
+        Err(HostCallError::QuotaExceeded) => Err(EmbedError::QuotaExceeded),
         Err(HostCallError::TimedOut) => Err(EmbedError::TimedOut),
         Err(error @ HostCallError::Panicked) => Err(EmbedError::Failed(error.to_string())),
     }

@@ -20,6 +20,9 @@ use super::call::Call;
 /// Why a host call did not complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum HostCallError {
+    /// The request has too many host calls open, or has used up its bytes.
+    #[error("the request has too many host calls open, or has used up its bytes")]
+    QuotaExceeded,
     /// The request's deadline has passed.
     #[error("the deadline has passed")]
     TimedOut,
@@ -29,10 +32,13 @@ pub enum HostCallError {
 }
 
 /// Runs `work`, on the guest's thread until it first waits and then on the host's threads. Dropping
-/// the future cancels the work, so work that must not be interrupted spawns a task.
+/// the future cancels the work, so work that must not be interrupted spawns a task. When a guest has
+/// answered, its store is dropped, and with it the host calls that it has not awaited.
+///
+/// The call is charged for before it waits, and so must be what it is passed.
 ///
 /// # Errors
-/// The deadline passed while `work` waited, or `work` panicked after it had first waited.
+/// Too many calls are open, the deadline passed while `work` waited, or `work` panicked after it had first waited.
 ///
 /// # Panics
 /// `work` panicked before it first waited.
@@ -42,6 +48,7 @@ pub async fn run<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, HostCallError> {
     counter!("weir_host_calls_total", "call" => name).increment(1);
+    let _open = call.open_host_call().ok_or(HostCallError::QuotaExceeded)?;
     let permits = Arc::clone(&call.host_calls);
     let mut permitted = Box::pin(async move {
         // The semaphore is never closed. If it were, work without a permit would be unbounded.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use wasmtime::component::InstancePre;
-use weir_bindings::pipeline::exports::weir::pipeline::handler;
-use weir_bindings::plain::exports::weir::pipeline::plain_handler;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Resource};
+use weir_bindings::pipeline::weir::pipeline::types as wit;
 use weir_core::name::Name;
 
 use super::config;
@@ -17,21 +17,20 @@ use crate::capability::grants::{self, Access, Grants};
 use crate::capability::guest::{GuestState, is_types, link};
 use crate::capability::settings;
 use crate::engine::component::{
-    LoadError, check_export, compile, import_names, interface, read_component,
+    LoadError, WIT_VERSION, check_export, compile, import_names, interface, read_component,
 };
 use crate::engine::config::Engine;
 
-/// The interfaces of which a pipeline exports one, without their version.
-const HANDLERS: [&str; 2] = ["weir:pipeline/handler", PLAIN_HANDLER];
-const PLAIN_HANDLER: &str = "weir:pipeline/plain-handler";
+/// The interfaces of which a pipeline exports one, without their version: with an `async func`, and
+/// the plain variant for guests without component-model async. The host calls both in the same way.
+const HANDLERS: [&str; 2] = ["weir:pipeline/handler", "weir:pipeline/plain-handler"];
+/// The function of either interface through which a pipeline is called.
+const HANDLE: &str = "handle";
 
-/// The function through which a pipeline is called.
-pub(super) enum Handler {
-    /// `async func`.
-    Async(handler::GuestIndices),
-    /// The plain variant, for guests without component-model async.
-    Plain(plain_handler::GuestIndices),
-}
+/// What a handler is called with.
+pub(super) type HandlerParameters = (Resource<wit::Request>,);
+/// What a handler returns.
+pub(super) type HandlerResults = (Result<wit::Response, wit::Failure>,);
 
 /// A component that is checked, compiled, linked and ready to run.
 pub struct Pipeline {
@@ -50,7 +49,8 @@ pub struct Pipeline {
     /// Its metrics.
     pub counters: Counters,
     pub(super) pre: InstancePre<GuestState>,
-    pub(super) handler: Handler,
+    /// The function through which it is called.
+    pub(super) handler: ComponentExportIndex,
     pub(super) settings: Arc<settings::Context>,
     /// Whether it answers only at one position.
     pub(super) consistent: bool,
@@ -89,7 +89,7 @@ impl Pipeline {
         let with_wasi = imports.iter().any(|import| import.starts_with("wasi:"));
         let linker = link(engine, &pipeline.grants, with_wasi).map_err(not_a_component)?;
         let pre = linker.instantiate_pre(&component).map_err(not_a_component)?;
-        let handler = Handler::find(&pre, exported).map_err(not_a_component)?;
+        let handler = find_handler(&component, &pre, exported).map_err(not_a_component)?;
         let settings = pipeline.settings.pairs();
         let settings_text = serde_json::Value::from_iter(settings.clone()).to_string();
         Ok(Self {
@@ -113,13 +113,19 @@ impl Pipeline {
     }
 }
 
-impl Handler {
-    fn find(pre: &InstancePre<GuestState>, exported: &str) -> wasmtime::Result<Self> {
-        Ok(if exported == PLAIN_HANDLER {
-            Self::Plain(plain_handler::GuestIndices::new(pre)?)
-        } else {
-            Self::Async(handler::GuestIndices::new(pre)?)
-        })
+/// The function through which a pipeline is called, if it has the right type.
+fn find_handler(
+    component: &Component,
+    pre: &InstancePre<GuestState>,
+    exported: &str,
+) -> wasmtime::Result<ComponentExportIndex> {
+    let exported = component.get_export_index(None, format!("{exported}@{WIT_VERSION}"));
+    match exported.and_then(|exported| component.get_export(Some(&exported), HANDLE)) {
+        Some((ComponentItem::ComponentFunc(handler), index)) => {
+            handler.typecheck::<HandlerParameters, HandlerResults>(&pre.instance_type())?;
+            Ok(index)
+        }
+        _ => wasmtime::bail!("its handler has no function `{HANDLE}`"),
     }
 }
 

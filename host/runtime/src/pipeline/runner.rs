@@ -200,6 +200,7 @@ impl Runner {
                 deadline,
                 io: self.io.clone(),
                 host_calls: Arc::new(Semaphore::new(limits.max_host_calls)),
+                open_host_calls: AtomicUsize::new(0),
                 bytes_left: AtomicUsize::new(MAX_HOST_CALL_BYTES + limits.max_answer_bytes),
                 max_answer_bytes: limits.max_answer_bytes,
                 untracked: Arc::new(AtomicBool::new(false)),

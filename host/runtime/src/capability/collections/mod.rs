@@ -344,6 +344,9 @@ fn get(
             ids.len()
         )));
     }
+    if !call.spend(ids.iter().map(String::len).sum()) {
+        return Err(VectorError::QuotaExceeded);
+    }
     // What is not an id names no document.
     let ids: Vec<_> = ids.iter().filter_map(|id| DocumentId::new(id).ok()).collect();
     let reads: Vec<_> = if ids.len() <= MAX_DOCUMENT_READS {
@@ -408,6 +411,7 @@ fn vector_error(error: backend::VectorError) -> VectorError {
 
 fn host_call_error(error: HostCallError) -> VectorError {
     match error {
+        HostCallError::QuotaExceeded => VectorError::QuotaExceeded,
         HostCallError::TimedOut => VectorError::TimedOut,
         HostCallError::Panicked => VectorError::Failed(error.to_string()),
     }
