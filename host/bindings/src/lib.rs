@@ -42,5 +42,6 @@ pub mod policy {
     wasmtime::component::bindgen!({
         path: "../../wit",
         world: "weir:worlds/full-cache-policy",
+        exports: { default: async },
     });
 }

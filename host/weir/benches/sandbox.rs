@@ -20,7 +20,6 @@ use weir_core::name::{DocumentId, Name};
 use weir_embedding::{Embedding, Lane};
 use weir_runtime::capability::collections::{FoundHits, write_results};
 use weir_runtime::deploy::Deployment;
-use weir_runtime::engine::threads::GuestThreads;
 use weir_runtime::request::KeyedRequest;
 use weir_runtime::tenant::documents::IncomingDocument;
 use weir_runtime::tenant::reading::Demand;
@@ -40,8 +39,6 @@ fn main() {
     runtime.block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let app = Arc::new(build::app(config(folder.path())).await.unwrap());
-        let engine = Default::default();
-        let threads = Arc::new(GuestThreads::start(&engine, app.engines.clock()).unwrap());
         fill(&app).await;
         let tenant = app.tenants.iter().next().unwrap();
         let search = Name::new("search").unwrap();
@@ -50,7 +47,7 @@ fn main() {
         for mode in ["keyword", "dense", "hybrid"] {
             let body = format!(r#"{{"mode":"{mode}","query":"flow over wing number 7"}}"#);
             let body = Bytes::from(body);
-            let result = compare(&deployment, &threads, &app, &body).await;
+            let result = compare(&deployment, &app, &body).await;
             results.insert(mode.to_owned(), result);
         }
         println!("{}", serde_json::Value::from(results));
@@ -59,21 +56,16 @@ fn main() {
 }
 
 /// Runs both in turn and reports the cost of an answer of each.
-async fn compare(
-    deployment: &Arc<Deployment>,
-    threads: &Arc<GuestThreads>,
-    app: &Arc<App>,
-    body: &Bytes,
-) -> serde_json::Value {
-    let of_wasm = wasm(deployment, threads, body.clone()).await;
-    let of_native = native(threads, app, body.clone()).await;
+async fn compare(deployment: &Arc<Deployment>, app: &Arc<App>, body: &Bytes) -> serde_json::Value {
+    let of_wasm = wasm(deployment, body.clone()).await;
+    let of_native = native(deployment, app, body.clone()).await;
     assert_eq!(of_wasm, of_native, "both give the same answer");
     let (mut wasm_us, mut native_us) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let before = cpu_time();
-        at_once(|| wasm(deployment, threads, body.clone())).await;
+        at_once(|| wasm(deployment, body.clone())).await;
         let between = cpu_time();
-        at_once(|| native(threads, app, body.clone())).await;
+        at_once(|| native(deployment, app, body.clone())).await;
         let after = cpu_time();
         wasm_us.push(micros_an_answer(between - before));
         native_us.push(micros_an_answer(after - between));
@@ -93,7 +85,7 @@ async fn at_once<F: Future>(mut ask: impl FnMut() -> F) {
     questions.buffer_unordered(IN_FLIGHT).for_each(|_| async {}).await;
 }
 
-async fn wasm(deployment: &Arc<Deployment>, threads: &GuestThreads, body: Bytes) -> Bytes {
+async fn wasm(deployment: &Arc<Deployment>, body: Bytes) -> Bytes {
     let request = KeyedRequest {
         method: Method::POST,
         path: "/v1/pipelines/search".to_owned(),
@@ -102,18 +94,18 @@ async fn wasm(deployment: &Arc<Deployment>, threads: &GuestThreads, body: Bytes)
         body,
     };
     let demand = Demand::default();
-    deployment.runner.run(threads, Arc::new(request), demand).await.outcome.unwrap().body
+    deployment.runner.run(Arc::new(request), demand).await.outcome.unwrap().body
 }
 
-async fn native(threads: &GuestThreads, app: &Arc<App>, body: Bytes) -> Bytes {
+async fn native(deployment: &Arc<Deployment>, app: &Arc<App>, body: Bytes) -> Bytes {
     let host = Native(Arc::clone(app));
-    let run = threads.spawn(async move {
+    let run = deployment.runner.guests.run(async move {
         let (hits, mode) = search::answer(&host, &body).await.expect("an answer");
         let mode = format!("\"{}\"", mode.as_str());
         let members = [("mode".to_owned(), mode)];
         Bytes::from(write_results(&hits, &members, MAX_ANSWER_BYTES).unwrap())
     });
-    run.await.unwrap()
+    run.await.unwrap().ended().await.unwrap()
 }
 
 /// The host's services, called directly.

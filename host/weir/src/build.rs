@@ -23,7 +23,7 @@ use weir_runtime::answers::Answers;
 use weir_runtime::deploy::{Deployment, Deployments, Snapshot};
 use weir_runtime::engine::Engines;
 use weir_runtime::engine::component::LoadError;
-use weir_runtime::engine::threads::GuestThreads;
+use weir_runtime::engine::guests::Guests;
 use weir_runtime::pipeline::Pipeline;
 use weir_runtime::policy::{Policy, PolicyError};
 use weir_runtime::tenant::Tenant;
@@ -118,21 +118,22 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
     let system = open_system(folder.path()).await?;
     let models = Arc::new(load_models(&config).await?);
     let tenants = open_tenants(&config, &folder, &models).await?;
-    let deployments = deploy(&config, &plugins, &tenants, &models);
+    let guests = Guests::start(&config.engine, &engines.clock(), &Handle::current());
+    let guests = guests.context("cannot start the guest threads")?;
+    let deployments = deploy(&config, &plugins, &tenants, &models, &guests);
     let revision = system.revision_of(fingerprint(&deployments)).await?;
     tracing::info!(revision, deployments = deployments.len(), "deployed");
     let in_service = Deployments::default();
     in_service.publish(Snapshot::new(revision, deployments));
-    let threads = GuestThreads::start(&config.engine, engines.clock());
-    let threads = threads.context("cannot start the guest threads")?;
     let lifecycle = Lifecycle::default();
     Ok(App {
-        answers: Arc::new(Answers::new(&config.cache, threads, lifecycle.detached.clone())),
+        answers: Arc::new(Answers::new(&config.cache, lifecycle.detached.clone())),
         deployments: in_service,
         tenants,
         system,
         models,
         engines,
+        guests,
         metrics,
         lifecycle,
         bodies: Room::new(config.server.max_bodies_bytes),
@@ -256,16 +257,20 @@ fn deploy(
     plugins: &Plugins,
     tenants: &Tenants,
     models: &Arc<Models>,
+    guests: &Guests,
 ) -> Vec<Deployment> {
     let mut deployments = Vec::new();
     for tenant in tenants.iter() {
-        let hosts = config.tenants.get(&tenant.name).map(|tenant| &tenant.pipelines);
+        let configured = config.tenants.get(&tenant.name);
+        let hosts = configured.map(|tenant| &tenant.pipelines);
+        let of_tenant = guests.of_tenant(configured.map_or(1, |tenant| tenant.weight));
         for (pipeline, policy) in &plugins.pipelines {
             if hosts.is_none_or(|hosts| hosts.covers(&pipeline.name)) {
                 deployments.push(Deployment::new(
                     Arc::clone(pipeline),
                     policy.clone(),
                     Arc::clone(tenant),
+                    guests.of_pipeline(&of_tenant, pipeline.weight),
                     Arc::clone(models),
                     Handle::current(),
                 ));

@@ -10,7 +10,11 @@ use weir_cache::encoding::Portable;
 use weir_cache::entry::{Entry, Moment};
 use weir_cache::reads::Dependencies;
 
+use tracing::warn;
+
 use super::{Answers, Made, NotStored, StoredAnswer, Via};
+use crate::deploy::Deployment;
+use crate::engine::slots::NoSlot;
 use crate::policy::component::{Outcome, RequestView};
 use crate::policy::plan::{Lifetime, Storage};
 use crate::policy::{Admission, Policy};
@@ -29,19 +33,19 @@ impl Answers {
     pub(super) async fn fill(
         &self,
         fill: Fill<'_>,
+        deployment: &Deployment,
         policy: &Arc<Policy>,
         view: RequestView,
         outcome: Outcome,
     ) -> Via {
-        let admission = if policy.has_admission() {
-            self.ask(policy, move |policy| policy.admit(&view, &outcome)).await
-        } else {
-            policy.admit(&view, &outcome).ok()
-        };
-        match admission {
-            Some(Admission::Store(storage)) => self.store(&fill, &storage),
-            Some(Admission::DoNotStore(_)) => Via::NotStored(NotStored::Policy),
-            None => Via::NotStored(NotStored::PolicyFailed),
+        match policy.admit(&deployment.runner.guests, view, outcome).await {
+            Ok(Ok(Admission::Store(storage))) => self.store(&fill, &storage),
+            Ok(Ok(Admission::DoNotStore(_))) => Via::NotStored(NotStored::Policy),
+            Ok(Err(error)) => {
+                warn!(policy = policy.name.as_str(), "the answer is not stored: {error}");
+                Via::NotStored(NotStored::PolicyFailed)
+            }
+            Err(NoSlot) => Via::NotStored(NotStored::PolicyBusy),
         }
     }
 

@@ -37,9 +37,9 @@ use weir_core::fault::{self, Fault};
 use weir_search::progress::View;
 
 use crate::deploy::Deployment;
-use crate::engine::threads::GuestThreads;
+use crate::engine::slots::NoSlot;
 use crate::pipeline::{Run, RunError};
-use crate::policy::{Keying, Policy, PolicyError};
+use crate::policy::{Keying, Policy};
 use crate::request::Source;
 use crate::tenant::Tenant;
 use crate::tenant::reading::{Demand, Stated};
@@ -75,16 +75,15 @@ pub struct Answers {
     memory: MemoryTier<Arc<StoredAnswer>>,
     flights: SingleFlight<CacheKey, Landed>,
     uncacheable: Uncacheable,
-    threads: GuestThreads,
     /// Leaders and their fills. A drain waits for them.
     detached: TaskTracker,
 }
 
 impl Answers {
-    /// Creates an empty cache in front of pipelines that run on `threads`. Leaders run in
-    /// `detached`, which a drain waits for.
+    /// Creates an empty cache in front of pipelines. Leaders run in `detached`, which a drain waits
+    /// for.
     #[must_use]
-    pub fn new(limits: &config::Cache, threads: GuestThreads, detached: TaskTracker) -> Self {
+    pub fn new(limits: &config::Cache, detached: TaskTracker) -> Self {
         let max_entry_bytes = u32::try_from(limits.max_entry_bytes).unwrap_or(u32::MAX);
         Self {
             memory: MemoryTier::new(limits.memory_bytes).with_max_entry_bytes(max_entry_bytes),
@@ -93,7 +92,6 @@ impl Answers {
                 limits.max_flights as u64,
                 Duration::from_millis(limits.uncacheable_ttl_ms),
             ),
-            threads,
             detached,
         }
     }
@@ -113,8 +111,13 @@ impl Answers {
             let reason = if pipeline.writes { Bypass::Writes } else { Bypass::NoPolicy };
             return self.run_alone(deployment, source, demand, Via::Bypass(reason)).await;
         };
-        let Some(key) = self.key(deployment, policy, source).await else {
-            return self.run_alone(deployment, source, demand, Via::Bypass(Bypass::Policy)).await;
+        let key = match key(deployment, policy, source).await {
+            Ok(Some(key)) => key,
+            Ok(None) => {
+                let via = Via::Bypass(Bypass::Policy);
+                return self.run_alone(deployment, source, demand, via).await;
+            }
+            Err(error) => return Err(Failed { error: error.into(), stated: None }),
         };
         if let Some(hit) = self.look_up(&key, tenant, demand) {
             pipeline.counters.hits.increment(1);
@@ -168,55 +171,6 @@ impl Answers {
         self.run_alone(deployment, source, demand, Via::NotStored(NotStored::Alone)).await
     }
 
-    /// `None` if the policy bypasses the cache or could not be asked.
-    async fn key(
-        &self,
-        deployment: &Arc<Deployment>,
-        policy: &Arc<Policy>,
-        source: &Source<'_>,
-    ) -> Option<CacheKey> {
-        let mut key = KeyBuilder::new(&deployment.key_prefix);
-        policy.plan.hash(source, &mut key);
-        if policy.has_keying() {
-            let view = policy.view(&deployment.tenant().name, deployment.name(), source);
-            match self.ask(policy, move |policy| policy.key(&view)).await? {
-                Keying::Parts(parts) => {
-                    for part in parts {
-                        key.part(part.as_bytes());
-                    }
-                }
-                Keying::Bypass(_) => return None,
-            }
-        }
-        Some(key.finish())
-    }
-
-    /// Asks the policy's component on the guest threads. `None` if it fails, which is logged, or
-    /// if no guest slot becomes free.
-    async fn ask<T: Send + 'static>(
-        &self,
-        policy: &Arc<Policy>,
-        ask: impl FnOnce(&Policy) -> Result<T, PolicyError> + Send + 'static,
-    ) -> Option<T> {
-        let slot = self.threads.slot().await.ok()?;
-        let asked = Arc::clone(policy);
-        let decision = self.threads.spawn(async move {
-            let _slot = slot;
-            ask(&asked)
-        });
-        match decision.await {
-            Ok(Ok(decision)) => Some(decision),
-            Ok(Err(error)) => {
-                warn!(policy = policy.name.as_str(), "bypassing the cache: {error}");
-                None
-            }
-            Err(error) => {
-                warn!(policy = policy.name.as_str(), "bypassing the cache: {error}");
-                None
-            }
-        }
-    }
-
     fn look_up(&self, key: &CacheKey, tenant: &Tenant, demand: Demand) -> Option<Served> {
         let entry = self.memory.get(key)?;
         let stated =
@@ -246,7 +200,7 @@ impl Answers {
         let (answers, deployment, policy) =
             (Arc::clone(self), Arc::clone(deployment), Arc::clone(policy));
         let fill = self.detached.spawn(async move {
-            let run = deployment.runner.run(&answers.threads, request, demand).await;
+            let run = deployment.runner.run(request, demand).await;
             let kept_apart = kept_apart(&run, &policy);
             let tenant = deployment.tenant();
             let made = run.stated.at().map(|as_of| Made {
@@ -260,7 +214,7 @@ impl Answers {
                         Some(reason) => Via::NotStored(reason),
                         None => {
                             let fill = Fill { key, answer: &answer, made, tenant };
-                            answers.fill(fill, &policy, view, outcome).await
+                            answers.fill(fill, &deployment, &policy, view, outcome).await
                         }
                     };
                     Ok(run.served(answer, via))
@@ -303,7 +257,7 @@ impl Answers {
             Some(policy) if !deployment.pipeline().writes => policy.plan.request(source),
             _ => source.request(),
         };
-        let run = deployment.runner.run(&self.threads, Arc::new(request), demand).await;
+        let run = deployment.runner.run(Arc::new(request), demand).await;
         let (answer, _) = run.made().map_err(|error| run.failed(error))?;
         let via = match (&run.stated, via) {
             (Stated::Split(_), Via::NotStored(_)) => Via::NotStored(NotStored::Split),
@@ -311,6 +265,33 @@ impl Answers {
         };
         Ok(run.served(answer, via))
     }
+}
+
+/// The key of a request; `None` if the policy bypasses the cache or failed.
+async fn key(
+    deployment: &Deployment,
+    policy: &Arc<Policy>,
+    source: &Source<'_>,
+) -> Result<Option<CacheKey>, NoSlot> {
+    let mut key = KeyBuilder::new(&deployment.key_prefix);
+    policy.plan.hash(source, &mut key);
+    if policy.has_keying() {
+        let guests = &deployment.runner.guests;
+        let view = policy.view(&deployment.tenant().name, deployment.name(), source);
+        match policy.key(guests, view).await? {
+            Ok(Keying::Parts(parts)) => {
+                for part in parts {
+                    key.part(part.as_bytes());
+                }
+            }
+            Ok(Keying::Bypass(_)) => return Ok(None),
+            Err(error) => {
+                warn!(policy = policy.name.as_str(), "bypassing the cache: {error}");
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(key.finish()))
 }
 
 /// Why the outcome of a run is neither stored nor shared, if so.

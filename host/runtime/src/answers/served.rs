@@ -57,8 +57,10 @@ pub enum NotStored {
     ReadOutsideKey,
     /// The policy decided so.
     Policy,
-    /// The policy failed, or no guest slot was free to ask it.
+    /// The policy failed.
     PolicyFailed,
+    /// No slot was free to ask the policy.
+    PolicyBusy,
     /// The policy names no tier that exists.
     Tiers,
     /// It is larger than an entry may be.
@@ -85,6 +87,7 @@ impl NotStored {
             Self::ReadOutsideKey => "read-outside-key",
             Self::Policy => "policy",
             Self::PolicyFailed => "policy-failed",
+            Self::PolicyBusy => "policy-busy",
             Self::Tiers => "tiers",
             Self::TooLarge => "too-large",
             Self::TooManyReads => "too-many-reads",
@@ -100,7 +103,12 @@ impl NotStored {
     pub(super) fn lasts(self) -> bool {
         !matches!(
             self,
-            Self::Changed | Self::Alone | Self::PolicyFailed | Self::Degraded | Self::Split
+            Self::Changed
+                | Self::Alone
+                | Self::PolicyFailed
+                | Self::PolicyBusy
+                | Self::Degraded
+                | Self::Split
         )
     }
 }
@@ -112,7 +120,7 @@ pub enum Bypass {
     Writes,
     /// The pipeline has no policy.
     NoPolicy,
-    /// The policy decided so, failed, or found no guest slot.
+    /// The policy decided so, or failed.
     Policy,
 }
 

@@ -10,7 +10,7 @@ use weir_cache::reads::ReadSet;
 use super::call::{Call, View};
 use super::grants::{Access, Grants};
 use super::{collections, documents, embedding, logging, request, settings, wasi};
-use crate::engine::limits::MemoryBudget;
+use crate::engine::memory::MemoryBudget;
 use crate::request::PartsRead;
 
 /// What each capability knows about a call. Cheap to clone: the run keeps a clone to read from

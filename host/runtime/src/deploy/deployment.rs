@@ -7,6 +7,7 @@ use weir_cache::key::KeyPrefix;
 use weir_core::name::Name;
 use weir_embedding::models::Models;
 
+use crate::engine::guests::PipelineGuests;
 use crate::pipeline::{Pipeline, Runner};
 use crate::policy::Policy;
 use crate::tenant::Tenant;
@@ -31,6 +32,7 @@ impl Deployment {
         pipeline: Arc<Pipeline>,
         policy: Option<Arc<Policy>>,
         tenant: Arc<Tenant>,
+        guests: PipelineGuests,
         models: Arc<Models>,
         io: Handle,
     ) -> Self {
@@ -39,7 +41,7 @@ impl Deployment {
             path: format!("/v1/pipelines/{}", pipeline.name),
             key_prefix: key_prefix(&tenant, &pipeline, policy.as_deref(), &fingerprint),
             policy,
-            runner: Runner::new(pipeline, tenant, models, io),
+            runner: Runner::new(pipeline, tenant, guests, models, io),
         }
     }
 

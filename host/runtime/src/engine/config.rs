@@ -13,8 +13,12 @@ pub struct Engine {
     pub guest_threads: usize,
     /// The memory of one request: the sum of its memories and tables.
     pub max_memory_bytes: usize,
-    /// How many guests and policy decisions run at once: the guest slots.
+    /// The memory of all guests together.
+    pub max_guests_memory_bytes: usize,
+    /// How many pipelines run at once: the guest slots.
     pub max_concurrent_guests: usize,
+    /// How many decisions of policies run at once; they have slots of their own.
+    pub max_concurrent_decisions: usize,
     /// How long a request waits for a guest slot before it is refused.
     pub queue_timeout_ms: u64,
     /// The deadline of a pipeline's whole run, unless the pipeline sets its own.
@@ -34,7 +38,9 @@ impl Default for Engine {
         Self {
             guest_threads: 0,
             max_memory_bytes: 64 * MIB,
+            max_guests_memory_bytes: 1 << 30,
             max_concurrent_guests: 256,
+            max_concurrent_decisions: 64,
             queue_timeout_ms: 1_000,
             deadline_ms: 10_000,
             max_answer_bytes: 4 * MIB,

@@ -1,14 +1,16 @@
 //! wasmtime's setup: an engine for pipelines, an engine for policies, the threads that guests
 //! run on, and the clock that interrupts them.
 //!
-//! [`component`] reads and compiles components, [`limits`] bounds the memory of a store, [`epoch`]
-//! is the clock, and [`threads`] runs guests. Out of scope: what guests may import (`capability`)
+//! [`component`] reads and compiles components, and [`epoch`] is the clock. [`guests`] puts together
+//! what guests share: [`threads`], [`slots`] and [`memory`]. Out of scope: what guests may import (`capability`)
 //! and how they are called (`pipeline`, `policy`).
 
 pub mod component;
 pub mod config;
 pub mod epoch;
-pub mod limits;
+pub mod guests;
+pub mod memory;
+pub mod slots;
 pub mod threads;
 
 use thiserror::Error;
@@ -29,6 +31,8 @@ const MAX_TABLE_ELEMENTS: usize = 16_384;
 const MAX_WASM_STACK_BYTES: usize = 512 << 10;
 /// The stack of a guest's fiber, for its wasm frames and the host functions that it calls.
 const ASYNC_STACK_BYTES: usize = 1 << 20;
+/// The memory of one decision of a policy. It is small because a policy sees one request at a time.
+pub const MAX_DECISION_MEMORY_BYTES: usize = 16 << 20;
 /// This much of a memory or table stays mapped between requests: zeroing it costs less than the
 /// system calls that would return it to the operating system.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
@@ -37,7 +41,7 @@ const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 pub struct Engines {
     /// Pipelines: asynchronous, interrupted by epochs, pooled.
     pub pipelines: wasmtime::Engine,
-    /// Policies: synchronous and bounded by fuel, so a decision is the same on every node.
+    /// Policies: bounded by fuel, so a decision is the same on every node; pooled.
     pub policies: wasmtime::Engine,
     ticker: Ticker,
 }
@@ -89,7 +93,17 @@ fn pipeline_engine(limits: &config::Engine) -> Result<wasmtime::Engine, wasmtime
         .wasm_component_model_async(true)
         .epoch_interruption(true)
         .async_stack_size(ASYNC_STACK_BYTES);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    let pool = pool(limits.max_concurrent_guests, limits.max_memory_bytes);
+    pooled(config, pool)
+}
+
+/// An engine whose instances come from `pool`, or are allocated on demand where the machine does not
+/// allow that.
+fn pooled(
+    mut config: Config,
+    pool: PoolingAllocationConfig,
+) -> Result<wasmtime::Engine, wasmtime::Error> {
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     match wasmtime::Engine::new(&config) {
         Ok(engine) => Ok(engine),
         Err(error) => {
@@ -101,8 +115,9 @@ fn pipeline_engine(limits: &config::Engine) -> Result<wasmtime::Engine, wasmtime
     }
 }
 
-fn pool(limits: &config::Engine) -> PoolingAllocationConfig {
-    let guests = u32::try_from(limits.max_concurrent_guests).unwrap_or(u32::MAX);
+/// A pool for so many guests at once, each with memories of at most so many bytes.
+fn pool(max_guests: usize, max_memory_bytes: usize) -> PoolingAllocationConfig {
+    let guests = u32::try_from(max_guests).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(guests)
         .total_core_instances(guests.saturating_mul(MAX_CORE_INSTANCES))
@@ -113,11 +128,11 @@ fn pool(limits: &config::Engine) -> PoolingAllocationConfig {
         .max_memories_per_component(MAX_MEMORIES)
         .max_tables_per_component(MAX_TABLES)
         .table_elements(MAX_TABLE_ELEMENTS)
-        .max_memory_size(limits.max_memory_bytes)
+        .max_memory_size(max_memory_bytes)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
         .table_keep_resident(KEEP_RESIDENT_BYTES)
         .pagemap_scan(Enabled::Auto)
-        .decommit_batch_size(decommit_batch_size(limits.max_concurrent_guests));
+        .decommit_batch_size(decommit_batch_size(max_guests));
     pool
 }
 
@@ -130,8 +145,12 @@ fn decommit_batch_size(places: usize) -> usize {
 
 /// Uses fuel and not epochs: fuel does not depend on the machine's speed, so a policy runs out of
 /// it at the same point on every node.
-fn policy_engine(_limits: &config::Engine) -> Result<wasmtime::Engine, wasmtime::Error> {
+fn policy_engine(limits: &config::Engine) -> Result<wasmtime::Engine, wasmtime::Error> {
     let mut config = base_config();
-    config.concurrency_support(false).consume_fuel(true).cranelift_nan_canonicalization(true);
-    wasmtime::Engine::new(&config)
+    config
+        .concurrency_support(false)
+        .consume_fuel(true)
+        .async_stack_size(ASYNC_STACK_BYTES)
+        .cranelift_nan_canonicalization(true);
+    pooled(config, pool(limits.max_concurrent_decisions, MAX_DECISION_MEMORY_BYTES))
 }

@@ -23,6 +23,9 @@ pub struct Pipeline {
     pub deadline_ms: Option<u64>,
     /// The memory of one request. The default is `engine.max_memory_bytes`.
     pub max_memory_bytes: Option<usize>,
+    /// Its weight where pipelines of a tenant share something: time, slots, memory.
+    #[serde(default = "one")]
+    pub weight: u32,
     /// Whether it answers only at one position. Otherwise, an answer from several collections can
     /// state a position for each of them while one lags.
     #[serde(default)]
@@ -30,4 +33,8 @@ pub struct Pipeline {
     /// The values that its `settings` import returns.
     #[serde(default)]
     pub settings: Settings,
+}
+
+fn one() -> u32 {
+    1
 }

@@ -4,7 +4,7 @@ use thiserror::Error;
 use weir_core::Position;
 
 use super::answer::AnswerError;
-use crate::engine::threads::NoSlot;
+use crate::engine::slots::NoSlot;
 
 /// Why a run failed.
 #[derive(Clone, Debug, Error)]
@@ -12,6 +12,9 @@ pub enum RunError {
     /// No guest slot became free in time.
     #[error(transparent)]
     NoSlot(#[from] NoSlot),
+    /// It needed memory when guests already used all that they may.
+    #[error("the memory for guests is used up")]
+    NoMemory,
     /// The deadline passed in the guest, in a host call, or while the request waited.
     #[error("the pipeline took longer than its deadline of {deadline_ms} ms")]
     DeadlineExceeded {
@@ -99,6 +102,7 @@ impl RunError {
     pub fn label(&self) -> &'static str {
         match self {
             Self::NoSlot(_) => "no-slot",
+            Self::NoMemory => "no-memory",
             Self::DeadlineExceeded { .. } => "deadline-exceeded",
             Self::MemoryExceeded { .. } => "memory-exceeded",
             Self::StackOverflow => "stack-overflow",

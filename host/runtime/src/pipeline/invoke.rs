@@ -12,8 +12,8 @@ use super::error::{FailureKind, RunError};
 use super::load::{HandlerParameters, HandlerResults, Pipeline};
 use crate::capability::body::BodyTooLarge;
 use crate::capability::guest::{Contexts, GuestState};
-use crate::engine::limits::MemoryBudget;
-use crate::engine::threads::NoSlot;
+use crate::engine::memory::{MemoryBudget, Refused};
+use crate::engine::slots::NoSlot;
 
 /// The most handles that a guest may hold at once.
 const MAX_RESOURCES: usize = 10_000;
@@ -22,10 +22,14 @@ const MAX_RESOURCES: usize = 10_000;
 const HOST_CALL_ALLOWANCE_BYTES: usize = 1 << 20;
 
 impl Pipeline {
-    /// Runs the pipeline in a fresh store on this thread's runtime.
-    pub(super) async fn run_here(&self, contexts: Contexts) -> Result<Answer, RunError> {
+    /// Runs the pipeline in a fresh store on this thread.
+    pub(super) async fn run_here(
+        &self,
+        contexts: Contexts,
+        budget: MemoryBudget,
+    ) -> Result<Answer, RunError> {
         let deadline = contexts.call.deadline;
-        let mut store = self.new_store(contexts);
+        let mut store = self.new_store(contexts, budget);
         // Outside the guest's event loop, where it might never be polled.
         let ended = timeout_at(deadline.into(), self.call_handler(&mut store)).await;
         match ended {
@@ -40,8 +44,7 @@ impl Pipeline {
         }
     }
 
-    fn new_store(&self, contexts: Contexts) -> Store<GuestState> {
-        let budget = MemoryBudget::new(self.limits.max_memory_bytes);
+    fn new_store(&self, contexts: Contexts, budget: MemoryBudget) -> Store<GuestState> {
         let state = GuestState::new(budget, contexts, MAX_RESOURCES);
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.budget);
@@ -92,9 +95,10 @@ impl Pipeline {
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => self.deadline_exceeded(),
             Some(Trap::StackOverflow) => RunError::StackOverflow,
-            _ if store.data().budget.refused() => {
+            _ if store.data().budget.refused() == Some(Refused::Budget) => {
                 RunError::MemoryExceeded { max_bytes: self.limits.max_memory_bytes }
             }
+            _ if store.data().budget.refused() == Some(Refused::Crowded) => RunError::NoMemory,
             _ if error.is::<PoolConcurrencyLimitError>() => RunError::NoSlot(NoSlot),
             _ if is_hostcall_fuel(error) => {
                 RunError::TooLarge { max_bytes: self.max_handed_over_bytes() }

@@ -46,6 +46,8 @@ pub struct Pipeline {
     pub writes: bool,
     /// The deadline of its whole run.
     pub deadline: Duration,
+    /// Its weight where pipelines of a tenant share something.
+    pub weight: u32,
     /// Its metrics.
     pub counters: Counters,
     pub(super) pre: InstancePre<GuestState>,
@@ -98,6 +100,7 @@ impl Pipeline {
             name,
             digest: hex::encode(Sha256::digest(&bytes)),
             grants: pipeline.grants.clone(),
+            weight: pipeline.weight,
             writes: imports.iter().any(|import| grants::writes(interface(import))),
             deadline: Duration::from_millis(pipeline.deadline_ms.unwrap_or(defaults.deadline_ms)),
             pre,

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
-use tokio_util::task::AbortOnDropHandle;
 use weir_cache::reads::ReadSet;
 use weir_core::pattern::Scope;
 use weir_core::{Commit, Position};
@@ -23,7 +22,7 @@ use super::load::Pipeline;
 use crate::capability::call::Call;
 use crate::capability::guest::Contexts;
 use crate::capability::{collections, documents, embedding, logging, request};
-use crate::engine::threads::GuestThreads;
+use crate::engine::guests::PipelineGuests;
 use crate::request::{KeyedRequest, PartsRead};
 use crate::tenant::Tenant;
 use crate::tenant::reading::{Demand, Reading, Stated, Unsettled};
@@ -58,6 +57,8 @@ pub struct Runner {
     pub pipeline: Arc<Pipeline>,
     /// The tenant whose collections it accesses.
     pub tenant: Arc<Tenant>,
+    /// What its runs, and the decisions of its policy, run on.
+    pub guests: PipelineGuests,
     scopes: collections::Grant,
     models: Arc<Models>,
     logging: Arc<logging::Context>,
@@ -73,6 +74,7 @@ impl Runner {
     pub fn new(
         pipeline: Arc<Pipeline>,
         tenant: Arc<Tenant>,
+        guests: PipelineGuests,
         models: Arc<Models>,
         io: Handle,
     ) -> Self {
@@ -83,6 +85,7 @@ impl Runner {
         Self {
             pipeline,
             tenant,
+            guests,
             scopes,
             models,
             logging: Arc::new(logging),
@@ -94,24 +97,19 @@ impl Runner {
     /// Runs the pipeline on the guest threads and waits for it. Runs it once more if what it read
     /// had no position that satisfies the demand, unless it has written. Dropping the future
     /// cancels the run.
-    pub async fn run(
-        &self,
-        threads: &GuestThreads,
-        request: Arc<KeyedRequest>,
-        demand: Demand,
-    ) -> Run {
+    pub async fn run(&self, request: Arc<KeyedRequest>, demand: Demand) -> Run {
         let began = Instant::now();
         let deadline = began + self.pipeline.deadline;
         let at_least = self.tenant.at_least(demand.at_least);
         let reading = self.tenant.reading(at_least);
-        let mut attempt = self.attempt(threads, &request, deadline, reading).await;
+        let mut attempt = self.attempt(&request, deadline, reading).await;
         if attempt.unsettled().is_some() && attempt.contexts.wrote().is_empty() {
             // Not while a guest slot is held.
             let give_up_at = deadline.min(Instant::now() + demand.patience);
             let later = attempt.contexts.collections.reading.settled_view();
             if let Ok(view) = timeout_at(give_up_at.into(), later).await {
                 let reading = Reading::of(Arc::clone(&self.tenant.progress), at_least, view);
-                attempt = self.attempt(threads, &request, deadline, reading).await;
+                attempt = self.attempt(&request, deadline, reading).await;
             }
         }
         let (stated, unreached) = self.stated(&attempt, at_least);
@@ -134,13 +132,12 @@ impl Runner {
 
     async fn attempt(
         &self,
-        threads: &GuestThreads,
         request: &Arc<KeyedRequest>,
         deadline: Instant,
         reading: Reading,
     ) -> Attempt {
         let contexts = self.contexts(Arc::clone(request), deadline, reading);
-        let outcome = self.run_there(threads, contexts.clone()).await;
+        let outcome = self.run_there(contexts.clone()).await;
         Attempt { outcome, settled: contexts.collections.reading.settle(), contexts }
     }
 
@@ -172,18 +169,12 @@ impl Runner {
         Some(self.tenant.documents.searchable(&writes).await)
     }
 
-    async fn run_there(
-        &self,
-        threads: &GuestThreads,
-        contexts: Contexts,
-    ) -> Result<Answer, RunError> {
-        let slot = threads.slot().await?;
+    async fn run_there(&self, contexts: Contexts) -> Result<Answer, RunError> {
         let pipeline = Arc::clone(&self.pipeline);
-        let guest = async move {
-            let _slot = slot;
-            pipeline.run_here(contexts).await
-        };
-        AbortOnDropHandle::new(threads.spawn(guest)).await.unwrap_or(Err(RunError::Panicked))
+        let budget = self.guests.memory_budget(pipeline.limits.max_memory_bytes);
+        let run = async move { pipeline.run_here(contexts, budget).await };
+        let guest = self.guests.run(run).await?;
+        guest.ended().await.unwrap_or(Err(RunError::Panicked))
     }
 
     fn contexts(

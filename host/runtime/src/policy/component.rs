@@ -3,13 +3,14 @@
 //! decision on every node.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::counter;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
-use wasmtime::Store;
-use wasmtime::component::{Component, Instance, InstancePre, Linker};
+use tokio::runtime::Builder;
+use wasmtime::component::Component;
 use weir_bindings::policy::exports::weir::policy::{admission, keying, planning};
 use weir_bindings::policy::weir::policy::types as wit;
 use weir_cache::reads::{Read, ReadSet};
@@ -17,19 +18,17 @@ use weir_core::name::Name;
 
 use super::config;
 use super::plan::{Plan, PlanError, Storage};
+use super::sandbox::Sandbox;
 use crate::engine::component::{
     LoadError, WIT_VERSION, check_export, compile, import_names, read_component,
 };
 use crate::engine::config::Engine;
-use crate::engine::limits::MemoryBudget;
+use crate::engine::guests::PipelineGuests;
+use crate::engine::slots::NoSlot;
 use crate::request::Source;
 
 /// The interface that every policy exports, without its version.
 const PLANNING: &str = "weir:policy/planning";
-/// The memory of one decision. It is small because a policy sees one request at a time.
-const MAX_MEMORY_BYTES: usize = 16 << 20;
-/// The most bytes of strings and lists that a decision may return.
-const MAX_DECISION_BYTES: usize = 1 << 20;
 /// The most key parts that `keying` may return.
 const MAX_KEY_PARTS: usize = 64;
 
@@ -46,12 +45,6 @@ pub struct Policy {
     sandbox: Sandbox,
     keying: Option<keying::GuestIndices>,
     admission: Option<admission::GuestIndices>,
-}
-
-/// Makes the instances that decisions run in.
-struct Sandbox {
-    pre: InstancePre<MemoryBudget>,
-    fuel: u64,
 }
 
 /// A policy's decision about a request.
@@ -151,7 +144,7 @@ impl Policy {
         let sandbox = Sandbox::new(engine, &component, limits.policy_fuel)
             .map_err(|error| failed(&name, &error))?;
         let settings = policy.settings.pairs();
-        let plan = sandbox.plan(&name, &settings)?;
+        let plan = plan(&sandbox, &name, &settings)?;
         let settings = serde_json::to_vec(&settings)
             .map_err(|error| failed(&name, &wasmtime::Error::from(error)))?;
         Ok(Self {
@@ -199,17 +192,31 @@ impl Policy {
         })
     }
 
-    /// Asks `keying`. Its parts are added to those of the plan and never replace them: a policy
-    /// can separate requests that share a key under the plan, but cannot merge others.
+    /// Asks `keying`, in one of the pipeline's slots for decisions. Its parts are added to those of
+    /// the plan and never replace them: a policy can separate requests that share a key under the
+    /// plan, but cannot merge others.
     ///
     /// # Errors
-    /// The policy failed: the request bypasses the cache.
-    pub fn key(&self, view: &RequestView) -> Result<Keying, PolicyError> {
-        let Some(indices) = &self.keying else { return Ok(Keying::Parts(Vec::new())) };
-        let decision = self.decide(|store, instance| {
-            indices.load(&mut *store, instance)?.call_key(store, &view.0)
-        })?;
-        match decision {
+    /// No slot became free in time. The inner error means that the policy failed: the request
+    /// bypasses the cache.
+    pub async fn key(
+        self: &Arc<Self>,
+        guests: &PipelineGuests,
+        RequestView(view): RequestView,
+    ) -> Result<Result<Keying, PolicyError>, NoSlot> {
+        let (policy, budget) = (Arc::clone(self), Sandbox::budget(guests));
+        let decision = async move {
+            let Some(indices) = &policy.keying else { return Ok(Keying::Parts(Vec::new())) };
+            let decision = policy.sandbox.decide(budget, async |store, instance| {
+                indices.load(&mut *store, instance)?.call_key(store, &view).await
+            });
+            policy.keyed(decision.await)
+        };
+        Ok(guests.decide(decision).await?.ended().await.unwrap_or_else(|| Err(self.panicked())))
+    }
+
+    fn keyed(&self, decision: wasmtime::Result<keying::Decision>) -> Result<Keying, PolicyError> {
+        match decision.map_err(|error| self.has_failed(&error))? {
             keying::Decision::Lookup(parts) if parts.len() > MAX_KEY_PARTS => {
                 let reason = format!(
                     "`keying` returned {} parts; at most {MAX_KEY_PARTS} are allowed",
@@ -222,23 +229,41 @@ impl Policy {
         }
     }
 
-    /// Asks `admission`. Without it, the plan's storage applies to every answer with status 200.
+    /// Asks `admission`, in one of the pipeline's slots for decisions. Without it, the plan's storage
+    /// applies to every answer with status 200.
     ///
     /// # Errors
-    /// The policy failed: the answer is not stored.
-    pub fn admit(&self, view: &RequestView, outcome: &Outcome) -> Result<Admission, PolicyError> {
-        let Some(indices) = &self.admission else {
-            return Ok(if outcome.status == 200 {
+    /// No slot became free in time, or, the inner error, the policy failed: the answer is not stored.
+    pub async fn admit(
+        self: &Arc<Self>,
+        guests: &PipelineGuests,
+        RequestView(view): RequestView,
+        outcome: Outcome,
+    ) -> Result<Result<Admission, PolicyError>, NoSlot> {
+        if self.admission.is_none() {
+            return Ok(Ok(if outcome.status == 200 {
                 Admission::Store(self.plan.storage.clone())
             } else {
                 Admission::DoNotStore(format!("status {}", outcome.status))
+            }));
+        }
+        let (policy, budget) = (Arc::clone(self), Sandbox::budget(guests));
+        let decision = async move {
+            let Some(indices) = &policy.admission else { return Err(policy.panicked()) };
+            let outcome = outcome.to_wit();
+            let decision = policy.sandbox.decide(budget, async |store, instance| {
+                indices.load(&mut *store, instance)?.call_admit(store, &view, &outcome).await
             });
+            policy.admitted(decision.await)
         };
-        let outcome = outcome.to_wit();
-        let decision = self.decide(|store, instance| {
-            indices.load(&mut *store, instance)?.call_admit(store, &view.0, &outcome)
-        })?;
-        match decision {
+        Ok(guests.decide(decision).await?.ended().await.unwrap_or_else(|| Err(self.panicked())))
+    }
+
+    fn admitted(
+        &self,
+        decision: wasmtime::Result<admission::Decision>,
+    ) -> Result<Admission, PolicyError> {
+        match decision.map_err(|error| self.has_failed(&error))? {
             admission::Decision::Store(storage) => Storage::compile(storage)
                 .map(Admission::Store)
                 .map_err(|error| PolicyError::Plan { name: self.name.clone(), error }),
@@ -246,14 +271,14 @@ impl Policy {
         }
     }
 
-    fn decide<T>(
-        &self,
-        ask: impl FnOnce(&mut Store<MemoryBudget>, &Instance) -> wasmtime::Result<T>,
-    ) -> Result<T, PolicyError> {
-        self.sandbox.run(ask).map_err(|error| {
-            counter!("weir_policy_failures_total", "policy" => self.name.to_string()).increment(1);
-            failed(&self.name, &error)
-        })
+    fn has_failed(&self, error: &wasmtime::Error) -> PolicyError {
+        counter!("weir_policy_failures_total", "policy" => self.name.to_string()).increment(1);
+        failed(&self.name, error)
+    }
+
+    fn panicked(&self) -> PolicyError {
+        let reason = "the host failed while running it".to_owned();
+        PolicyError::Failed { name: self.name.clone(), reason }
     }
 }
 
@@ -298,49 +323,26 @@ fn read(read: &Read) -> Option<wit::Read> {
     })
 }
 
-impl Sandbox {
-    fn new(engine: &wasmtime::Engine, component: &Component, fuel: u64) -> wasmtime::Result<Self> {
-        let mut linker: Linker<MemoryBudget> = Linker::new(engine);
-        // Only types: the world of policies imports no functions.
-        weir_bindings::policy::FullCachePolicy::add_to_linker::<_, Nothing>(&mut linker, |_| {
-            NoHost
-        })?;
-        Ok(Self { pre: linker.instantiate_pre(component)?, fuel })
-    }
-
-    /// Creates a fresh instance and calls `ask` with it.
-    fn run<T>(
-        &self,
-        ask: impl FnOnce(&mut Store<MemoryBudget>, &Instance) -> wasmtime::Result<T>,
-    ) -> wasmtime::Result<T> {
-        let mut store = Store::new(self.pre.engine(), MemoryBudget::new(MAX_MEMORY_BYTES));
-        store.limiter(|budget| budget);
-        store.set_fuel(self.fuel)?;
-        store.set_hostcall_fuel(MAX_DECISION_BYTES);
-        let instance = self.pre.instantiate(&mut store)?;
-        ask(&mut store, &instance)
-    }
-
-    fn plan(&self, name: &Name, settings: &[(String, String)]) -> Result<Plan, PolicyError> {
-        let indices =
-            planning::GuestIndices::new(&self.pre).map_err(|error| failed(name, &error))?;
-        let plan = self
-            .run(|store, instance| indices.load(&mut *store, instance)?.call_plan(store, settings))
-            .map_err(|error| failed(name, &error))?
-            .map_err(|reason| PolicyError::Refused { name: name.clone(), reason })?;
-        Plan::compile(plan).map_err(|error| PolicyError::Plan { name: name.clone(), error })
-    }
+/// Asks the component for its plan, which is done once, when it is loaded.
+fn plan(
+    sandbox: &Sandbox,
+    name: &Name,
+    settings: &[(String, String)],
+) -> Result<Plan, PolicyError> {
+    let indices =
+        planning::GuestIndices::new(&sandbox.pre).map_err(|error| failed(name, &error))?;
+    let asked = sandbox.decide(Sandbox::budget_at_load(), async |store, instance| {
+        indices.load(&mut *store, instance)?.call_plan(store, settings).await
+    });
+    // Components are loaded on threads that may block.
+    let runtime = Builder::new_current_thread().enable_time().build();
+    let plan = runtime
+        .map_err(wasmtime::Error::from)
+        .and_then(|runtime| runtime.block_on(asked))
+        .map_err(|error| failed(name, &error))?
+        .map_err(|reason| PolicyError::Refused { name: name.clone(), reason })?;
+    Plan::compile(plan).map_err(|error| PolicyError::Plan { name: name.clone(), error })
 }
-
-/// The empty host of policies, which import no functions.
-struct NoHost;
-struct Nothing;
-
-impl wasmtime::component::HasData for Nothing {
-    type Data<'a> = NoHost;
-}
-
-impl wit::Host for NoHost {}
 
 /// Reports a pipeline that is configured as a policy as having the wrong world. Its async
 /// functions are a parse error in the policies' engine, and wasmtime has no type for that error.

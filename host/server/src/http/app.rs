@@ -6,6 +6,7 @@ use weir_embedding::models::Models;
 use weir_runtime::answers::Answers;
 use weir_runtime::deploy::Deployments;
 use weir_runtime::engine::Engines;
+use weir_runtime::engine::guests::Guests;
 use weir_runtime::tenant::config::Ingest;
 use weir_store::{DataFolder, SystemStore};
 
@@ -33,6 +34,8 @@ pub struct App {
     pub models: Arc<Models>,
     /// The wasmtime engine, whose epochs tick as long as the server lives.
     pub engines: Engines,
+    /// What guests run on, as long as the server lives.
+    pub guests: Guests,
     /// The pipeline and the policy that currently serve each name.
     pub deployments: Deployments,
     /// The cache of answers, and how new answers are computed.

@@ -208,7 +208,7 @@ impl From<RunError> for Problem {
     fn from(error: RunError) -> Self {
         let detail = json::sentence(&error.to_string());
         match error {
-            RunError::NoSlot(_) => {
+            RunError::NoSlot(_) | RunError::NoMemory => {
                 Self::new(codes::OVERLOADED, detail).retry_after(RETRY_AFTER_SECONDS)
             }
             RunError::DeadlineExceeded { .. } => Self::new(codes::DEADLINE_EXCEEDED, detail),

@@ -21,6 +21,13 @@ pub struct Tenant {
     /// The pipelines that are hosted for the tenant.
     #[serde(default = "Scope::all")]
     pub pipelines: Scope,
+    /// Its weight where tenants share something: time, slots, memory.
+    #[serde(default = "one")]
+    pub weight: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 impl Tenant {

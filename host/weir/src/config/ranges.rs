@@ -48,6 +48,14 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     }
     within("engine.guest_threads", engine.guest_threads as u64, 0, 1_024);
     within("engine.max_memory_bytes", engine.max_memory_bytes as u64, 65_536, 4 << 30);
+    let largest = engine.max_memory_bytes as u64;
+    within(
+        "engine.max_guests_memory_bytes",
+        engine.max_guests_memory_bytes as u64,
+        largest,
+        1 << 40,
+    );
+    within("engine.max_concurrent_decisions", engine.max_concurrent_decisions as u64, 1, 4_096);
     within("engine.max_concurrent_guests", engine.max_concurrent_guests as u64, 1, 65_536);
     within("engine.queue_timeout_ms", engine.queue_timeout_ms, 1, HOUR_MS);
     within("engine.deadline_ms", engine.deadline_ms, 1, HOUR_MS);
@@ -58,7 +66,11 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     within("cache.max_tags", cache.max_tags as u64, 1, ANY);
     within("cache.max_flights", cache.max_flights as u64, 1, ANY);
     within("cache.max_followers", cache.max_followers as u64, 1, ANY);
+    for (name, tenant) in &config.tenants {
+        within(&format!("tenants.{name}.weight"), tenant.weight.into(), 1, 1_000);
+    }
     for (name, pipeline) in &config.pipelines {
+        within(&format!("pipelines.{name}.weight"), pipeline.weight.into(), 1, 1_000);
         if let Some(deadline_ms) = pipeline.deadline_ms {
             within(&format!("pipelines.{name}.deadline_ms"), deadline_ms, 1, HOUR_MS);
         }

@@ -1,0 +1,123 @@
+//! The guests of a server, of a tenant, and of a pipeline: what they run on and what they share.
+//!
+//! A pipeline has two kinds of guests: its runs, and the decisions of its cache policy. They are
+//! charged to the same account, but have slots of their own, so that a hit whose key a policy computes
+//! does not wait for a run.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use weir_limits::turns::GroupId;
+
+use super::config;
+use super::epoch::Clock;
+use super::memory::{GuestMemory, MemoryBudget};
+use super::slots::{NoSlot, PipelineSlots, Slots, TenantSlots};
+use super::threads::{Account, Guest, GuestThreads};
+
+/// What all guests of a server share. Dropping it stops them.
+pub struct Guests {
+    threads: GuestThreads,
+    runs: Slots,
+    decisions: Slots,
+    memory: GuestMemory,
+}
+
+/// The guests of one tenant.
+pub struct TenantGuests {
+    group: GroupId,
+    runs: TenantSlots,
+    decisions: TenantSlots,
+}
+
+/// The guests of one pipeline of a tenant.
+pub struct PipelineGuests {
+    account: Account,
+    weight: u32,
+    runs: PipelineSlots,
+    decisions: PipelineSlots,
+    memory: GuestMemory,
+}
+
+impl Guests {
+    /// Starts the threads. Guests' timers, and what their host calls spawn, use the runtime `io`.
+    ///
+    /// # Errors
+    /// The operating system refuses to start them.
+    pub fn start(limits: &config::Engine, clock: &Clock, io: &Handle) -> io::Result<Self> {
+        let queue_timeout = Duration::from_millis(limits.queue_timeout_ms);
+        let slots = |count| Slots::new(count, clock.clone(), queue_timeout);
+        Ok(Self {
+            threads: GuestThreads::start(limits, io)?,
+            runs: slots(limits.max_concurrent_guests),
+            decisions: slots(limits.max_concurrent_decisions),
+            memory: GuestMemory::new(limits.max_guests_memory_bytes),
+        })
+    }
+
+    /// Adds a tenant.
+    #[must_use]
+    pub fn of_tenant(&self, weight: u32) -> TenantGuests {
+        let group = self.threads.group(weight);
+        TenantGuests {
+            group,
+            runs: self.runs.of_tenant(group, weight),
+            decisions: self.decisions.of_tenant(group, weight),
+        }
+    }
+
+    /// Adds a pipeline of a tenant.
+    #[must_use]
+    pub fn of_pipeline(&self, tenant: &TenantGuests, weight: u32) -> PipelineGuests {
+        let account = self.threads.account(tenant.group, weight);
+        PipelineGuests {
+            weight,
+            runs: tenant.runs.of_pipeline(account.id(), weight),
+            decisions: tenant.decisions.of_pipeline(account.id(), weight),
+            memory: self.memory.clone(),
+            account,
+        }
+    }
+}
+
+impl PipelineGuests {
+    /// Waits for a slot and starts a run.
+    ///
+    /// # Errors
+    /// No slot became free in time.
+    pub async fn run<F>(&self, run: F) -> Result<Guest<F::Output>, NoSlot>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.start(&self.runs, run).await
+    }
+
+    /// Waits for a slot and starts a decision of the pipeline's policy.
+    ///
+    /// # Errors
+    /// No slot became free in time.
+    pub async fn decide<F>(&self, decision: F) -> Result<Guest<F::Output>, NoSlot>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.start(&self.decisions, decision).await
+    }
+
+    async fn start<F>(&self, slots: &PipelineSlots, guest: F) -> Result<Guest<F::Output>, NoSlot>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let slot = slots.slot().await?;
+        Ok(self.account.spawn(async move {
+            let _slot = slot;
+            guest.await
+        }))
+    }
+
+    /// The memory budget of a store that one of the guests runs in.
+    #[must_use]
+    pub fn memory_budget(&self, max_bytes: usize) -> MemoryBudget {
+        self.memory.budget(self.account.id(), self.weight, max_bytes)
+    }
+}
