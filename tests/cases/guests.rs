@@ -100,11 +100,20 @@ struct Looping(Vec<JoinHandle<Answer>>);
 
 impl Looping {
     fn begin(client: &Client, count: usize) -> Self {
-        let ask_one = |number: usize| {
+        Self::begin_each(client, &[("loop-forever", count)])
+    }
+
+    /// The same for several names under which the guest is hosted.
+    fn begin_each(client: &Client, counts: &[(&'static str, usize)]) -> Self {
+        let ask_one = |name: &'static str, number: usize| {
             let client = client.clone();
-            tokio::spawn(async move { ask(&client, "loop-forever", &json!(number)).await })
+            tokio::spawn(async move { ask(&client, name, &json!(number)).await })
         };
-        Self((0..count).map(ask_one).collect())
+        let of_name = |(name, count): &(&'static str, usize)| {
+            let name = *name;
+            (0..*count).map(move |number| ask_one(name, number))
+        };
+        Self(counts.iter().flat_map(of_name).collect())
     }
 
     #[track_caller]
@@ -160,6 +169,7 @@ async fn without_a_free_slot_a_request_is_refused_but_a_hit_is_served() {
             .set("engine.queue_timeout_ms", 50)
             .set("engine.deadline_ms", 600_000)
             .pipeline("loop-forever", &guest("loop-forever"), &[])
+            .pipeline("loops-too", &guest("loop-forever"), &[])
             .pipeline("echo", &plugin("echo"), &[])
             .set("pipelines.echo.policy", "default");
     })
@@ -168,7 +178,10 @@ async fn without_a_free_slot_a_request_is_refused_but_a_hit_is_served() {
     let kept = json!("kept");
     assert_via(&ask(client, "echo", &kept).await, STORED);
 
-    let looping = Looping::begin(client, PLACES);
+    // One pipeline leaves a slot, and then two others have all.
+    let mut looping = Looping::begin(client, PLACES - 1);
+    assert_eq!(ask(client, "echo", &json!("a slot is left")).await.status, 200);
+    looping.0.append(&mut Looping::begin_each(client, &[("loops-too", 1)]).0);
     let mut asked = 0;
     eventually("every place is taken", async || {
         asked += 1;

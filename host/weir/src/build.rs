@@ -118,7 +118,8 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
     let system = open_system(folder.path()).await?;
     let models = Arc::new(load_models(&config).await?);
     let tenants = open_tenants(&config, &folder, &models).await?;
-    let guests = Guests::start(&config.engine, &engines.clock(), &Handle::current());
+    let guests =
+        Guests::start(&config.engine, tenants.iter().count(), &engines.clock(), &Handle::current());
     let guests = guests.context("cannot start the guest threads")?;
     let deployments = deploy(&config, &plugins, &tenants, &models, &guests);
     let revision = system.revision_of(fingerprint(&deployments)).await?;

@@ -2,3 +2,4 @@
 //! request, and others are answered.
 
 mod filter_bomb;
+mod guests;

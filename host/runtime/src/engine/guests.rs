@@ -41,13 +41,19 @@ pub struct PipelineGuests {
 }
 
 impl Guests {
-    /// Starts the threads. Guests' timers, and what their host calls spawn, use the runtime `io`.
+    /// Starts the threads for the guests of so many tenants. Guests' timers, and what their host
+    /// calls spawn, use the runtime `io`.
     ///
     /// # Errors
     /// The operating system refuses to start them.
-    pub fn start(limits: &config::Engine, clock: &Clock, io: &Handle) -> io::Result<Self> {
+    pub fn start(
+        limits: &config::Engine,
+        tenants: usize,
+        clock: &Clock,
+        io: &Handle,
+    ) -> io::Result<Self> {
         let queue_timeout = Duration::from_millis(limits.queue_timeout_ms);
-        let slots = |count| Slots::new(count, clock.clone(), queue_timeout);
+        let slots = |count| Slots::new(count, tenants, clock.clone(), queue_timeout);
         Ok(Self {
             threads: GuestThreads::start(limits, io)?,
             runs: slots(limits.max_concurrent_guests),
