@@ -232,6 +232,8 @@ async fn an_invalid_answer_is_a_server_error() {
     let good = ask(client, "bad-headers", &json!({ "name": "x-good", "value": "it is" })).await;
     good.assert_status(200);
     assert_eq!(good.header("x-good"), "it is");
+    assert_eq!(good.header("x-content-type-options"), "nosniff");
+    assert!(good.header("content-security-policy").starts_with("sandbox;"), "{good:?}");
     let header = |name: &str, value: &str| json!({ "name": name, "value": value });
     for request in [
         header("connection", "close"),
@@ -249,6 +251,11 @@ async fn an_invalid_answer_is_a_server_error() {
         header("cache-status", "weir; hit"),
         header("weir-position", "9999"),
         header("x-request-id", "mine"),
+        header("location", "https://example.com/"),
+        header("refresh", "0"),
+        header("content-security-policy", "default-src *"),
+        json!({ "status": 302 }),
+        json!({ "content_type": "text/html" }),
         header("x-response-time", "0.000s"),
         header("access-control-allow-origin", "*"),
         header("proxy-authenticate", "Basic"),

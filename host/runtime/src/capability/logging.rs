@@ -1,5 +1,14 @@
 //! `weir:observe/logging`: writes a guest's messages to the host's log.
+//!
+//! A line has a bounded length, counted after escaping, and a pipeline a bounded rate. Lines beyond it
+//! are dropped, and their number is logged with the next line. Out of scope: where lines go, and
+//! what happens when they cannot be written (`weir-server`).
 
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use metrics::counter;
+use parking_lot::Mutex;
 use tracing::{debug, error, info, trace, warn};
 use wasmtime::component::{HasData, Linker};
 use weir_bindings::pipeline::weir::observe::logging;
@@ -7,22 +16,58 @@ use weir_core::name::Name;
 
 use super::call::View;
 
-/// Longer messages, names and values are truncated: a log is not a store.
-const MAX_MESSAGE_BYTES: usize = 4 << 10;
-/// What a line costs in addition to its text. It limits a request to about a thousand lines.
-const LINE_BYTES: usize = 64 << 10;
+/// The longest message, or list of fields, after escaping; the rest is cut off. A log is not a store.
+const MAX_TEXT_BYTES: usize = 4 << 10;
 /// The most fields of one line; any others are dropped.
 const MAX_FIELDS: usize = 32;
+/// What the host adds to a line.
+const LINE_BYTES: usize = 256;
+/// What a pipeline may log at once, and, on average, in a second.
+const BURST_BYTES: f64 = (1 << 20) as f64;
+const BYTES_PER_SECOND: f64 = (64 << 10) as f64;
 
 /// The interface that needs the grant.
 pub(super) const INTERFACES: [&str; 1] = ["weir:observe/logging"];
 
-/// What logging knows about a call.
+/// What logging knows about a pipeline. All of its calls share it.
 pub struct Context {
-    /// The tenant that the pipeline runs for.
-    pub tenant: Name,
-    /// The pipeline's name.
-    pub pipeline: Name,
+    tenant: Name,
+    pipeline: Name,
+    rate: Mutex<Rate>,
+}
+
+impl Context {
+    /// The log of `pipeline` for `tenant`.
+    #[must_use]
+    pub fn new(tenant: Name, pipeline: Name) -> Self {
+        let rate = Rate { left_bytes: BURST_BYTES, at: Instant::now(), dropped: 0 };
+        Self { tenant, pipeline, rate: Mutex::new(rate) }
+    }
+}
+
+/// What a pipeline may still log: a bucket that fills with time.
+#[derive(Debug)]
+struct Rate {
+    left_bytes: f64,
+    at: Instant,
+    /// Lines dropped since the last that was written.
+    dropped: u64,
+}
+
+impl Rate {
+    /// Takes a line. Returns how many were dropped before it; `None` if it is dropped too.
+    fn take(&mut self, bytes: usize, now: Instant) -> Option<u64> {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.left_bytes = (self.left_bytes + passed * BYTES_PER_SECOND).min(BURST_BYTES);
+        self.at = now;
+        let bytes = bytes as f64;
+        if bytes > self.left_bytes {
+            self.dropped += 1;
+            return None;
+        }
+        self.left_bytes -= bytes;
+        Some(std::mem::take(&mut self.dropped))
+    }
 }
 
 /// Links the interface that the grant opens.
@@ -49,41 +94,107 @@ impl logging::Host for View<'_, Context> {
         message: String,
         fields: Vec<(String, String)>,
     ) -> wasmtime::Result<()> {
-        let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if !self.call.spend(LINE_BYTES + message.len() + bytes) {
-            return Ok(());
-        }
         let (tenant, pipeline) = (self.context.tenant.as_str(), self.context.pipeline.as_str());
-        let message = cut(&message);
-        let fields: Vec<_> =
-            fields.iter().take(MAX_FIELDS).map(|(name, value)| (cut(name), cut(value))).collect();
+        let message = message_text(&message);
+        let fields = fields_text(&fields);
+        let bytes = LINE_BYTES + message.len() + fields.len();
+        let Some(dropped) = self.context.rate.lock().take(bytes, Instant::now()) else {
+            counter!("weir_guest_log_lines_dropped_total", "pipeline" => pipeline.to_owned())
+                .increment(1);
+            return Ok(());
+        };
+        if dropped > 0 {
+            warn!(
+                target: "weir::guest", tenant, pipeline, dropped,
+                "the pipeline logs too much: lines were dropped"
+            );
+        }
+        macro_rules! line {
+            ($level:ident) => {
+                $level!(target: "weir::guest", tenant, pipeline, %fields, "{message}")
+            };
+        }
         match level {
-            logging::Level::Trace => {
-                trace!(target: "weir::guest", tenant, pipeline, ?fields, "{message}")
-            }
-            logging::Level::Debug => {
-                debug!(target: "weir::guest", tenant, pipeline, ?fields, "{message}")
-            }
-            logging::Level::Info => {
-                info!(target: "weir::guest", tenant, pipeline, ?fields, "{message}")
-            }
-            logging::Level::Warn => {
-                warn!(target: "weir::guest", tenant, pipeline, ?fields, "{message}")
-            }
-            logging::Level::Error => {
-                error!(target: "weir::guest", tenant, pipeline, ?fields, "{message}")
-            }
+            logging::Level::Trace => line!(trace),
+            logging::Level::Debug => line!(debug),
+            logging::Level::Info => line!(info),
+            logging::Level::Warn => line!(warn),
+            logging::Level::Error => line!(error),
         }
         Ok(())
     }
 }
 
-/// At most [`MAX_MESSAGE_BYTES`] of `text`, on one line, so that a guest cannot forge lines of the
-/// host's log.
-fn cut(text: &str) -> String {
-    let mut end = text.len().min(MAX_MESSAGE_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+/// A message on one line, so that a guest cannot forge lines of the host's log.
+fn message_text(message: &str) -> String {
+    let mut text = String::new();
+    escape_into(&mut text, message);
+    text
+}
+
+/// Fields as a list of names and values.
+fn fields_text(fields: &[(String, String)]) -> String {
+    let mut text = String::from("[");
+    for (index, (name, value)) in fields.iter().take(MAX_FIELDS).enumerate() {
+        let separator = if index == 0 { "(\"" } else { ", (\"" };
+        if text.len() + separator.len() > MAX_TEXT_BYTES {
+            break;
+        }
+        text.push_str(separator);
+        escape_into(&mut text, name);
+        text.push_str("\", \"");
+        escape_into(&mut text, value);
+        text.push_str("\")");
     }
-    text[..end].replace(char::is_control, " ")
+    text.push(']');
+    text
+}
+
+/// Appends as much of `from`, escaped, as fits into [`MAX_TEXT_BYTES`].
+fn escape_into(text: &mut String, from: &str) {
+    for character in from.chars() {
+        let before = text.len();
+        let written = match character {
+            // Nothing that is printed as it is can end a line or a field.
+            '\'' => text.write_char(character),
+            _ => write!(text, "{}", character.escape_debug()),
+        };
+        if written.is_err() || text.len() > MAX_TEXT_BYTES {
+            text.truncate(before);
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_of_bounded_length() {
+        assert_eq!(message_text("it's\n\u{1b}[31m \"red\""), "it's\\n\\u{1b}[31m \\\"red\\\"");
+        for text in ["a", "\u{200b}", "\"", "\n", "ä"] {
+            let long = text.repeat(1 << 16);
+            assert!(message_text(&long).len() <= MAX_TEXT_BYTES, "{text:?}");
+            let fields = vec![(long.clone(), long); 1_000];
+            assert!(fields_text(&fields).len() <= MAX_TEXT_BYTES + 16, "{text:?}");
+        }
+        let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let fields = [field("a", "1"), field("b", "x\")")];
+        assert_eq!(fields_text(&fields), r#"[("a", "1"), ("b", "x\")")]"#);
+    }
+
+    #[test]
+    fn lines_over_the_rate_are_dropped_and_counted() {
+        let start = Instant::now();
+        let mut rate = Rate { left_bytes: BURST_BYTES, at: start, dropped: 0 };
+        let line = 64 << 10;
+        let first = (0..100).filter(|_| rate.take(line, start).is_some()).count();
+        assert_eq!(first, 16, "the burst");
+        assert_eq!(rate.take(line, start + Duration::from_secs(1)), Some(84));
+        assert_eq!(rate.take(line, start + Duration::from_secs(1)), None);
+        assert_eq!(rate.take(line, start + Duration::from_secs(2)), Some(1));
+    }
 }

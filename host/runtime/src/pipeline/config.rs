@@ -23,6 +23,12 @@ pub struct Pipeline {
     pub deadline_ms: Option<u64>,
     /// The memory of one request. The default is `engine.max_memory_bytes`.
     pub max_memory_bytes: Option<usize>,
+    /// Whether its answers may be documents that a browser runs: HTML, XML, SVG and scripts.
+    #[serde(default)]
+    pub active_content: bool,
+    /// Whether its answers may redirect.
+    #[serde(default)]
+    pub redirects: bool,
     /// Its weight where pipelines of a tenant share something: time, slots, memory.
     #[serde(default = "one")]
     pub weight: u32,

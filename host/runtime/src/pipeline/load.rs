@@ -11,6 +11,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Resource
 use weir_bindings::pipeline::weir::pipeline::types as wit;
 use weir_core::name::Name;
 
+use super::answer::Allowed;
 use super::config;
 use super::counters::Counters;
 use crate::capability::grants::{self, Access, Grants};
@@ -57,6 +58,8 @@ pub struct Pipeline {
     /// Whether it answers only at one position.
     pub(super) consistent: bool,
     pub(super) limits: Limits,
+    /// What its answers may do in a browser.
+    pub(super) allowed: Allowed,
 }
 
 /// What one request may use.
@@ -107,6 +110,10 @@ impl Pipeline {
             handler,
             consistent: pipeline.consistent,
             settings: Arc::new(settings::Context { settings: settings.into_iter().collect() }),
+            allowed: Allowed {
+                active_content: pipeline.active_content,
+                redirects: pipeline.redirects,
+            },
             limits: Limits {
                 max_memory_bytes: pipeline.max_memory_bytes.unwrap_or(defaults.max_memory_bytes),
                 max_answer_bytes: defaults.max_answer_bytes,

@@ -78,8 +78,7 @@ impl Runner {
         models: Arc<Models>,
         io: Handle,
     ) -> Self {
-        let logging =
-            logging::Context { tenant: tenant.name.clone(), pipeline: pipeline.name.clone() };
+        let logging = logging::Context::new(tenant.name.clone(), pipeline.name.clone());
         let scopes = pipeline.grants.collections.clone().unwrap_or_default();
         let no_writes = documents::Context::new(Arc::clone(&tenant), Scope::default());
         Self {

@@ -24,6 +24,7 @@ use super::body::{BodyLimits, RequestBody};
 use super::json::{self, MAX_DEPTH};
 use super::position;
 use super::problem::{Problem, codes};
+use super::respond;
 use super::router;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -143,6 +144,9 @@ fn respond(head: &Parts, deployment: &Deployment, served: Served) -> Response {
         headers.append(name, value.clone());
     }
     headers.insert(header::ETAG, etag);
+    for (name, value) in respond::untrusted() {
+        headers.insert(name, value);
+    }
     // Caches must revalidate before reuse: only Weir knows when an answer is no longer true.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     position::stamp_stated(headers, &served.stated);

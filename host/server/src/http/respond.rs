@@ -20,7 +20,6 @@ use crate::telemetry::metrics::{Metrics, Route};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
 
 /// One request and its response.
 #[derive(Clone, Debug)]
@@ -78,8 +77,20 @@ impl Exchange {
         // The router has measured the empty body that carried the problem here.
         headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(NO_SNIFF, HeaderValue::from_static("nosniff"));
+        // A pipeline may have written the detail.
+        for (name, value) in untrusted() {
+            headers.insert(name, value);
+        }
     }
+}
+
+/// The headers of everything that a plugin has written, for browsers: it is what its type says, and
+/// if it is a document, then one that runs nothing, loads nothing and has no origin.
+pub(super) fn untrusted() -> [(HeaderName, HeaderValue); 2] {
+    const SANDBOXED: HeaderValue =
+        HeaderValue::from_static("sandbox; default-src 'none'; frame-ancestors 'none'");
+    const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+    [(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF), (header::CONTENT_SECURITY_POLICY, SANDBOXED)]
 }
 
 fn is_request_id(id: &[u8]) -> bool {

@@ -105,6 +105,10 @@ fn describe() {
         Unit::Seconds,
         "Time from a request's head to its response's head."
     );
+    describe_counter!(
+        "weir_log_lines_dropped_total",
+        "Log lines that were dropped because standard error was not read fast enough."
+    );
     describe_gauge!("weir_http_connections", "Open connections.");
     describe_counter!(
         "weir_http_connections_waited_total",

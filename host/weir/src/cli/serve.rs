@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use weir_server::http::Service;
 use weir_server::listener::{self, Signals};
-use weir_server::telemetry::log;
+use weir_server::telemetry::log::{self, Logging};
 
 use crate::build;
 use crate::config::Config;
@@ -32,23 +32,24 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(listen) = &arguments.listen {
         config.server.listen.clone_from(listen);
     }
-    log::start(&config.log).context("log.level")?;
+    let log = log::start(&config.log).context("log.level")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let served = runtime.block_on(serve(config));
+    let served = runtime.block_on(serve(config, &log));
     // The drain is over, so this does not wait for a text that is still being split.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, log: &Logging) -> anyhow::Result<()> {
     let signals = Signals::new().context("cannot install signal handlers")?;
     // First, so that a port in use is reported before a model is loaded.
     let listener = listener::bind(&config.server.listen).await?;
     let app = Arc::new(build::app(config).await?);
     app.metrics.spawn_upkeep();
+    log.spawn_counting();
     let address = listener.local_addr()?;
     // For a parent process that waits for it. Nobody may be reading, so errors are ignored.
     let _ = writeln!(std::io::stdout(), "weir listening on {address}");

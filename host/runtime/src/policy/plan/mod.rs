@@ -21,6 +21,10 @@ mod transform;
 
 /// The most parts of one key.
 const MAX_PARTS: usize = 32;
+/// The most transforms of one part. Each costs a pass over the part, for hits too.
+const MAX_TRANSFORMS: usize = 8;
+/// The most tags of one answer.
+const MAX_TAGS: usize = 64;
 /// The longest ttl: a year.
 const MAX_TTL_MS: u64 = 365 * 24 * 3_600_000;
 
@@ -72,6 +76,12 @@ pub enum PlanError {
     /// The key has too many parts.
     #[error("the key has {0} parts; at most {MAX_PARTS} are allowed")]
     TooManyParts(usize),
+    /// A part has too many transforms.
+    #[error("a part of the key has {0} transforms; at most {MAX_TRANSFORMS} are allowed")]
+    TooManyTransforms(usize),
+    /// An answer has too many tags.
+    #[error("an answer has {0} tags; at most {MAX_TAGS} are allowed")]
+    TooManyTags(usize),
     /// A pointer is malformed, or can lead to an element of an array.
     #[error("the JSON field '{0}' is not a pointer (RFC 6901) to a member of an object")]
     Pointer(String),
@@ -192,11 +202,14 @@ impl Storage {
     /// Compiles the storage that a policy chose for an answer.
     ///
     /// # Errors
-    /// A lifetime or a tag is invalid.
+    /// A lifetime or a tag is invalid, or there are too many tags.
     pub fn compile(storage: wit::Storage) -> Result<Self, PlanError> {
         let memory = storage.memory.map(Lifetime::compile).transpose()?;
         // Not used yet, but checked, so that policies stay valid once there is a shared tier.
         storage.shared.map(Lifetime::compile).transpose()?;
+        if storage.tags.len() > MAX_TAGS {
+            return Err(PlanError::TooManyTags(storage.tags.len()));
+        }
         // The prefix keeps a policy's tags distinct from those of collections.
         let tag = |tag: String| Tag::new(&format!("policy:{tag}")).map_err(|_| PlanError::Tag(tag));
         Ok(Self { memory, tags: storage.tags.into_iter().map(tag).collect::<Result<_, _>>()? })
@@ -247,6 +260,9 @@ fn into_bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
 
 fn compile_part(part: wit::KeyPart) -> Result<Part, PlanError> {
     let transforms = part.transforms;
+    if transforms.len() > MAX_TRANSFORMS {
+        return Err(PlanError::TooManyTransforms(transforms.len()));
+    }
     Ok(match part.source {
         wit::Source::Body => whole_body(&transforms)?,
         wit::Source::JsonField(pointer) if pointer.is_empty() => whole_body(&transforms)?,

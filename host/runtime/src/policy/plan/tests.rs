@@ -92,6 +92,10 @@ fn plans_that_cannot_be_are_refused() {
             PlanError::Header(name("no header")),
         ),
         (vec![body(); 33], PlanError::TooManyParts(33)),
+        (
+            vec![part(wit::Source::Header(name("a")), &[wit::Transform::Trim; 9])],
+            PlanError::TooManyTransforms(9),
+        ),
     ];
     for (key, expected) in cases {
         assert_eq!(plan(key.clone()).unwrap_err(), expected, "{key:?}");
