@@ -68,7 +68,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Setup(setup) => setup.run(),
         Command::Demo(demo) => demo.run().await,
         Command::Test(test) => test.run(),
-        Command::Soak(soak) => soak.run(),
+        Command::Soak(soak) => soak.run().await,
         Command::Structure(structure) => structure.run(),
         Command::Ci(ci) => ci.run().await,
         Command::Dist(dist) => dist.run().await,

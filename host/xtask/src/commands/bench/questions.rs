@@ -53,7 +53,7 @@ pub(super) fn documents(numbers: Range<usize>) -> String {
 }
 
 /// `count` words, the same ones for the same seed.
-fn words(seed: u64, count: usize) -> String {
+pub(crate) fn words(seed: u64, count: usize) -> String {
     let all: Vec<&str> = WORDS.split_whitespace().collect();
     let mut random = StdRng::seed_from_u64(seed);
     let word = |_| {

@@ -1,8 +1,14 @@
 //! `cargo xtask soak`: the long forms of tests, for as long as one wants.
+//!
+//! `freshness` and `faults` run tests of `tests/`. [`neighbours`] is an experiment of its own: its
+//! result is a table of times, so it is not a test.
+
+mod neighbours;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use self::neighbours::Neighbours;
 use super::test::Test;
 
 /// The fewest answers that a soak checks per minute. A slower machine takes longer.
@@ -34,11 +40,13 @@ enum Subject {
     /// expects that the check finds a wrong answer for each of them, and none without. The same
     /// server dies at each point of a write and of what follows from it, and another goes on.
     Faults,
+    Neighbours(Neighbours),
 }
 
 impl Soak {
-    pub(crate) fn run(self) -> Result<()> {
+    pub(crate) async fn run(self) -> Result<()> {
         let test = match self.subject {
+            Subject::Neighbours(neighbours) => return neighbours.run().await,
             Subject::Freshness { minutes } => {
                 let answers = (minutes * ANSWERS_PER_MINUTE / 2).max(ANSWERS_PER_MINUTE);
                 Test {

@@ -1,0 +1,125 @@
+//! What an attack works with: the server's address, clients, and a tally of what it got. The tally
+//! shows whether an attack was what its name says: one that only meets 404s is none.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use reqwest::Client;
+use serde_json::Value;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::outcome::{self, Counts};
+
+/// A patient client: longer than any limit of the server's.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a client of an attack waits when it could not connect.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The server under attack.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) address: SocketAddr,
+    pub(super) http: Client,
+    got: Arc<Mutex<Counts>>,
+}
+
+impl Target {
+    pub(super) fn new(address: SocketAddr) -> Result<Self> {
+        let http = Client::builder().timeout(TIMEOUT).build()?;
+        Ok(Self { address, http, got: Arc::default() })
+    }
+
+    /// The URL of a path below `/v1`.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}/v1/{path}", self.address)
+    }
+
+    /// Notes what an attack got.
+    pub(super) fn note(&self, label: impl Into<String>) {
+        self.got.lock().unwrap_or_else(PoisonError::into_inner).add(label);
+    }
+
+    /// What the attack got so far.
+    pub(super) fn got(&self) -> Counts {
+        self.got.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends JSON to a path below `/v1`, and notes the answer.
+    pub(super) async fn post(&self, path: &str, body: &Value) {
+        self.noted(self.http.post(self.url(path)).json(body)).await;
+    }
+
+    /// Sends a request, and notes the answer.
+    pub(super) async fn noted(&self, request: reqwest::RequestBuilder) {
+        let outcome = outcome::send(request).await;
+        self.note(outcome.label);
+        if outcome.status.is_none() {
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Sends a request that must succeed, to prepare an attack.
+    pub(super) async fn must(&self, request: reqwest::RequestBuilder) -> Result<()> {
+        let outcome = outcome::send(request).await;
+        let is_success = outcome.status.is_some_and(|status| status.is_success());
+        ensure!(is_success, "a request that prepares an attack got {}", outcome.label);
+        Ok(())
+    }
+
+    /// Opens a connection. One that cannot be opened is noted, after a pause.
+    pub(super) async fn connect(&self) -> Option<TcpStream> {
+        match TcpStream::connect(self.address).await {
+            Ok(stream) => Some(stream),
+            Err(error) => {
+                self.note(format!("not connected: {}", error.kind()));
+                sleep(PAUSE).await;
+                None
+            }
+        }
+    }
+
+    /// Waits for the first bytes of an answer, and notes its status or that there was none.
+    pub(super) async fn note_answer(&self, stream: &mut TcpStream) {
+        let mut head = [0; 1024];
+        match stream.read(&mut head).await {
+            Ok(count) => self.note(outcome::of_head(&head[..count])),
+            Err(error) => self.note_error(&error),
+        }
+    }
+
+    /// Notes how a connection ended.
+    pub(super) fn note_error(&self, error: &io::Error) {
+        self.note(outcome::of_io(error));
+    }
+
+    /// Runs `client` again and again, `count` of them at the same time, until this future is dropped.
+    pub(super) async fn crowd<C, F>(self, count: usize, client: C) -> Result<()>
+    where
+        C: Fn(Self) -> F + Clone + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut clients = JoinSet::new();
+        for _ in 0..count {
+            let (target, client) = (self.clone(), client.clone());
+            clients.spawn(async move {
+                loop {
+                    client(target.clone()).await;
+                    // A client that waits for nothing would not let the others run.
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        // None ends, unless it panics.
+        match clients.join_next().await {
+            Some(ended) => ended?,
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The arithmetic of the experiment: quantiles, and whether what the good client saw beside an
+//! attack is within the bounds.
+
+use std::time::Duration;
+
+use super::good_client::{Kind, Seen};
+use super::watch::{Handles, Peak};
+
+/// The 99th percentile of hits may be so many times that beside the honest neighbour.
+pub(super) const HITS_RATIO: f64 = 2.0;
+/// The same for misses.
+pub(super) const MISSES_RATIO: f64 = 3.0;
+/// The database and the index keep files open for the next use. More than these are a leak.
+const FILES_KEPT: usize = 16;
+
+/// What was measured in one phase.
+#[derive(Clone, Debug)]
+pub(super) struct Phase {
+    pub(super) name: &'static str,
+    pub(super) seen: Seen,
+    pub(super) peak: Peak,
+    /// What the server had open before, and when it was quiet again.
+    pub(super) handles: [Handles; 2],
+    /// How long it took after the phase to be quiet; nothing if it never was.
+    pub(super) quiet_after: Option<Duration>,
+    /// Why no guest got a slot afterwards, if none did.
+    pub(super) no_slot: Option<String>,
+    /// What the attack got.
+    pub(super) got: String,
+}
+
+impl Phase {
+    /// Errors of the good client.
+    pub(super) fn errors(&self) -> u64 {
+        let Seen { hits, misses, writes } = &self.seen;
+        [hits, misses, writes].into_iter().map(|kind| kind.errors.total()).sum()
+    }
+
+    /// What is not within the bounds, in words. A phase without a neighbour to compare it with, such
+    /// as that of the honest neighbour itself, is not compared.
+    pub(super) fn violations(&self, honest: Option<&Self>, budget_mib: u64) -> Vec<String> {
+        let mut violations = Vec::new();
+        if let Some(honest) = honest {
+            let kinds = [
+                ("hits", &self.seen.hits, &honest.seen.hits, HITS_RATIO),
+                ("misses", &self.seen.misses, &honest.seen.misses, MISSES_RATIO),
+            ];
+            for (name, kind, honest, most) in kinds {
+                let ratio = ratio(kind, honest);
+                // Also if there is no ratio, because nothing was answered.
+                if !ratio.is_some_and(|ratio| ratio <= most) {
+                    let ratio = ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.1}"));
+                    violations.push(format!("p99 of {name} is {ratio} times the honest one"));
+                }
+            }
+        }
+        if self.errors() > 0 {
+            violations.push(format!("{} errors", self.errors()));
+        }
+        if self.peak.memory_mib > budget_mib {
+            violations.push(format!("{} MiB of memory", self.peak.memory_mib));
+        }
+        violations.extend(self.left_behind());
+        violations
+    }
+
+    /// What did not come back.
+    fn left_behind(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        let [before, after] = self.handles;
+        if self.quiet_after.is_none() {
+            left.push("not quiet again".to_owned());
+        }
+        if after.sockets > before.sockets {
+            left.push(format!("{} connections left", after.sockets - before.sockets));
+        }
+        if after.others > before.others + FILES_KEPT {
+            left.push(format!("{} handles left", after.others - before.others));
+        }
+        if let Some(why) = &self.no_slot {
+            left.push(format!("no slot: {why}"));
+        }
+        left
+    }
+}
+
+/// How many times the 99th percentile of another one is. Nothing if one of them has no answers.
+pub(super) fn ratio(kind: &Kind, other: &Kind) -> Option<f64> {
+    let time = quantile(&kind.times, 0.99)?;
+    let other = quantile(&other.times, 0.99)?;
+    Some(time.as_secs_f64() / other.as_secs_f64())
+}
+
+/// The nearest-rank quantile of sorted times, which is always one of them.
+pub(super) fn quantile(sorted: &[Duration], share: f64) -> Option<Duration> {
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.max(1) - 1).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    fn kind(time: u64) -> Kind {
+        Kind { times: vec![ms(time)], ..Kind::default() }
+    }
+
+    fn phase(hits: u64, misses: u64) -> Phase {
+        let handles = Handles { sockets: 3, others: 20 };
+        Phase {
+            name: "a",
+            seen: Seen { hits: kind(hits), misses: kind(misses), writes: kind(1) },
+            peak: Peak { memory_mib: 100, threads: 1, sockets: 3 },
+            handles: [handles, handles],
+            quiet_after: Some(ms(500)),
+            no_slot: None,
+            got: String::new(),
+        }
+    }
+
+    #[test]
+    fn quantiles_are_not_interpolated() {
+        let times: Vec<_> = (1..=200).map(ms).collect();
+        for (share, expected) in [(0.5, 100), (0.99, 198), (1.0, 200), (0.0, 1)] {
+            assert_eq!(quantile(&times, share), Some(ms(expected)));
+        }
+        assert_eq!(quantile(&times[..1], 0.99), Some(ms(1)));
+        assert_eq!(quantile(&[], 0.5), None);
+    }
+
+    #[test]
+    fn bounds_are_inclusive() {
+        let honest = phase(10, 100);
+        for (hits, misses, expected) in [
+            (20, 300, vec![]),
+            (21, 300, vec!["p99 of hits is 2.1 times the honest one"]),
+            (20, 310, vec!["p99 of misses is 3.1 times the honest one"]),
+            (1, 1, vec![]),
+        ] {
+            assert_eq!(phase(hits, misses).violations(Some(&honest), 100), expected);
+        }
+        // Nothing to compare with.
+        assert!(phase(1_000, 1_000).violations(None, 100).is_empty());
+    }
+
+    #[test]
+    fn everything_else_is_noticed() {
+        let change = |change: fn(&mut Phase)| {
+            let mut changed = phase(10, 100);
+            change(&mut changed);
+            changed.violations(Some(&phase(10, 100)), 100)
+        };
+        assert_eq!(change(|phase| phase.peak.memory_mib = 101), ["101 MiB of memory"]);
+        assert_eq!(change(|phase| phase.seen.writes.errors.add("timed out")), ["1 errors"]);
+        assert_eq!(change(|phase| phase.handles[1].sockets = 5), ["2 connections left"]);
+        assert_eq!(change(|phase| phase.handles[1].others = 37), ["17 handles left"]);
+        assert!(change(|phase| phase.handles[1].others = 36).is_empty());
+        assert!(change(|phase| phase.handles[1].sockets = 0).is_empty());
+        assert_eq!(change(|phase| phase.quiet_after = None), ["not quiet again"]);
+        assert_eq!(change(|phase| phase.no_slot = Some("503".into())), ["no slot: 503"]);
+    }
+
+    #[test]
+    fn without_answers_there_is_no_ratio_and_no_success() {
+        let mut silent = phase(10, 100);
+        silent.seen.hits.times.clear();
+        let violations = silent.violations(Some(&phase(10, 100)), 100);
+        assert_eq!(violations, ["p99 of hits is – times the honest one"]);
+    }
+}
