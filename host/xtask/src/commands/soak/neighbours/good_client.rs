@@ -48,15 +48,19 @@ pub(super) struct Kind {
     pub(super) errors: Counts,
     /// How many successful answers did not come from the cache.
     pub(super) not_hits: u64,
+    /// How many writes were durable but could not be searched in time (202). That is no error, but
+    /// the client has waited for as long as the server lets it.
+    pub(super) late: u64,
 }
 
 impl Kind {
-    fn add(&mut self, is_error: bool, outcome: &Outcome, time: Duration) {
-        if is_error {
-            self.errors.add(outcome.label.as_str());
-        } else {
+    fn add(&mut self, outcome: &Outcome, time: Duration) {
+        if outcome.status.is_some_and(|status| status.is_success()) {
             self.times.push(time);
             self.not_hits += u64::from(!outcome.is_hit);
+            self.late += u64::from(outcome.status == Some(StatusCode::ACCEPTED));
+        } else {
+            self.errors.add(outcome.label.as_str());
         }
     }
 }
@@ -137,9 +141,7 @@ async fn drive(
     // A task that panicked has no answer; there is no code in it that could.
     while let Some(Ok((from, answered, outcome))) = answers.join_next().await {
         if from >= warm {
-            // Also 202: what was written cannot be searched after ten seconds.
-            let is_error = outcome.status != Some(StatusCode::OK);
-            kind.add(is_error, &outcome, answered.saturating_sub(from));
+            kind.add(&outcome, answered.saturating_sub(from));
         }
     }
     kind.times.sort_unstable();
@@ -153,12 +155,13 @@ mod tests {
     #[test]
     fn only_success_has_a_time() {
         let mut kind = Kind::default();
-        let outcome = |label: &str, is_hit| Outcome { status: None, label: label.into(), is_hit };
+        let outcome = |status, is_hit| Outcome { status, label: "a label".into(), is_hit };
         let second = Duration::from_secs(1);
-        kind.add(false, &outcome("200", true), second);
-        kind.add(false, &outcome("200", false), second * 2);
-        kind.add(true, &outcome("503 overloaded", false), second * 3);
+        kind.add(&outcome(Some(StatusCode::OK), true), second);
+        kind.add(&outcome(Some(StatusCode::ACCEPTED), false), second * 2);
+        kind.add(&outcome(Some(StatusCode::SERVICE_UNAVAILABLE), false), second * 3);
+        kind.add(&outcome(None, false), second * 4);
         assert_eq!(kind.times, [second, second * 2]);
-        assert_eq!((kind.errors.to_string().as_str(), kind.not_hits), ("1 × 503 overloaded", 1));
+        assert_eq!((kind.errors.total(), kind.not_hits, kind.late), (2, 1, 1));
     }
 }

@@ -68,7 +68,7 @@ fn row(phase: &Phase, honest: Option<&Phase>, budget_mib: u64) -> String {
 fn times(kind: &Kind, honest: Option<&Kind>) -> String {
     let [p50, p99] = [0.5, 0.99].map(|share| milliseconds(quantile(&kind.times, share)));
     match honest.map(|honest| ratio(kind, honest)) {
-        Some(Some(ratio)) => format!("{p50} / {p99} ({ratio:.1}×)"),
+        Some(Some(ratio)) => format!("{p50} / {p99} ({ratio:.2}×)"),
         _ => format!("{p50} / {p99}"),
     }
 }
@@ -90,6 +90,9 @@ fn details(phase: &Phase) -> String {
         let _ = write!(text, "{answered} {name}, the slowest {slowest} ms");
         if name == "hits" && kind.not_hits > 0 {
             let _ = write!(text, ", {} not from the cache", kind.not_hits);
+        }
+        if kind.late > 0 {
+            let _ = write!(text, ", {} not searchable in time (202)", kind.late);
         }
         if kind.errors.total() > 0 {
             let _ = write!(text, "; failed: {}", kind.errors);
@@ -140,8 +143,8 @@ mod tests {
         for row in [
             "| alone | 1.0 / 1.0 | 20.0 / 20.0 | 30.0 / 30.0 | 0 | 300 | yes |",
             "| honest | 2.0 / 2.0 | 20.0 / 20.0 | 30.0 / 30.0 | 0 | 300 | yes |",
-            "| bomb | 5.0 / 5.0 (2.5×) | 20.0 / 20.0 (1.0×) | 30.0 / 30.0 | 0 | 300 | p99 of hits is \
-             2.5 times the honest one |",
+            "| bomb | 5.0 / 5.0 (2.50×) | 20.0 / 20.0 (1.00×) | 30.0 / 30.0 | 0 | 300 | p99 of hits is \
+             2.50 times the honest one |",
         ] {
             assert!(text.lines().any(|line| line == row), "{row}\n{text}");
         }

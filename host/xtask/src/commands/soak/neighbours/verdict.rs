@@ -49,7 +49,7 @@ impl Phase {
                 let ratio = ratio(kind, honest);
                 // Also if there is no ratio, because nothing was answered.
                 if !ratio.is_some_and(|ratio| ratio <= most) {
-                    let ratio = ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.1}"));
+                    let ratio = ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}"));
                     violations.push(format!("p99 of {name} is {ratio} times the honest one"));
                 }
             }
@@ -137,8 +137,8 @@ mod tests {
         let honest = phase(10, 100);
         for (hits, misses, expected) in [
             (20, 300, vec![]),
-            (21, 300, vec!["p99 of hits is 2.1 times the honest one"]),
-            (20, 310, vec!["p99 of misses is 3.1 times the honest one"]),
+            (21, 300, vec!["p99 of hits is 2.10 times the honest one"]),
+            (20, 310, vec!["p99 of misses is 3.10 times the honest one"]),
             (1, 1, vec![]),
         ] {
             assert_eq!(phase(hits, misses).violations(Some(&honest), 100), expected);
