@@ -94,6 +94,18 @@ pub struct Leader<K: Hash + Eq, V> {
 }
 
 impl<K: Hash + Eq, V> Leader<K, V> {
+    /// Follows this flight, whatever its limit: for a caller that leads, and moves the leader into
+    /// a task that ends when nobody follows.
+    pub fn follow(&self) -> Follower<V> {
+        Follower { outcome: self.outcome.subscribe() }
+    }
+
+    /// Waits until nobody follows, which is so at the start. Somebody may follow afterwards, and
+    /// then finds the leader dropped.
+    pub async fn unfollowed(&self) {
+        self.outcome.closed().await;
+    }
+
     /// Gives the value to all followers and ends the flight: the next caller to join leads again.
     pub fn finish(self, value: V) {
         self.outcome.send_replace(Some(value));
@@ -137,7 +149,11 @@ impl<V: Clone> Follower<V> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::{
+        future::Future as _,
+        sync::atomic::{AtomicUsize, Ordering::SeqCst},
+        task::Poll,
+    };
 
     use tokio::{sync::Barrier, task::JoinSet};
 
@@ -190,6 +206,32 @@ mod tests {
         assert_eq!(late.wait().await, Err(Abandoned));
         assert_eq!(flights.flights(), 1);
         drop((lead(&flights, "a"), other));
+    }
+
+    #[tokio::test]
+    async fn a_leader_learns_when_its_last_follower_has_left() {
+        let flights = Flights::new(8, 1);
+        let leader = lead(&flights, "a");
+        // The caller that leads follows too, and counts.
+        let own = leader.follow();
+        assert!(is_crowded(&flights, "a"));
+        let second = leader.follow();
+        let mut unfollowed = std::pin::pin!(leader.unfollowed());
+        let mut is_unfollowed = async || {
+            std::future::poll_fn(|context| {
+                Poll::Ready(unfollowed.as_mut().poll(context).is_ready())
+            })
+            .await
+        };
+        assert!(!is_unfollowed().await);
+        drop(own);
+        assert!(!is_unfollowed().await);
+        let waiting = tokio::spawn(second.wait());
+        tokio::task::yield_now().await;
+        assert!(!is_unfollowed().await);
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        assert!(is_unfollowed().await);
     }
 
     #[tokio::test]

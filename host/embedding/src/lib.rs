@@ -1,9 +1,10 @@
 //! Turns text into vectors: the trait that the rest of the host uses, and its implementation.
 //!
-//! The path of a text: [`cached`] has its vector already, or computes it once for everyone who
-//! asks; `tokenizer` turns it into tokens; `queue` holds it in one of two lanes; `pool` takes
-//! it, with others of similar length (`batch`), to a session's thread; `session` runs the
-//! model. [`onnx`] assembles these and, with [`expected`], checks at startup that the model is
+//! The path of a text: [`cached`] has its vector already, or computes it once for all calls of
+//! its caller; `queue` holds it in one of three lanes, as far as there is `room`, and says in a
+//! `fair` order whose turn it is; `pool` takes it to a thread that turns it into tokens
+//! (`tokenizer`) and then, with others of similar length (`batch`), to a session's thread;
+//! `session` runs the model. [`onnx`] assembles these and, with [`expected`], checks at startup that the model is
 //! the one it is named after; [`load_error`] describes what is wrong with it. [`chunks`] splits
 //! text so that each piece fits the model's window.
 //!
@@ -12,17 +13,20 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use thiserror::Error;
 
 mod batch;
 pub mod cached;
 pub mod chunks;
 pub mod expected;
+mod fair;
 pub mod load_error;
 pub mod models;
 pub mod onnx;
 mod pool;
 mod queue;
+mod room;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -32,13 +36,74 @@ mod tokenizer;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedding(pub Arc<[f32]>);
 
-/// The priority of a text: the interactive lane is served first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The most bytes of a text for each token of the model's window. A word of a vocabulary has at
+/// most a hundred characters of up to four bytes; what is longer is noise.
+const MAX_BYTES_PER_TOKEN: usize = 512;
+
+/// The vector of a text, and how many tokens the text has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embedded {
+    /// The vector.
+    pub vector: Embedding,
+    /// Tokens of the text, including the model's special tokens.
+    pub tokens: usize,
+}
+
+/// A kind of work. While all have work, each gets its weight's share of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// A client waits. Refused at once with [`EmbedError::Overloaded`] if the queue is full.
-    Interactive,
+    /// Guests. Somebody waits, so what finds no room is refused with [`EmbedError::Overloaded`].
+    Pipeline,
+    /// `/v1/embeddings`. Refused like pipelines.
+    Api,
     /// The catch-up of documents. Waits for room; its vectors are not kept in the memory tier.
-    Bulk,
+    CatchUp,
+}
+
+impl Lane {
+    const ALL: [Self; 3] = [Self::Pipeline, Self::Api, Self::CatchUp];
+
+    /// Its share, relative to the others'. A power of two of at most 4.
+    const fn weight(self) -> u64 {
+        match self {
+            Self::Pipeline => 4,
+            Self::Api => 2,
+            Self::CatchUp => 1,
+        }
+    }
+
+    const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Whose work a text is: the callers of a lane are served in turn, and share its room.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// What kind of work it is.
+    pub lane: Lane,
+    /// The caller's name within the lane.
+    pub caller: Arc<str>,
+}
+
+impl Origin {
+    /// What a pipeline embeds for a tenant.
+    #[must_use]
+    pub fn pipeline(tenant: &str, pipeline: &str) -> Self {
+        Self { lane: Lane::Pipeline, caller: format!("{tenant}/{pipeline}").into() }
+    }
+
+    /// What a tenant's clients embed.
+    #[must_use]
+    pub fn api(tenant: &str) -> Self {
+        Self { lane: Lane::Api, caller: tenant.into() }
+    }
+
+    /// A tenant's documents.
+    #[must_use]
+    pub fn catch_up(tenant: &str) -> Self {
+        Self { lane: Lane::CatchUp, caller: tenant.into() }
+    }
 }
 
 /// Why a text was not embedded.
@@ -55,7 +120,17 @@ pub enum EmbedError {
         /// The model's window in tokens.
         max_tokens: usize,
     },
-    /// The queue is full.
+    /// The text has too many bytes to be worth counting its tokens.
+    #[error("the text has {bytes} bytes, but the model takes at most {max_bytes}")]
+    TooManyBytes {
+        /// The text's index in the call.
+        index: usize,
+        /// Bytes of the text.
+        bytes: usize,
+        /// The most bytes of a text: [`Embedder::max_bytes`].
+        max_bytes: usize,
+    },
+    /// The queue has no room for the call, or the caller has used its share of it.
     #[error("the embedding queue is full")]
     Overloaded,
     /// The model failed; the string describes how.
@@ -69,6 +144,9 @@ impl EmbedError {
         match self {
             Self::TooLong { index, tokens, max_tokens } => {
                 Self::TooLong { index: outer(index), tokens, max_tokens }
+            }
+            Self::TooManyBytes { index, bytes, max_bytes } => {
+                Self::TooManyBytes { index: outer(index), bytes, max_bytes }
             }
             error => error,
         }
@@ -94,10 +172,31 @@ pub trait Embedder: Send + Sync {
         256
     }
 
+    /// The most bytes of a text, a multiple of the window. Longer text is never tokenized.
+    fn max_bytes(&self) -> usize {
+        self.max_tokens().saturating_mul(MAX_BYTES_PER_TOKEN)
+    }
+
     /// The number of tokens in `text`, including special tokens, as counted against the window.
+    /// This blocks; `text` must not be longer than [`Self::max_bytes`].
     fn count_tokens(&self, text: &str) -> usize;
 
-    /// Returns one unit-length vector per text, in order. Dropping the future cancels the texts
-    /// that have not started, unless an implementation shares them with other callers.
-    async fn embed(&self, texts: &[Arc<str>], lane: Lane) -> Result<Vec<Embedding>, EmbedError>;
+    /// Returns the vector of each text, in order; all of them or an error that names one text or
+    /// none. Dropping the future cancels the texts that have not started, unless other calls of
+    /// the same origin wait for them.
+    async fn embed(&self, texts: &[Arc<str>], origin: &Origin)
+    -> Result<Vec<Embedded>, EmbedError>;
+}
+
+/// A text that is waited for. Dropping it cancels the text: one that is queued leaves the queue, and
+/// its room is free at once. One that is in a batch is computed, for nobody.
+pub type Pending = BoxFuture<'static, Result<Embedded, EmbedError>>;
+
+/// An embedder whose texts can be waited for, and cancelled, one by one.
+pub trait Submit: Embedder {
+    /// Queues all of the texts or none; does not wait for room. One future for each text, in order.
+    ///
+    /// # Errors
+    /// A text has too many bytes, there is no room, or the embedder is stopped.
+    fn submit(&self, texts: &[Arc<str>], origin: &Origin) -> Result<Vec<Pending>, EmbedError>;
 }

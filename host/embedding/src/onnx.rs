@@ -8,17 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use sha2::{Digest, Sha256};
 
 use super::batch::Batch;
 use super::cached::Cached;
 use super::expected::{ALL_MINILM_L6_V2, Expected, check_digest};
 use super::load_error::{LoadError, Part};
-use super::pool::{Model, Pool};
+use super::pool::{Model, Pool, Tokenize};
 use super::queue::{Bounds, Counters};
 use super::session::{OnnxSession, environment, unreadable};
-use super::tokenizer::{TextTokenizer, Tokens};
-use super::{EmbedError, Embedder, Embedding, Lane};
+use super::tokenizer::TextTokenizer;
+use super::{EmbedError, Embedded, Embedder, Embedding, Origin, Pending, Submit};
 
 /// The files that a model is loaded from, and the limits of its work.
 #[derive(Clone, Debug)]
@@ -95,7 +96,7 @@ pub struct WorkCounts {
     pub embedded_texts: u64,
     /// Texts dropped from the queue because nobody was waiting for them any more.
     pub abandoned_texts: u64,
-    /// Texts refused because the queue was full.
+    /// Texts refused because there was no room for their call, or none for their caller.
     pub refused_texts: u64,
 }
 
@@ -129,10 +130,8 @@ impl OnnxModel {
                     reason: error.to_string(),
                 }
             })?;
-        let sessions = match config.sessions {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            sessions => sessions,
-        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let sessions = if config.sessions == 0 { cores } else { config.sessions };
         let mut models = (0..sessions)
             .map(|_| OnnxSession::new(&environment, &config.model, &model))
             .collect::<Result<Vec<_>, _>>()?;
@@ -146,12 +145,18 @@ impl OnnxModel {
             max_batch_tokens: config.max_batch_tokens,
             sessions,
         };
-        let pool = Pool::start(models, tokenizer.pad_id(), bounds).map_err(LoadError::Thread)?;
+        let tokenizer = Arc::new(tokenizer);
+        let tokenize: Arc<Tokenize> = {
+            let tokenizer = Arc::clone(&tokenizer);
+            Arc::new(move |text| tokenizer.encode(text))
+        };
+        let pool = Pool::start(models, &tokenize, cores, tokenizer.pad_id(), bounds)
+            .map_err(LoadError::Thread)?;
         Ok(Self {
             name: config.model_name,
             digest: hex_sha256(format!("{model_sha256} {tokenizer_sha256}").as_bytes()),
             dimensions,
-            tokenizer: Arc::new(tokenizer),
+            tokenizer,
             pool,
         })
     }
@@ -160,6 +165,17 @@ impl OnnxModel {
     #[must_use]
     pub fn counts(&self) -> WorkCounts {
         WorkCounts::of(self.pool.counters())
+    }
+
+    /// Nothing that is longer gets to the queue.
+    fn check_bytes(&self, texts: &[Arc<str>]) -> Result<(), EmbedError> {
+        let max_bytes = self.max_bytes();
+        match texts.iter().position(|text| text.len() > max_bytes) {
+            Some(index) => {
+                Err(EmbedError::TooManyBytes { index, bytes: texts[index].len(), max_bytes })
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -185,22 +201,21 @@ impl Embedder for OnnxModel {
         self.tokenizer.count(text)
     }
 
-    async fn embed(&self, texts: &[Arc<str>], lane: Lane) -> Result<Vec<Embedding>, EmbedError> {
-        if texts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (tokenizer, texts) = (Arc::clone(&self.tokenizer), texts.to_vec());
-        // Tokenizing a page of text takes a millisecond, too long for an async thread.
-        let encode = move || {
-            let encoded = texts.iter().enumerate().map(|(index, text)| {
-                tokenizer.encode(text).map_err(|error| error.reindexed(|_| index))
-            });
-            encoded.collect()
-        };
-        let tokens: Result<Vec<Tokens>, _> = tokio::task::spawn_blocking(encode)
-            .await
-            .map_err(|error| EmbedError::Failed(format!("the tokenizer: {error}")))?;
-        self.pool.embed(tokens?, lane).await
+    async fn embed(
+        &self,
+        texts: &[Arc<str>],
+        origin: &Origin,
+    ) -> Result<Vec<Embedded>, EmbedError> {
+        self.check_bytes(texts)?;
+        self.pool.embed(texts, origin).await
+    }
+}
+
+impl Submit for OnnxModel {
+    fn submit(&self, texts: &[Arc<str>], origin: &Origin) -> Result<Vec<Pending>, EmbedError> {
+        self.check_bytes(texts)?;
+        let waiting = self.pool.submit(texts, origin)?;
+        Ok(waiting.into_iter().map(|waiting| waiting.boxed()).collect())
     }
 }
 

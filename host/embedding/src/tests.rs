@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use super::chunks::split;
 use super::expected::Expected;
 use super::onnx::{OnnxConfig, OnnxEmbedder};
-use super::{EmbedError, Embedder, Embedding, Lane};
+use super::{EmbedError, Embedder, Embedding, Origin};
 
 fn file(variable: &str) -> PathBuf {
     std::env::var_os(variable)
@@ -42,8 +42,13 @@ fn texts(texts: &[&str]) -> Vec<Arc<str>> {
     texts.iter().map(|&text| text.into()).collect()
 }
 
-async fn bulk(embedder: &OnnxEmbedder, asked: &[Arc<str>]) -> Vec<Embedding> {
-    embedder.embed(asked, Lane::Bulk).await.unwrap()
+async fn catch_up(embedder: &OnnxEmbedder, asked: &[Arc<str>]) -> Vec<Embedding> {
+    let embedded = embedder.embed(asked, &Origin::catch_up("t")).await.unwrap();
+    embedded.into_iter().map(|embedded| embedded.vector).collect()
+}
+
+fn api() -> Origin {
+    Origin::api("t")
 }
 
 fn dot(a: &Embedding, b: &Embedding) -> f32 {
@@ -53,7 +58,7 @@ fn dot(a: &Embedding, b: &Embedding) -> f32 {
 #[tokio::test]
 async fn the_golden_text_has_the_golden_vector() {
     let golden = Expected::all_minilm_l6_v2();
-    let vectors = bulk(shared(), &texts(&[&golden.golden_text])).await;
+    let vectors = catch_up(shared(), &texts(&[&golden.golden_text])).await;
     assert_eq!((vectors[0].0.len(), shared().dimensions()), (384, 384));
     for (found, expected) in vectors[0].0.iter().zip(&golden.golden_components) {
         assert!((found - expected).abs() < 1e-5, "{found} instead of {expected}");
@@ -72,11 +77,11 @@ async fn a_text_has_the_same_vector_alone_and_in_any_batch() {
         }
     }
     let embedder = fresh();
-    let together = bulk(&embedder, &asked).await;
+    let together = catch_up(&embedder, &asked).await;
     let batches = embedder.inner().counts().batches;
     assert!(batches < asked.len() as u64, "nothing shared a batch");
     for (text, in_batch) in asked.iter().zip(&together) {
-        let alone = &bulk(&embedder, std::slice::from_ref(text)).await[0];
+        let alone = &catch_up(&embedder, std::slice::from_ref(text)).await[0];
         assert!((dot(alone, alone) - 1.0).abs() < 1e-5, "not of unit length: {text}");
         assert!(dot(alone, in_batch) >= 0.99999, "{} for {text}", dot(alone, in_batch));
     }
@@ -86,23 +91,35 @@ async fn a_text_has_the_same_vector_alone_and_in_any_batch() {
 async fn odd_texts_have_vectors_and_long_ones_are_refused() {
     let embedder = shared();
     for odd in ["", " ", "\0", "!!!", "😀", "[SEP]", "\u{200b}", &"x".repeat(20_000)] {
-        let vectors = embedder.embed(&texts(&[odd]), Lane::Interactive).await.unwrap();
-        assert!((dot(&vectors[0], &vectors[0]) - 1.0).abs() < 1e-5, "{odd:?}");
+        let embedded = &embedder.embed(&texts(&[odd]), &api()).await.unwrap()[0];
+        assert!((dot(&embedded.vector, &embedded.vector) - 1.0).abs() < 1e-5, "{odd:?}");
+        assert_eq!(embedded.tokens, embedder.count_tokens(odd), "{odd:?}");
     }
-    assert_eq!(embedder.embed(&[], Lane::Interactive).await, Ok(Vec::new()));
+    assert_eq!(embedder.embed(&[], &api()).await, Ok(Vec::new()));
 
     let fits = "heat ".repeat(254);
     assert_eq!(embedder.count_tokens(&fits), 256);
-    assert!(embedder.embed(&texts(&[&fits]), Lane::Bulk).await.is_ok());
-    for (repeats, at_least) in [(255, 257), (1_000_000, 513)] {
+    assert!(embedder.embed(&texts(&[&fits]), &Origin::catch_up("t")).await.is_ok());
+    for (repeats, at_least) in [(255, 257), (20_000, 513)] {
         let long = "heat ".repeat(repeats);
-        for lane in [Lane::Interactive, Lane::Bulk] {
-            match embedder.embed(&texts(&["fits", &long]), lane).await {
+        for origin in [api(), Origin::catch_up("t")] {
+            match embedder.embed(&texts(&["fits", &long]), &origin).await {
                 Err(EmbedError::TooLong { index: 1, tokens, max_tokens: 256 }) => {
                     assert!((at_least..=repeats + 2).contains(&tokens), "{tokens}");
                 }
                 other => panic!("{repeats} words: {other:?}"),
             }
+        }
+    }
+    let max_bytes = embedder.max_bytes();
+    assert_eq!(max_bytes, 128 << 10);
+    let most = "x".repeat(max_bytes);
+    assert!(embedder.embed(&texts(&[&most]), &api()).await.is_ok());
+    for (long, bytes) in [(most + "x", max_bytes + 1), ("x".repeat(5 << 20), 5 << 20)] {
+        for origin in [api(), Origin::pipeline("t", "p"), Origin::catch_up("t")] {
+            let found = embedder.embed(&texts(&["fits", "fits", &long]), &origin).await;
+            let expected = EmbedError::TooManyBytes { index: 2, bytes, max_bytes };
+            assert_eq!(found, Err(expected), "{origin:?}");
         }
     }
 }
@@ -111,15 +128,14 @@ async fn odd_texts_have_vectors_and_long_ones_are_refused() {
 async fn a_text_is_computed_once_for_all_who_ask_for_it() {
     let embedder = fresh();
     let asked = texts(&["shock wave", "wing flutter", "shock wave"]);
-    let (one, other) = tokio::join!(
-        embedder.embed(&asked, Lane::Interactive),
-        embedder.embed(&asked[1..], Lane::Interactive),
-    );
+    let api = api();
+    let (one, other) =
+        tokio::join!(embedder.embed(&asked, &api), embedder.embed(&asked[1..], &api),);
     let (one, other) = (one.unwrap(), other.unwrap());
     assert_eq!((&one[0], &one[1]), (&one[2], &other[0]));
     assert_ne!(one[0], one[1]);
     assert_eq!(embedder.inner().counts().embedded_texts, 2);
-    assert_eq!(embedder.embed(&asked, Lane::Interactive).await.unwrap(), one);
+    assert_eq!(embedder.embed(&asked, &api).await.unwrap(), one);
     assert_eq!(embedder.inner().counts().embedded_texts, 2);
 }
 
@@ -181,6 +197,7 @@ fn split_texts(text: &str) -> Vec<&str> {
             end = chunk_end;
             let chunk = &text[start..chunk_end];
             assert_eq!(chunk, chunk.trim());
+            assert!(chunk.len() <= shared().max_bytes(), "{} bytes", chunk.len());
             assert!(shared().count_tokens(chunk) <= 256, "over the window: {chunk}");
             chunk
         })
@@ -225,6 +242,10 @@ fn long_texts_are_cut_at_the_best_boundary_and_keep_every_word() {
         "wing 😀👩‍👩‍👧".repeat(3_000),
         format!("{}word{}", " \n".repeat(40_000), " ".repeat(40_000)),
         "e\u{301}".repeat(9_000),
+        // Words of more bytes than a text may have.
+        "x".repeat(200_000),
+        format!("heat {0} wing {0}", "境".repeat(50_000)),
+        format!("a{}b", " ".repeat(200_000)),
     ];
     for text in &cases {
         let words = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count();

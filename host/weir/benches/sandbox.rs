@@ -17,7 +17,7 @@ use weir::build;
 use weir::config::Config;
 use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
-use weir_embedding::{Embedding, Lane};
+use weir_embedding::{Embedding, Origin};
 use weir_runtime::capability::collections::{FoundHits, write_results};
 use weir_runtime::deploy::Deployment;
 use weir_runtime::request::KeyedRequest;
@@ -121,9 +121,9 @@ impl Host for Native {
 
     async fn embed(&self, _model: Option<&str>, text: &str) -> Result<Embedding, EmbedError> {
         let texts = [Arc::from(text)];
-        let mut vectors =
-            self.0.models.default_model().embed(&texts, Lane::Interactive).await.unwrap();
-        Ok(vectors.remove(0))
+        let origin = Origin::pipeline("bench", "native");
+        let model = self.0.models.default_model();
+        Ok(model.embed(&texts, &origin).await.unwrap().remove(0).vector)
     }
 
     async fn search(

@@ -15,10 +15,10 @@ use tokio::sync::Semaphore;
 use weir_cache::tag::TagTable;
 use weir_core::Position;
 use weir_core::name::Name;
-use weir_embedding::Embedder;
 use weir_embedding::expected::Expected;
 use weir_embedding::models::Models;
 use weir_embedding::onnx::{OnnxConfig, OnnxEmbedder};
+use weir_embedding::{Embedder, Origin};
 use weir_runtime::answers::Answers;
 use weir_runtime::deploy::{Deployment, Deployments, Snapshot};
 use weir_runtime::engine::Engines;
@@ -242,14 +242,15 @@ async fn open_indexes(
     let truth = truth.id().to_string();
     let (digest, dimensions) = (current.model_digest(), current.dimensions());
     let store = Arc::new(ExactStore::open(folder, &truth, digest, dimensions).await?);
-    let index = Index { embedder: Arc::clone(current), store };
+    let origin = Arc::new(Origin::catch_up(tenant.as_str()));
+    let index = Index { embedder: Arc::clone(current), origin: Arc::clone(&origin), store };
     let digest = wanted.model_digest();
     if digest == current.model_digest() {
         ExactStore::discard_next(folder)?;
         return Ok((index, None));
     }
     let store = ExactStore::open_next(folder, &truth, digest, wanted.dimensions()).await?;
-    Ok((index, Some(Index { embedder: Arc::clone(wanted), store: Arc::new(store) })))
+    Ok((index, Some(Index { embedder: Arc::clone(wanted), origin, store: Arc::new(store) })))
 }
 
 /// Deploys every pipeline for every tenant that it is hosted for.

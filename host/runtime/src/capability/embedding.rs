@@ -11,7 +11,7 @@ use weir_bindings::pipeline::weir::embedding::types::{
 };
 use weir_bindings::plain::weir::embedding::plain_embedder;
 use weir_embedding::models::Models;
-use weir_embedding::{self as backend, Lane};
+use weir_embedding::{self as backend, Origin};
 
 use super::call::{Call, View};
 use super::host_call::{self, HostCallError};
@@ -36,6 +36,8 @@ pub struct Context {
     pub models: Arc<Models>,
     /// What the call reads: where it names no model, that of the collections is used.
     pub reading: Arc<Reading>,
+    /// Whose work its texts are.
+    pub origin: Arc<Origin>,
 }
 
 /// A vector behind a guest's handle.
@@ -176,11 +178,15 @@ async fn try_embed(
     }
     let model_digest: Arc<str> = embedder.model_digest().into();
     let texts: Vec<Arc<str>> = texts.into_iter().map(Arc::from).collect();
-    let work = async move { embedder.embed(&texts, Lane::Interactive).await };
+    let origin = Arc::clone(&context.origin);
+    let work = async move { embedder.embed(&texts, &origin).await };
     match host_call::run(call, "embed", work).await {
-        Ok(Ok(embeddings)) => {
-            let vector = |embedding| Vector { embedding, model_digest: Arc::clone(&model_digest) };
-            Ok(embeddings.into_iter().map(vector).collect())
+        Ok(Ok(embedded)) => {
+            let vector = |embedded: backend::Embedded| Vector {
+                embedding: embedded.vector,
+                model_digest: Arc::clone(&model_digest),
+            };
+            Ok(embedded.into_iter().map(vector).collect())
         }
         Ok(Err(error)) => Err(match error {
             backend::EmbedError::TooLong { index, tokens, max_tokens } => {
@@ -191,6 +197,9 @@ async fn try_embed(
                     max_tokens: count(max_tokens),
                 })
             }
+            backend::EmbedError::TooManyBytes { index, bytes, max_bytes } => EmbedError::Invalid(
+                format!("text {index} has {bytes} bytes, but the model takes at most {max_bytes}"),
+            ),
             error @ backend::EmbedError::Overloaded => EmbedError::Unavailable(error.to_string()),
             backend::EmbedError::Failed(reason) => EmbedError::Failed(reason),
         }),

@@ -14,6 +14,7 @@ use tokio::time::timeout_at;
 use weir_cache::reads::ReadSet;
 use weir_core::pattern::Scope;
 use weir_core::{Commit, Position};
+use weir_embedding::Origin;
 use weir_embedding::models::Models;
 
 use super::answer::Answer;
@@ -61,6 +62,8 @@ pub struct Runner {
     pub guests: PipelineGuests,
     scopes: collections::Grant,
     models: Arc<Models>,
+    /// Whose work the texts are that it embeds.
+    origin: Arc<Origin>,
     logging: Arc<logging::Context>,
     /// For pipelines that are not granted to write: nothing is ever recorded in it, so all runs
     /// share one.
@@ -79,6 +82,7 @@ impl Runner {
         io: Handle,
     ) -> Self {
         let logging = logging::Context::new(tenant.name.clone(), pipeline.name.clone());
+        let origin = Origin::pipeline(tenant.name.as_str(), pipeline.name.as_str());
         let scopes = pipeline.grants.collections.clone().unwrap_or_default();
         let no_writes = documents::Context::new(Arc::clone(&tenant), Scope::default());
         Self {
@@ -87,6 +91,7 @@ impl Runner {
             guests,
             scopes,
             models,
+            origin: Arc::new(origin),
             logging: Arc::new(logging),
             no_writes: Arc::new(no_writes),
             io,
@@ -184,7 +189,7 @@ impl Runner {
     ) -> Contexts {
         let Pipeline { limits, settings, .. } = &*self.pipeline;
         let reading = Arc::new(reading);
-        let models = Arc::clone(&self.models);
+        let (models, origin) = (Arc::clone(&self.models), Arc::clone(&self.origin));
         Contexts {
             call: Arc::new(Call {
                 deadline,
@@ -197,7 +202,11 @@ impl Runner {
                 degraded: AtomicBool::new(false),
             }),
             request: Arc::new(request::Context::new(request)),
-            embedding: Arc::new(embedding::Context { models, reading: Arc::clone(&reading) }),
+            embedding: Arc::new(embedding::Context {
+                models,
+                reading: Arc::clone(&reading),
+                origin,
+            }),
             collections: self.reads(reading),
             documents: self.writes(),
             logging: Arc::clone(&self.logging),

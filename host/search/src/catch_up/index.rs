@@ -19,7 +19,7 @@ use futures::FutureExt;
 use tokio::time::sleep;
 use weir_core::crash::{self, Point};
 use weir_core::name::{DocumentId, Name};
-use weir_embedding::{EmbedError, Embedder, Embedding, Lane, chunks};
+use weir_embedding::{EmbedError, Embedder, Embedding, Origin, chunks};
 use weir_store::{Document, chunk_text};
 
 use super::{Backoff, CatchUpError, Shared};
@@ -55,10 +55,10 @@ pub(super) async fn index(
             chunks += document.chunks.len();
             group.push(document);
         }
-        let chunks = match chunks_of(&shared.embedder, &group).await {
+        let chunks = match chunks_of(&shared.embedder, &shared.origin, &group).await {
             Ok(chunks) => chunks,
             Err(error) => {
-                blame_documents(&*shared.embedder, error).await?;
+                blame_documents(shared, error).await?;
                 one_by_one(shared, collection, &group).await?
             }
         };
@@ -82,11 +82,11 @@ async fn one_by_one(
         let mut failed = Vec::new();
         for place in left {
             let document = &documents[place];
-            match chunks_of(&shared.embedder, slice::from_ref(document)).await {
+            match chunks_of(&shared.embedder, &shared.origin, slice::from_ref(document)).await {
                 Ok(of) => chunks[place] = of.into_iter().flatten().collect(),
                 Err(error) => {
                     let reason = reason(&error);
-                    blame_documents(&*shared.embedder, error).await?;
+                    blame_documents(shared, error).await?;
                     let id = document.id.as_str();
                     tracing::debug!(document = id, attempt, reason, "cannot be embedded");
                     failed.push((place, reason));
@@ -111,11 +111,11 @@ async fn one_by_one(
 
 /// Returns the error unless it is the fault of what was embedded: unless the embedder has room,
 /// and embeds the probe.
-async fn blame_documents(embedder: &dyn Embedder, error: CatchUpError) -> Result<(), CatchUpError> {
+async fn blame_documents(shared: &Shared, error: CatchUpError) -> Result<(), CatchUpError> {
     if matches!(error, CatchUpError::Embedding(EmbedError::Overloaded)) {
         return Err(error);
     }
-    match embed(embedder, &[PROBE.into()]).await {
+    match embed(&*shared.embedder, &shared.origin, &[PROBE.into()]).await {
         Ok(_) => Ok(()),
         Err(_) => Err(error),
     }
@@ -150,6 +150,7 @@ fn reason(error: &CatchUpError) -> String {
 /// The chunks of each document, embedded together. One that is set aside has none.
 async fn chunks_of(
     embedder: &Arc<dyn Embedder>,
+    origin: &Origin,
     documents: &[Document],
 ) -> Result<Vec<Vec<Chunk>>, CatchUpError> {
     let (mut ranges, mut texts, mut counts) = (Vec::new(), Vec::new(), Vec::new());
@@ -165,7 +166,7 @@ async fn chunks_of(
     }
     let mut embeddings = Vec::with_capacity(texts.len());
     for texts in texts.chunks(GROUP) {
-        embeddings.extend(embed(&**embedder, texts).await?);
+        embeddings.extend(embed(&**embedder, origin, texts).await?);
     }
     // Stemming takes too long for a thread that serves requests.
     let terms = tokio::task::spawn_blocking(move || {
@@ -202,17 +203,19 @@ async fn ranges_of(
 /// Embeds the texts, and checks that an index can hold the vectors.
 async fn embed(
     embedder: &dyn Embedder,
+    origin: &Origin,
     texts: &[Arc<str>],
 ) -> Result<Vec<Embedding>, CatchUpError> {
     if texts.iter().any(|text| crash::refuses(text)) {
         return Err(EmbedError::Failed("a text is refused".to_owned()).into());
     }
-    let embedded = AssertUnwindSafe(async { embedder.embed(texts, Lane::Bulk).await });
+    let embedded = AssertUnwindSafe(async { embedder.embed(texts, origin).await });
     let embedded = embedded.catch_unwind().await.map_err(|_| CatchUpError::EmbedderPanicked)??;
     if embedded.len() != texts.len() {
         return Err(CatchUpError::Miscounted { asked: texts.len(), got: embedded.len() });
     }
     let dimensions = embedder.dimensions();
+    let embedded: Vec<_> = embedded.into_iter().map(|embedded| embedded.vector).collect();
     for Embedding(vector) in &embedded {
         if vector.len() != dimensions || !vector.iter().all(|component| component.is_finite()) {
             return Err(CatchUpError::InvalidVector { dimensions });

@@ -32,7 +32,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use weir_core::name::{DocumentId, Name};
 use weir_core::{Commit, Position};
-use weir_embedding::{EmbedError, Embedder};
+use weir_embedding::{EmbedError, Embedder, Origin};
 use weir_store::{Change, Truth, TruthError};
 
 pub use self::status::{CatchUpStatus, Lagging, NextIndex};
@@ -74,6 +74,8 @@ impl Observer for Unobserved {
 pub struct Index {
     /// The model.
     pub embedder: Arc<dyn Embedder>,
+    /// Whose work its documents are for the model: [`Origin::catch_up`].
+    pub origin: Arc<Origin>,
     /// The engine.
     pub store: Arc<dyn VectorStore>,
 }
@@ -114,6 +116,7 @@ type Errors = Mutex<BTreeMap<Option<Name>, String>>;
 struct Shared {
     truth: Arc<dyn Truth>,
     embedder: Arc<dyn Embedder>,
+    origin: Arc<Origin>,
     store: Arc<dyn VectorStore>,
     progress: Arc<Progress>,
     observer: Arc<dyn Observer>,
@@ -297,11 +300,12 @@ impl Shared {
         settings: Settings,
         model_since: Option<Position>,
     ) -> Self {
-        let Index { embedder, store } = index;
+        let Index { embedder, origin, store } = index;
         let Readers { progress, observer, errors } = readers;
         Self {
             truth,
             embedder,
+            origin,
             store,
             progress,
             observer,

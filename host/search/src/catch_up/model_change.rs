@@ -103,7 +103,11 @@ async fn change(
         observer: Arc::clone(&old.observer),
         errors: Arc::clone(&old.errors),
     };
-    let index = Index { embedder: Arc::clone(&new.embedder), store: Arc::clone(&new.store) };
+    let index = Index {
+        embedder: Arc::clone(&new.embedder),
+        origin: Arc::clone(&new.origin),
+        store: Arc::clone(&new.store),
+    };
     let truth = Arc::clone(&new.truth);
     let shared = Shared::new(truth, index, readers, new.settings, Some(at.position));
     Some(Started { shared: Arc::new(shared), rebuild: None })

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::*;
 use weir_core::Chain;
-use weir_embedding::{EmbedError, Embedding, Lane};
+use weir_embedding::{EmbedError, Embedded, Origin};
 
 struct Model;
 
@@ -28,7 +28,7 @@ impl Embedder for Model {
         0
     }
 
-    async fn embed(&self, _texts: &[Arc<str>], _lane: Lane) -> Result<Vec<Embedding>, EmbedError> {
+    async fn embed(&self, _: &[Arc<str>], _: &Origin) -> Result<Vec<Embedded>, EmbedError> {
         Ok(Vec::new())
     }
 }

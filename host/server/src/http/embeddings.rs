@@ -11,12 +11,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use weir_embedding::models::{Models, UnknownModel};
-use weir_embedding::{EmbedError, Embedder, Embedding, Lane};
+use weir_embedding::{EmbedError, Embedder, Embedding, Origin};
 
 use super::app::App;
 use super::body::BodyLimits;
 use super::json;
 use super::problem::{Problem, codes};
+use super::tenant::TenantOf;
 
 /// The most texts in one request.
 const MAX_TEXTS: usize = 256;
@@ -81,6 +82,7 @@ struct Usage {
 /// `POST /v1/embeddings`
 pub(super) async fn embed(
     State(app): State<Arc<App>>,
+    TenantOf(tenant): TenantOf,
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
@@ -97,13 +99,14 @@ pub(super) async fn embed(
     let texts = texts(&asked, &*embedder)?;
 
     let deadline = Duration::from_millis(app.deadline_ms);
-    let embeddings = timeout(deadline, embedder.embed(&texts, Lane::Interactive))
+    let origin = Origin::api(tenant.name.as_str());
+    let embedded = timeout(deadline, embedder.embed(&texts, &origin))
         .await
         .map_err(|_| Problem::new(codes::DEADLINE_EXCEEDED, "Embedding the texts took too long."))?
         .map_err(Problem::from)?;
-    let tokens = count_tokens(embedder.clone(), texts).await?;
-    let data = embeddings.iter().enumerate();
-    let data = data.map(|(index, embedding)| item(index, embedding, asked.encoding_format));
+    let tokens = embedded.iter().map(|embedded| embedded.tokens).sum();
+    let data = embedded.iter().enumerate();
+    let data = data.map(|(index, of)| item(index, &of.vector, asked.encoding_format));
     let usage = Usage { prompt_tokens: tokens, total_tokens: tokens };
     let answer = Answer { object: "list", data: data.collect(), model: embedder.model(), usage };
     Ok(Json(answer).into_response())
@@ -145,12 +148,6 @@ fn texts(asked: &Asked, embedder: &dyn Embedder) -> Result<Vec<Arc<str>>, Proble
     Ok(texts)
 }
 
-/// Runs off the async threads, because tokenizing many texts takes milliseconds.
-async fn count_tokens(embedder: Arc<dyn Embedder>, texts: Vec<Arc<str>>) -> Result<usize, Problem> {
-    let count = move || texts.iter().map(|text| embedder.count_tokens(text)).sum();
-    tokio::task::spawn_blocking(count).await.map_err(Problem::internal)
-}
-
 fn item(index: usize, Embedding(numbers): &Embedding, encoding: Encoding) -> Item<'_> {
     let embedding = match encoding {
         Encoding::Float => Numbers::Float(numbers),
@@ -165,7 +162,7 @@ fn item(index: usize, Embedding(numbers): &Embedding, encoding: Encoding) -> Ite
 impl From<EmbedError> for Problem {
     fn from(error: EmbedError) -> Self {
         match error {
-            EmbedError::TooLong { .. } => {
+            EmbedError::TooLong { .. } | EmbedError::TooManyBytes { .. } => {
                 Self::new(codes::TEXT_TOO_LONG, json::sentence(&error.to_string()))
             }
             EmbedError::Overloaded => {
@@ -185,6 +182,7 @@ mod tests {
 
     use super::*;
     use async_trait::async_trait;
+    use weir_embedding::Embedded;
 
     struct Model;
 
@@ -202,7 +200,7 @@ mod tests {
         fn count_tokens(&self, text: &str) -> usize {
             text.len()
         }
-        async fn embed(&self, _: &[Arc<str>], _: Lane) -> Result<Vec<Embedding>, EmbedError> {
+        async fn embed(&self, _: &[Arc<str>], _: &Origin) -> Result<Vec<Embedded>, EmbedError> {
             Err(EmbedError::Overloaded)
         }
     }

@@ -68,7 +68,7 @@ pub struct Model {
     pub sessions: usize,
     /// The most tokens in one batch, including padding.
     pub max_batch_tokens: usize,
-    /// The most texts that wait for a session. Further ones are refused.
+    /// The most texts that wait in each lane. Further ones are refused, and the catch-up waits.
     pub max_queued_texts: usize,
     /// Memory in bytes for cached vectors of texts.
     pub cache_bytes: u64,

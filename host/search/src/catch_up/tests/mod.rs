@@ -17,7 +17,7 @@ use super::*;
 use crate::exact::ExactStore;
 use crate::{Hit, IndexPage, Query, Snapshot, Stored, Unit};
 use weir_core::Commit;
-use weir_embedding::{Embedding, Lane};
+use weir_embedding::{Embedded, Embedding, Lane};
 use weir_store::NewDocument;
 
 mod cases;
@@ -62,8 +62,12 @@ impl Embedder for Model {
         text.len()
     }
 
-    async fn embed(&self, texts: &[Arc<str>], lane: Lane) -> Result<Vec<Embedding>, EmbedError> {
-        assert_eq!(lane, Lane::Bulk);
+    async fn embed(
+        &self,
+        texts: &[Arc<str>],
+        origin: &Origin,
+    ) -> Result<Vec<Embedded>, EmbedError> {
+        assert_eq!(origin.lane, Lane::CatchUp);
         let has = |mark: char| {
             !self.mended.load(Ordering::Relaxed) && texts.iter().any(|text| text.contains(mark))
         };
@@ -95,8 +99,13 @@ impl Embedder for Model {
         if has('&') {
             vectors.pop();
         }
-        Ok(vectors)
+        let embedded = texts.iter().map(|text| text.len()).zip(vectors);
+        Ok(embedded.map(|(tokens, vector)| Embedded { vector, tokens }).collect())
     }
+}
+
+fn origin() -> Arc<Origin> {
+    Arc::new(Origin::catch_up("test"))
 }
 
 fn vector(text: &str) -> Embedding {
@@ -184,7 +193,7 @@ impl Fixture {
 
     fn index(&self) -> Index {
         let (embedder, store) = (Arc::clone(&self.model), Arc::clone(&self.store));
-        Index { embedder, store }
+        Index { embedder, origin: origin(), store }
     }
 
     /// Waits until everything is searchable, and compares all documents with the truth's.

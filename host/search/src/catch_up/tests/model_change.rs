@@ -9,7 +9,7 @@ use crate::progress::View;
 
 fn next(model: &Arc<Model>, store: &Arc<Store>) -> Index {
     let (embedder, store) = (Arc::clone(model), Arc::clone(store));
-    Index { embedder, store }
+    Index { embedder, origin: origin(), store }
 }
 
 fn digest(view: &View) -> &str {

@@ -1,0 +1,264 @@
+//! The memory tier in front of a model that answers when a test allows it.
+
+#![expect(clippy::unwrap_used, reason = "a test's failure is its message")]
+
+use futures::FutureExt as _;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::Embedding;
+
+/// Records its calls, and answers when the test allows it. A text's vector is its length;
+/// "long" is too long, and "busy" finds the queue full.
+struct Noting {
+    calls: Mutex<Vec<Vec<String>>>,
+    turns: Arc<Semaphore>,
+    /// Texts that were dropped before their turn.
+    left: Arc<Mutex<Vec<String>>>,
+}
+
+#[async_trait]
+impl Embedder for Noting {
+    fn model(&self) -> &str {
+        "noting"
+    }
+
+    fn model_digest(&self) -> &str {
+        "00"
+    }
+
+    fn dimensions(&self) -> usize {
+        1
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        text.len()
+    }
+
+    async fn embed(
+        &self,
+        texts: &[Arc<str>],
+        origin: &Origin,
+    ) -> Result<Vec<Embedded>, EmbedError> {
+        try_join_all(self.submit(texts, origin)?).await
+    }
+}
+
+impl Submit for Noting {
+    fn submit(&self, texts: &[Arc<str>], _: &Origin) -> Result<Vec<Pending>, EmbedError> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.calls.lock().push(texts.iter().map(ToString::to_string).collect());
+        if texts.iter().any(|text| **text == *"busy") {
+            return Err(EmbedError::Overloaded);
+        }
+        let pending = texts.iter().enumerate().map(|(index, text)| {
+            let (text, turns, left) =
+                (text.to_string(), Arc::clone(&self.turns), Arc::clone(&self.left));
+            async move {
+                let mut leaving = Leaving { text: Some(text.clone()), left };
+                turns.acquire().await.unwrap().forget();
+                leaving.text = None;
+                answer(&text).map_err(|error| error.reindexed(|_| index))
+            }
+            .boxed()
+        });
+        Ok(pending.collect())
+    }
+}
+
+/// Notes a text that is dropped before it has its turn.
+struct Leaving {
+    text: Option<String>,
+    left: Arc<Mutex<Vec<String>>>,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.left.lock().extend(self.text.take());
+    }
+}
+
+fn answer(text: &str) -> Answer {
+    match text {
+        "long" => Err(EmbedError::TooLong { index: 0, tokens: 9, max_tokens: 3 }),
+        text => Ok(Embedded { vector: Embedding([text.len() as f32].into()), tokens: text.len() }),
+    }
+}
+
+type Asked = tokio::task::JoinHandle<Result<Vec<Embedded>, EmbedError>>;
+
+struct Harness(Arc<Cached<Noting>>);
+
+impl Harness {
+    fn new(turns: usize, cache_bytes: u64) -> Self {
+        let turns = Arc::new(Semaphore::new(turns));
+        let noting = Noting { calls: Mutex::default(), turns, left: Arc::default() };
+        Self(Arc::new(Cached::new(noting, cache_bytes)))
+    }
+
+    async fn ask(&self, texts: &[&str], origin: &Origin) -> Asked {
+        let (cached, origin) = (Arc::clone(&self.0), origin.clone());
+        let texts: Vec<Arc<str>> = texts.iter().map(|&text| text.into()).collect();
+        let asked = tokio::spawn(async move { cached.embed(&texts, &origin).await });
+        settle().await;
+        asked
+    }
+
+    fn turns(&self, turns: usize) {
+        self.0.inner().turns.add_permits(turns);
+    }
+
+    fn calls(&self) -> Vec<Vec<String>> {
+        std::mem::take(&mut *self.0.inner().calls.lock())
+    }
+
+    fn left(&self) -> Vec<String> {
+        let mut left = std::mem::take(&mut *self.0.inner().left.lock());
+        left.sort();
+        left
+    }
+}
+
+/// The test's runtime has one thread, so the yields let every task run until it waits.
+async fn settle() {
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn leave(asked: Asked) {
+    asked.abort();
+    assert!(asked.await.unwrap_err().is_cancelled());
+    settle().await;
+}
+
+/// What the model answers, without a tier.
+fn all(texts: &[&str]) -> Result<Vec<Embedded>, EmbedError> {
+    let answered = texts.iter().enumerate();
+    answered.map(|(index, text)| answer(text).map_err(|error| error.reindexed(|_| index))).collect()
+}
+
+fn api() -> Origin {
+    Origin::api("a")
+}
+
+#[tokio::test]
+async fn a_text_is_computed_once_and_then_known_with_its_tokens() {
+    let harness = Harness::new(0, 1 << 20);
+    let asked = ["a", "bb", "a", "ccc"];
+    let one = harness.ask(&asked, &api()).await;
+    let other = harness.ask(&["bb", "dddd"], &api()).await;
+    assert_eq!(harness.calls(), [&["a", "bb", "ccc"][..], &["dddd"]]);
+    harness.turns(4);
+    assert_eq!(one.await.unwrap(), all(&asked));
+    assert_eq!(other.await.unwrap(), all(&["bb", "dddd"]));
+    // For everybody.
+    for origin in [api(), Origin::api("b"), Origin::pipeline("a", "p")] {
+        let known = harness.ask(&asked, &origin).await;
+        assert_eq!(known.await.unwrap(), all(&asked));
+    }
+    assert_eq!(harness.calls().len(), 0);
+}
+
+#[tokio::test]
+async fn the_catch_up_bypasses_the_tier_and_computes_once_per_call() {
+    let harness = Harness::new(9, 1 << 20);
+    for origin in [Origin::catch_up("a"), Origin::catch_up("a"), api()] {
+        let asked = harness.ask(&["a", "a"], &origin).await;
+        assert_eq!(asked.await.unwrap(), all(&["a", "a"]));
+        assert_eq!(harness.calls(), [["a"]], "{origin:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_is_computed_until_the_last_call_that_waits_for_it_has_left() {
+    let harness = Harness::new(0, 1 << 20);
+    let leader = harness.ask(&["a", "b"], &api()).await;
+    let [stays, leaves] = [harness.ask(&["a"], &api()).await, harness.ask(&["a"], &api()).await];
+    leave(leader).await;
+    // Nobody else waits for that one.
+    assert_eq!(harness.left(), ["b"]);
+    leave(leaves).await;
+    harness.turns(1);
+    assert_eq!(stays.await.unwrap(), all(&["a"]));
+    assert_eq!((harness.calls().len(), harness.left().len()), (1, 0));
+
+    // All leave, in either order.
+    for leader_first in [true, false] {
+        let leader = harness.ask(&["c"], &api()).await;
+        let follower = harness.ask(&["c"], &api()).await;
+        let (first, last) = if leader_first { (leader, follower) } else { (follower, leader) };
+        leave(first).await;
+        assert_eq!(harness.left().len(), 0);
+        leave(last).await;
+        assert_eq!(harness.left(), ["c"]);
+        // The next one to ask leads.
+        assert_eq!(harness.calls(), [["c"]]);
+    }
+    let again = harness.ask(&["c"], &api()).await;
+    harness.turns(1);
+    assert_eq!(again.await.unwrap(), all(&["c"]));
+}
+
+#[tokio::test]
+async fn calls_of_other_origins_do_not_wait_for_each_other() {
+    let harness = Harness::new(0, 1 << 20);
+    let mut asked = Vec::new();
+    for origin in [api(), Origin::api("b"), Origin::pipeline("a", "p")] {
+        asked.push(harness.ask(&["a"], &origin).await);
+        assert_eq!(harness.calls(), [["a"]], "{origin:?}");
+    }
+    harness.turns(3);
+    for asked in asked {
+        assert_eq!(asked.await.unwrap(), all(&["a"]));
+    }
+}
+
+#[tokio::test]
+async fn an_error_reaches_those_that_it_concerns_and_is_not_cached() {
+    let harness = Harness::new(0, 1 << 20);
+    let busy = harness.ask(&["a", "busy"], &api()).await;
+    assert_eq!(busy.await.unwrap(), Err(EmbedError::Overloaded));
+    let leader = harness.ask(&["long", "a"], &api()).await;
+    let follower = harness.ask(&["a"], &api()).await;
+    harness.turns(2);
+    assert_eq!(leader.await.unwrap(), all(&["long"]));
+    assert_eq!(follower.await.unwrap(), all(&["a"]));
+    harness.turns(1);
+    let again = harness.ask(&["long"], &api()).await;
+    assert_eq!(again.await.unwrap(), all(&["long"]));
+    let calls = harness.calls();
+    assert_eq!(calls, [&["a", "busy"][..], &["long", "a"], &["long"]]);
+}
+
+#[tokio::test]
+async fn a_long_text_is_named_by_its_index_in_the_call() {
+    for (known, texts, index) in [
+        (None, ["long", "a", "b"], 0),
+        (None, ["a", "a", "long"], 2),
+        (Some("a"), ["a", "b", "long"], 2),
+    ] {
+        let harness = Harness::new(9, 1 << 20);
+        if let Some(known) = known {
+            harness.ask(&[known], &api()).await.await.unwrap().unwrap();
+        }
+        for origin in [api(), Origin::catch_up("a")] {
+            let asked = harness.ask(&texts, &origin).await;
+            let expected = Err(EmbedError::TooLong { index, tokens: 9, max_tokens: 3 });
+            assert_eq!(asked.await.unwrap(), expected, "{texts:?} {origin:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tier_without_bytes_keeps_nothing() {
+    let harness = Harness::new(2, 0);
+    for _ in 0..2 {
+        let asked = harness.ask(&["a"], &api()).await;
+        assert_eq!(asked.await.unwrap(), all(&["a"]));
+        assert_eq!(harness.calls(), [["a"]]);
+    }
+}
