@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use weir_core::json::CanonicalJson;
+use weir_limits::charge::Charge;
 
 /// A request. The parts that are in its key have exactly the form that was hashed.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct KeyedRequest {
     pub headers: HeaderMap,
     /// Canonical JSON.
     pub body: Bytes,
+    /// What was taken of the memory for bodies.
+    pub charge: Charge,
 }
 
 impl KeyedRequest {
@@ -45,6 +48,8 @@ pub struct Source<'a> {
     pub headers: &'a HeaderMap,
     /// The body, canonical.
     pub body: &'a CanonicalJson,
+    /// What was taken of the memory for bodies. A request that is made from this source keeps it.
+    pub charge: &'a Charge,
 }
 
 impl Source<'_> {
@@ -63,6 +68,7 @@ impl Source<'_> {
             query: self.query.to_vec(),
             headers: self.headers.clone(),
             body: self.body.text().clone(),
+            charge: self.charge.clone(),
         }
     }
 }

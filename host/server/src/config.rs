@@ -25,8 +25,11 @@ pub struct Server {
     pub max_header_bytes: usize,
     /// The size of a body, except for bodies of documents.
     pub max_body_bytes: usize,
-    /// The total size of such bodies in memory. Further requests wait for up to a second.
+    /// The total size of such bodies in memory. A tenant gets no more of it than is still free,
+    /// and further requests wait for up to a second.
     pub max_bodies_bytes: usize,
+    /// The least rate of any body, also of documents, after its first ten seconds. 0 allows any.
+    pub min_body_bytes_per_second: u64,
     /// Concurrent HTTP/2 streams on one connection.
     pub max_concurrent_streams: u32,
     /// How long a request waits for the position that it demands, or for one that all collections
@@ -47,6 +50,7 @@ impl Default for Server {
             max_header_bytes: 16_384,
             max_body_bytes: MIB,
             max_bodies_bytes: 256 * MIB,
+            min_body_bytes_per_second: 1_024,
             max_concurrent_streams: 256,
             position_timeout_ms: 2_000,
             drain_timeout_ms: 10_000,

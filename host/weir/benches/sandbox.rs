@@ -18,6 +18,7 @@ use weir::config::Config;
 use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 use weir_embedding::{Embedding, Origin};
+use weir_limits::charge::Charge;
 use weir_runtime::capability::collections::{FoundHits, write_results};
 use weir_runtime::deploy::Deployment;
 use weir_runtime::request::KeyedRequest;
@@ -92,6 +93,7 @@ async fn wasm(deployment: &Arc<Deployment>, body: Bytes) -> Bytes {
         query: Vec::new(),
         headers: HeaderMap::new(),
         body,
+        charge: Charge::none(),
     };
     let demand = Demand::default();
     deployment.runner.run(Arc::new(request), demand).await.outcome.unwrap().body

@@ -138,6 +138,7 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
         metrics,
         lifecycle,
         bodies: Room::new(config.server.max_bodies_bytes),
+        document_bodies: Room::new(config.ingest.max_bodies_bytes),
         deadline_ms: config.engine.deadline_ms,
         server: config.server,
         ingest: config.ingest,

@@ -10,6 +10,9 @@ const MIB: usize = 1 << 20;
 pub struct Ingest {
     /// The largest body of documents.
     pub max_body_bytes: usize,
+    /// The total size of such bodies in memory. A tenant gets no more of it than is still free, and
+    /// further requests wait for up to a second.
+    pub max_bodies_bytes: usize,
     /// How long a client may take to send such a body.
     pub body_timeout_ms: u64,
     /// The most documents in one request.
@@ -36,6 +39,7 @@ impl Default for Ingest {
     fn default() -> Self {
         Self {
             max_body_bytes: 64 * MIB,
+            max_bodies_bytes: 256 * MIB,
             body_timeout_ms: 120_000,
             max_documents: 1_000,
             max_text_bytes: MIB,

@@ -1,6 +1,7 @@
 //! The parts of a server that all of its requests share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_embedding::models::Models;
 use weir_runtime::answers::Answers;
@@ -10,7 +11,7 @@ use weir_runtime::engine::guests::Guests;
 use weir_runtime::tenant::config::Ingest;
 use weir_store::{DataFolder, SystemStore};
 
-use super::body::Room;
+use super::body::{BodyLimits, Room};
 use crate::config;
 use crate::identity::Tenants;
 use crate::lifecycle::Lifecycle;
@@ -40,10 +41,24 @@ pub struct App {
     pub deployments: Deployments,
     /// The cache of answers, and how new answers are computed.
     pub answers: Arc<Answers>,
-    /// The memory budget for request bodies.
+    /// The memory for request bodies, except for bodies of documents.
     pub bodies: Room,
+    /// The memory for bodies of documents.
+    pub document_bodies: Room,
     /// Metrics, and how they are rendered.
     pub metrics: Metrics,
     /// Whether the server still accepts new work.
     pub lifecycle: Lifecycle,
+}
+
+impl App {
+    /// The limits of a body, except for bodies of documents.
+    #[must_use]
+    pub fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            max_bytes: self.server.max_body_bytes,
+            timeout: Duration::from_millis(self.server.body_timeout_ms),
+            min_bytes_per_second: self.server.min_body_bytes_per_second,
+        }
+    }
 }

@@ -14,7 +14,7 @@ use weir_embedding::models::{Models, UnknownModel};
 use weir_embedding::{EmbedError, Embedder, Embedding, Origin};
 
 use super::app::App;
-use super::body::BodyLimits;
+use super::body::ChargedBody;
 use super::json;
 use super::problem::{Problem, codes};
 use super::tenant::TenantOf;
@@ -87,13 +87,10 @@ pub(super) async fn embed(
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     json::expect_json(&head.headers)?;
-    let server = &app.server;
-    let limits = BodyLimits {
-        max_bytes: server.max_body_bytes,
-        timeout: Duration::from_millis(server.body_timeout_ms),
-    };
-    let body = app.bodies.read(body, &head.headers, limits).await?;
-    let canonical = json::canonical(&body, server.max_body_bytes)?;
+    let body = app.bodies.read(&tenant.name, body, &head.headers, app.body_limits()).await?;
+    // Until the answer is made: the texts are as large as the body.
+    let ChargedBody { bytes, held: _held } = body;
+    let canonical = json::canonical(&bytes, app.server.max_body_bytes)?;
     let asked: Asked = json::typed(&canonical, codes::INVALID_REQUEST, "The body")?;
     let embedder = model(&asked, &app.models)?;
     let texts = texts(&asked, &*embedder)?;

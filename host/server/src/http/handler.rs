@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use smallvec::SmallVec;
 use weir_core::json::{CanonicalJson, JsonLimits, canonicalize};
 use weir_core::name::Name;
+use weir_limits::charge::Charge;
 use weir_runtime::answers::{Bypass, Failed, Served, Via};
 use weir_runtime::deploy::Deployment;
 use weir_runtime::pipeline::RunError;
@@ -20,7 +20,7 @@ use weir_runtime::request::Source;
 use weir_runtime::tenant::Tenant;
 
 use super::app::App;
-use super::body::{BodyLimits, RequestBody};
+use super::body::{ChargedBody, RequestBody};
 use super::json::{self, MAX_DEPTH};
 use super::position;
 use super::problem::{Problem, codes};
@@ -65,7 +65,7 @@ async fn answer(
     body: RequestBody,
 ) -> Result<Response, Problem> {
     let query = query_parameters(head);
-    let text = read(app, head, &query, body).await?;
+    let (text, charge) = read(app, deployment, head, &query, body).await?;
     let source = Source {
         method: &head.method,
         // Not as the client wrote it, so that one key has one path.
@@ -73,6 +73,7 @@ async fn answer(
         query: &query,
         headers: &head.headers,
         body: &text,
+        charge: &charge,
     };
     let patience = Duration::from_millis(app.server.position_timeout_ms);
     let demand = position::demand(&head.headers, deployment.tenant(), patience).await?;
@@ -99,30 +100,37 @@ fn query_parameters(head: &Parts) -> Vec<(String, String)> {
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
-/// The request's canonical JSON: the body of POST and QUERY, `?json=` of GET.
+/// The request's canonical JSON, which is the body of POST and QUERY or `?json=` of GET, and the
+/// memory that it takes.
 async fn read(
     app: &App,
+    deployment: &Deployment,
     head: &Parts,
     query: &[(String, String)],
     body: RequestBody,
-) -> Result<CanonicalJson, Problem> {
-    let max_bytes = app.server.max_body_bytes;
-    let text = if head.method == Method::GET || head.method == Method::HEAD {
+) -> Result<(CanonicalJson, Charge), Problem> {
+    let limits = JsonLimits { max_bytes: app.server.max_body_bytes, max_depth: MAX_DEPTH };
+    if head.method == Method::GET || head.method == Method::HEAD {
         let mut values = query.iter().filter(|(name, _)| name == JSON_PARAMETER);
         match (values.next(), values.next()) {
-            (Some((_, text)), None) => Bytes::copy_from_slice(text.as_bytes()),
+            (Some((_, text)), None) => Ok((canonicalize(text, limits)?, Charge::none())),
             _ => {
                 let detail = "Send the request's JSON once, percent-encoded, as '?json=', or as \
                               the body of POST or QUERY.";
-                return Err(Problem::new(codes::INVALID_REQUEST, detail));
+                Err(Problem::new(codes::INVALID_REQUEST, detail))
             }
         }
     } else {
         json::expect_json(&head.headers)?;
-        let timeout = Duration::from_millis(app.server.body_timeout_ms);
-        app.bodies.read(body, &head.headers, BodyLimits { max_bytes, timeout }).await?
-    };
-    Ok(canonicalize(text, JsonLimits { max_bytes, max_depth: MAX_DEPTH })?)
+        let tenant = &deployment.tenant().name;
+        let body = app.bodies.read(tenant, body, &head.headers, app.body_limits()).await?;
+        let ChargedBody { bytes, mut held } = body;
+        // Both are in memory only while this runs, on as many threads as there are. Afterwards
+        // there is only the canonical text, which is never longer.
+        let text = canonicalize(bytes, limits)?;
+        held.shrink_to(text.text().len());
+        Ok((text, held.charge()))
+    }
 }
 
 fn respond(head: &Parts, deployment: &Deployment, served: Served) -> Response {

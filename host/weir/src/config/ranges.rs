@@ -24,12 +24,18 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     within("server.idle_timeout_ms", server.idle_timeout_ms, 1, HOUR_MS);
     within("server.max_header_bytes", server.max_header_bytes as u64, 8_192, MIB_U64);
     within("server.max_body_bytes", server.max_body_bytes as u64, 1, 1 << 30);
-    let largest = server.max_body_bytes as u64;
-    within("server.max_bodies_bytes", server.max_bodies_bytes as u64, largest, 1 << 40);
+    // A tenant gets no more than is still free.
+    let two_bodies = |one: usize| 2 * (one as u64).next_multiple_of(1_024);
+    let least = two_bodies(server.max_body_bytes);
+    within("server.max_bodies_bytes", server.max_bodies_bytes as u64, least, 1 << 40);
+    let rate = server.min_body_bytes_per_second;
+    within("server.min_body_bytes_per_second", rate, 0, 1 << 30);
     within("server.max_concurrent_streams", server.max_concurrent_streams.into(), 1, 65_536);
     within("server.drain_timeout_ms", server.drain_timeout_ms, 0, 10_000);
     within("server.position_timeout_ms", server.position_timeout_ms, 0, HOUR_MS);
     within("ingest.max_body_bytes", ingest.max_body_bytes as u64, 1, 1 << 30);
+    let least = two_bodies(ingest.max_body_bytes);
+    within("ingest.max_bodies_bytes", ingest.max_bodies_bytes as u64, least, 1 << 40);
     within("ingest.body_timeout_ms", ingest.body_timeout_ms, 1, HOUR_MS);
     within("ingest.max_documents", ingest.max_documents as u64, 1, 100_000);
     // Offsets of chunks are 32 bits.

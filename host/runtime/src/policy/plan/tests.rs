@@ -7,9 +7,12 @@ use weir_bindings::policy::weir::policy::types as wit;
 use weir_cache::CacheKey;
 use weir_cache::key::{KeyBuilder, KeyPrefix};
 use weir_core::json::{CanonicalJson, JsonLimits, canonicalize};
+use weir_limits::charge::Charge;
 
 use super::{Plan, PlanError};
 use crate::request::Source;
+
+static UNCOUNTED: Charge = Charge::none();
 
 fn part(source: wit::Source, transforms: &[wit::Transform]) -> wit::KeyPart {
     wit::KeyPart { source, transforms: transforms.to_vec() }
@@ -61,6 +64,7 @@ impl Asked {
             query: &self.query,
             headers: &self.headers,
             body: &self.body,
+            charge: &UNCOUNTED,
         }
     }
 

@@ -18,7 +18,7 @@ use weir_runtime::tenant::documents::DocumentError;
 use weir_store::{Collection, Committed, IdempotencyKey, TruthError};
 
 use super::app::App;
-use super::body::{self, BodyLimits};
+use super::body::{BodyLimits, ChargedBody};
 use super::json::{self, sentence};
 use super::path::{CollectionPath, DocumentPath};
 use super::position;
@@ -128,14 +128,16 @@ pub(super) async fn put(
     })?;
     let key = idempotency_key(&head.headers)?;
     let limits = &app.ingest;
-    // Before the body is read, because turns bound how many bodies are in memory.
-    let turn = tenant.documents.turn().await?;
     let body_limits = BodyLimits {
         max_bytes: limits.max_body_bytes,
         timeout: Duration::from_millis(limits.body_timeout_ms),
+        min_bytes_per_second: app.server.min_body_bytes_per_second,
     };
-    let body = body::read(body, &head.headers, body_limits).await?;
-    let key = key.map(|key| IdempotencyKey { key, fingerprint: fingerprint(&collection, &body) });
+    let body = app.document_bodies.read(&tenant.name, body, &head.headers, body_limits).await?;
+    // Only now, so that nobody waits for a client that sends its body slowly.
+    let turn = tenant.documents.turn().await?;
+    let ChargedBody { bytes, held } = body;
+    let key = key.map(|key| IdempotencyKey { key, fingerprint: fingerprint(&collection, &bytes) });
     if let Some(key) = &key
         && let Some(committed) = tenant.documents.replayed(key).await?
     {
@@ -143,13 +145,23 @@ pub(super) async fn put(
     }
     let max_documents = limits.max_documents;
     // Parsing megabytes of JSON would block a thread that answers requests.
-    let parsed =
-        tokio::task::spawn_blocking(move || (parse::documents(media, &body, max_documents), turn));
-    let (documents, turn) = parsed.await.map_err(Problem::internal)?;
+    let parsed = tokio::task::spawn_blocking(move || {
+        (parse::documents(media, &bytes, max_documents), turn, held)
+    });
+    let (documents, turn, held) = parsed.await.map_err(Problem::internal)?;
     let documents = documents?;
     let count = documents.len();
-    let committed = tenant.documents.put(turn, &collection, documents, key).await?;
-    let Committed { commit, replayed } = committed;
+    // In a task of its own: the documents stay in memory until they are written, whether or not
+    // the client waits, and so do the turn and what was taken of the memory for bodies.
+    let write = app.lifecycle.detached.spawn({
+        let (tenant, collection) = (Arc::clone(&tenant), collection.clone());
+        async move {
+            let committed = tenant.documents.put(turn, &collection, documents, key).await;
+            drop(held);
+            committed
+        }
+    });
+    let Committed { commit, replayed } = write.await.map_err(Problem::internal)??;
     Ok(written(&tenant, &collection, commit, Some(count), replayed).await)
 }
 
