@@ -13,14 +13,22 @@ const MIB: usize = 1 << 20;
 pub struct Server {
     /// Address and port. Port 0 picks a free port.
     pub listen: String,
-    /// Concurrent connections. Further ones wait in the system's backlog.
+    /// Concurrent connections. Further ones wait in the system's backlog. A client, which is an IPv4
+    /// address or a /64 of IPv6, gets no more of them than are still free.
     pub max_connections: usize,
     /// From a request's first byte to the end of its head.
     pub header_timeout_ms: u64,
     /// From a body's first byte to its last.
     pub body_timeout_ms: u64,
-    /// A connection that has no request in flight and moves no bytes for this long is closed.
+    /// A connection that has no request in flight and moves no bytes for this long is closed. Over
+    /// HTTP/2, bytes that belong to no request do not count.
     pub idle_timeout_ms: u64,
+    /// A connection is closed if its client reads less than 64 KiB of an answer, or of what is left
+    /// of it, in this time.
+    pub write_timeout_ms: u64,
+    /// A connection that is older accepts no further requests, up to a tenth later, and those in
+    /// flight have the drain's time.
+    pub max_connection_age_ms: u64,
     /// The size of a request's head; at least 8 KiB.
     pub max_header_bytes: usize,
     /// The size of a body, except for bodies of documents.
@@ -30,6 +38,12 @@ pub struct Server {
     pub max_bodies_bytes: usize,
     /// The least rate of any body, also of documents, after its first ten seconds. 0 allows any.
     pub min_body_bytes_per_second: u64,
+    /// The total size of answers over 64 KiB that their clients have not read yet. A client gets no
+    /// more of it than is still free.
+    pub max_answers_bytes: usize,
+    /// Requests in flight on all connections, until their answers are written. Further ones are
+    /// refused.
+    pub max_requests: usize,
     /// Concurrent HTTP/2 streams on one connection.
     pub max_concurrent_streams: u32,
     /// How long a request waits for the position that it demands, or for one that all collections
@@ -47,10 +61,14 @@ impl Default for Server {
             header_timeout_ms: 10_000,
             body_timeout_ms: 30_000,
             idle_timeout_ms: 60_000,
+            write_timeout_ms: 30_000,
+            max_connection_age_ms: 3_600_000,
             max_header_bytes: 16_384,
             max_body_bytes: MIB,
             max_bodies_bytes: 256 * MIB,
             min_body_bytes_per_second: 1_024,
+            max_answers_bytes: 256 * MIB,
+            max_requests: 16_384,
             max_concurrent_streams: 256,
             position_timeout_ms: 2_000,
             drain_timeout_ms: 10_000,

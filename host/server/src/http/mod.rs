@@ -17,11 +17,16 @@ use http::Request;
 use http::request::Parts;
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
+use weir_limits::charge::Charge;
 
 use self::app::App;
 use self::body::RequestBody;
+pub use self::in_flight::InFlight;
+use self::in_flight::Requests;
 use self::problem::{Problem, codes};
 use self::respond::Exchange;
+use self::unread::Unread;
+use crate::client::Client;
 use crate::identity::Identified;
 use crate::telemetry::metrics::Route;
 
@@ -31,6 +36,7 @@ mod documents;
 mod embeddings;
 mod handler;
 mod health;
+mod in_flight;
 pub mod json;
 pub mod path;
 mod position;
@@ -38,11 +44,24 @@ pub mod problem;
 pub mod respond;
 mod router;
 mod tenant;
+pub(crate) mod unread;
 
 /// Answers requests; shared by all connections.
 pub struct Service {
     app: Arc<App>,
     router: Router,
+    requests: Arc<Requests>,
+    unread: Unread,
+}
+
+/// An answer, and what must be held until it has been written.
+pub struct Answered {
+    /// The answer.
+    pub response: Response,
+    /// The memory that it takes.
+    pub charge: Charge,
+    /// That its request counts; `None` if it was refused because too many do.
+    pub in_flight: Option<InFlight>,
 }
 
 impl Service {
@@ -50,7 +69,9 @@ impl Service {
     #[must_use]
     pub fn new(app: Arc<App>) -> Self {
         let router = router::router(app.clone());
-        Self { app, router }
+        let requests = Requests::new(app.server.max_requests);
+        let unread = Unread::new(app.server.max_answers_bytes);
+        Self { app, router, requests, unread }
     }
 
     /// The server's parts.
@@ -59,14 +80,25 @@ impl Service {
         &self.app
     }
 
-    /// Answers one request. A panic ends the request, not the connection.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response {
+    /// Answers one request of `client`. A panic ends the request, not the connection.
+    pub async fn answer(&self, request: Request<Incoming>, client: Client) -> Answered {
         let exchange = Exchange::begin(&request);
         let (head, body) = RequestBody::wrap(request).into_parts();
-        let answer = AssertUnwindSafe(self.dispatch(head, body)).catch_unwind().await;
-        let (route, response) =
-            answer.unwrap_or_else(|panic| (Route::Other, panicked(&*panic).into_response()));
-        exchange.finish(response, &self.app.metrics, route)
+        let in_flight = self.requests.begin();
+        let (route, mut response) = if in_flight.is_some() {
+            let answer = AssertUnwindSafe(self.dispatch(head, body)).catch_unwind().await;
+            answer.unwrap_or_else(|panic| (Route::Other, panicked(&*panic).into_response()))
+        } else {
+            let detail = "The server has as many requests in flight as it can have.";
+            let problem = Problem::new(codes::OVERLOADED, detail).retry_after(1);
+            (Route::Other, problem.into_response())
+        };
+        let charge = self.unread.admit(client, &mut response).await.unwrap_or_else(|problem| {
+            response = problem.into_response();
+            Charge::none()
+        });
+        let response = exchange.finish(response, &self.app.metrics, route);
+        Answered { response, charge, in_flight }
     }
 
     /// Finds the tenant and the route of a request.

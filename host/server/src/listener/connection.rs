@@ -12,21 +12,25 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::debug;
 
-use super::pace::{self, Pace, Paced, Verdict};
-use crate::http::Service;
+use super::outgoing::Outgoing;
+use super::pace::{Pace, Paced};
+use super::watcher::{Limits, Verdict, Watcher};
+use crate::client::Client;
+use crate::http::{Answered, Service};
 
 /// State that all connections share.
 pub(super) struct Shared {
     pub(super) service: Service,
     pub(super) protocol: Builder<TokioExecutor>,
-    pub(super) pace: pace::Limits,
+    pub(super) limits: Limits,
 }
 
-/// Serves `stream` until its peer closes it, until it is too slow or idle for too long, or
-/// until the requests in flight are finished after `draining` becomes true.
+/// Serves `stream` of `client` until its peer closes it, until it is too slow, idle for too long or
+/// too old, or until the requests in flight are finished after `draining` becomes true.
 pub(super) async fn drive(
     shared: &Arc<Shared>,
     stream: TcpStream,
+    client: Client,
     mut draining: watch::Receiver<bool>,
 ) {
     let connections = &shared.service.app().metrics.connections;
@@ -34,16 +38,17 @@ pub(super) async fn drive(
     let pace = Arc::new(Pace::default());
     let io = Paced::new(TokioIo::new(stream), pace.clone());
     let answer = service_fn(|request| {
-        let call = Pace::call(&pace, request.version());
+        let mut call = Pace::call(&pace, request.version());
         let shared = shared.clone();
         async move {
-            let response = shared.service.answer(request).await;
-            drop(call);
-            Ok::<_, Infallible>(response)
+            let answered = shared.service.answer(request, client).await;
+            let Answered { response, charge, in_flight } = answered;
+            call.counts(in_flight);
+            Ok::<_, Infallible>(response.map(|body| Outgoing::new(body, charge, call)))
         }
     });
     let mut connection = pin!(shared.protocol.serve_connection(io, answer));
-    let mut watcher = pace::Watcher::new(shared.pace, Instant::now());
+    let mut watcher = Watcher::new(shared.limits, Instant::now());
     let mut ticks = interval_at(Instant::now() + watcher.period(), watcher.period());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut closing = false;
@@ -60,14 +65,15 @@ pub(super) async fn drive(
                 closing = true;
                 connection.as_mut().graceful_shutdown();
             }
-            _ = ticks.tick() => match watcher.judge(Instant::now(), pace.snapshot()) {
+            _ = ticks.tick() => match watcher.judge(Instant::now(), &pace) {
                 Verdict::Keep => {}
                 // A request that arrives right now is still answered.
-                Verdict::Idle if !closing => {
+                Verdict::Idle | Verdict::Old if !closing => {
                     closing = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                verdict @ (Verdict::Idle | Verdict::SlowHead) => {
+                Verdict::Old => {}
+                verdict => {
                     debug!(?verdict, "connection closed");
                     break;
                 }

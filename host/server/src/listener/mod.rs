@@ -2,7 +2,8 @@
 //!
 //! `axum::serve` sets no timeouts and no limits, so Weir has its own loop. It accepts at most
 //! `server.max_connections` at once; further ones wait in the system's backlog. [`connection`]
-//! serves each of them with the timeouts of [`pace`]. A drain stops accepting, lets requests in
+//! serves each of them with the timeouts of [`watcher`], and a client
+//! gets no more connections than are still free. A drain stops accepting, lets requests in
 //! flight finish, and ends after `server.drain_timeout_ms` at the latest. Out of scope: requests
 //! (`http`).
 
@@ -17,16 +18,33 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
+use weir_limits::shares::{Share, Shares};
 
+use crate::client::Client;
 use crate::config;
 use crate::http::Service;
+use crate::http::unread::UNCHARGED_BYTES;
 
 mod connection;
+mod outgoing;
 mod pace;
 mod signals;
+mod watcher;
 
 pub use signals::Signals;
+
+/// The window of an HTTP/2 stream: what may arrive of a body that nobody reads.
+const STREAM_WINDOW_BYTES: u32 = 128 << 10;
+/// The window of all streams of a connection. With the default limits, all connections together
+/// can have a GiB waiting.
+const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
+const FRAME_BYTES: u32 = 16 << 10;
+/// How many streams may be reset before they are served. More end the connection.
+const MAX_RESETS: usize = 20;
+/// How many streams may be reset for errors of the client. More end the connection.
+const MAX_ERRORS: usize = 256;
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// Why listening failed.
 #[derive(Debug, Error)]
@@ -81,6 +99,8 @@ struct Server {
     draining: watch::Sender<bool>,
     connections: TaskTracker,
     places: Arc<Semaphore>,
+    /// The same places, divided among clients.
+    clients: Shares<Client>,
 }
 
 impl Server {
@@ -88,15 +108,20 @@ impl Server {
         let limits = &service.app().server;
         let places = Arc::new(Semaphore::new(limits.max_connections));
         let protocol = protocol(limits);
-        let pace = pace::Limits {
+        let clients = Shares::new(limits.max_connections, 1, 0);
+        let limits = watcher::Limits {
             head: Duration::from_millis(limits.header_timeout_ms),
             idle: Duration::from_millis(limits.idle_timeout_ms),
+            write: Duration::from_millis(limits.write_timeout_ms),
+            age: Duration::from_millis(limits.max_connection_age_ms),
+            drain: Duration::from_millis(limits.drain_timeout_ms),
         };
         Self {
-            shared: Arc::new(connection::Shared { service, protocol, pace }),
+            shared: Arc::new(connection::Shared { service, protocol, limits }),
             draining: watch::Sender::new(false),
             connections: TaskTracker::new(),
             places,
+            clients,
         }
     }
 
@@ -105,9 +130,9 @@ impl Server {
         loop {
             let Some(place) = self.place().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     failures = 0;
-                    self.open(stream, place);
+                    self.open(stream, Client::at(peer.ip()), place);
                 }
                 // The peer left before it was accepted, which is not an error.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -130,7 +155,12 @@ impl Server {
         self.places.clone().acquire_owned().await.ok()
     }
 
-    fn open(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
+    fn open(&self, stream: TcpStream, client: Client, place: OwnedSemaphorePermit) {
+        let Some(share) = self.clients.try_take(&client, 1, 1) else {
+            debug!(?client, "connection refused: the client has too many");
+            self.shared.service.app().metrics.connections_refused.increment(1);
+            return;
+        };
         // Answers are small and complete, so waiting to fill a packet only delays them.
         if let Err(error) = stream.set_nodelay(true) {
             warn!(%error, "cannot set TCP_NODELAY");
@@ -138,7 +168,9 @@ impl Server {
         let shared = self.shared.clone();
         let draining = self.draining.subscribe();
         self.connections.spawn(async move {
-            connection::drive(&shared, stream, draining).await;
+            connection::drive(&shared, stream, client, draining).await;
+            // The share first, so that whoever has a place finds one free.
+            drop::<Share<Client>>(share);
             drop(place);
         });
     }
@@ -174,6 +206,18 @@ fn protocol(limits: &config::Server) -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_concurrent_streams)
+        // What a connection may send before anybody has asked for it.
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
+        // What hyper asks a body for before the client has read it.
+        .max_send_buf_size(UNCHARGED_BYTES)
+        // Streams that a client begins only to reset them, and those that break the protocol.
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_ERRORS)
+        // Finds peers that are gone.
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
         .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
     builder
 }

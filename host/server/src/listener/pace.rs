@@ -1,28 +1,25 @@
-//! The timeouts of slow heads and idle connections, without a timer for each request.
+//! What a connection does: [`Paced`] counts reads and writes, and [`Pace::call`] marks requests in
+//! flight and answers that wait to be written.
 //!
-//! [`Paced`] counts reads and writes, [`Pace::call`] marks requests in flight, and a
-//! [`Watcher`] looks at the counts a few times per timeout. Out of scope: requests in flight.
-//! Their bodies have their own timeout (`http::body`), and pipelines have a deadline.
+//! Out of scope: what follows from it (`watcher`). Request bodies have their own timeout
+//! (`http::body`), and pipelines have a deadline.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::Version;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::time::Instant;
 
-/// How slow a connection may be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// From the first byte of a request to the end of its head.
-    pub(super) head: Duration,
-    /// The time without a byte moved or a request in flight.
-    pub(super) idle: Duration,
-}
+use crate::http::InFlight;
+
+/// How many spans of time are told apart. What waits longer than that ends the connection.
+const SPANS: usize = 8;
+
+/// After this many spans, something has waited for at least one less.
+pub(super) const OVERDUE_SPANS: usize = 5;
 
 /// What a connection has done so far.
 #[derive(Debug, Default)]
@@ -30,105 +27,134 @@ pub(super) struct Pace {
     reads: AtomicU32,
     writes: AtomicU32,
     in_flight: AtomicU32,
+    /// How many calls have begun or ended.
+    calls: AtomicU32,
     /// The value of `reads` when the last call began or ended. Later reads belong to a head.
     reads_at_call: AtomicU32,
-    /// Heads of HTTP/2 connections are not timed, because frames other than requests also keep
-    /// them busy.
     http2: AtomicBool,
+    /// The current span of time.
+    span: AtomicUsize,
+    /// What waits to be written, by the span since which it has waited. So the watcher finds what
+    /// has waited for too long without a list of all that waits.
+    waiting: [AtomicU32; SPANS],
 }
 
 /// A snapshot of a [`Pace`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Snapshot {
-    reads: u32,
-    writes: u32,
-    in_flight: u32,
-    reads_at_call: u32,
-    http2: bool,
+    pub(super) reads: u32,
+    pub(super) writes: u32,
+    pub(super) in_flight: u32,
+    pub(super) calls: u32,
+    pub(super) reads_at_call: u32,
+    pub(super) http2: bool,
 }
 
-/// A request in flight, until it is dropped.
-pub(super) struct Call(Arc<Pace>);
+/// A request in flight, until it is dropped: when its answer has been written.
+#[derive(Debug)]
+pub(super) struct Call {
+    pace: Arc<Pace>,
+    /// The span since which its answer has waited to be written.
+    waiting_since: Option<usize>,
+    /// That it counts among the requests of all connections.
+    in_flight: Option<InFlight>,
+}
+
+/// A part of an answer that waits to be written, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pace: Arc<Pace>,
+    since: usize,
+}
 
 impl Pace {
     /// Marks that a request's head has arrived.
     pub(super) fn call(this: &Arc<Self>, version: Version) -> Call {
         this.in_flight.fetch_add(1, Relaxed);
+        this.calls.fetch_add(1, Relaxed);
         this.reads_at_call.store(this.reads.load(Relaxed), Relaxed);
         if version == Version::HTTP_2 {
             this.http2.store(true, Relaxed);
         }
-        Call(this.clone())
+        Call { pace: this.clone(), waiting_since: None, in_flight: None }
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
+        let calls = self.calls.load(Relaxed);
+        let writes = self.writes.load(Relaxed);
         Snapshot {
             reads: self.reads.load(Relaxed),
-            writes: self.writes.load(Relaxed),
+            writes,
             in_flight: self.in_flight.load(Relaxed),
+            calls,
             reads_at_call: self.reads_at_call.load(Relaxed),
-            http2: self.http2.load(Relaxed),
+            // Over HTTP/1 nothing is written before the first request.
+            http2: self.http2.load(Relaxed) || calls == 0 && writes > 0,
         }
+    }
+
+    /// Begins the next span of time. Whether something has waited to be written for
+    /// [`OVERDUE_SPANS`].
+    pub(super) fn next_span(&self) -> bool {
+        let span = self.span.load(Relaxed).wrapping_add(1);
+        self.span.store(span, Relaxed);
+        self.waiting[span.wrapping_sub(OVERDUE_SPANS) % SPANS].load(Relaxed) > 0
+    }
+
+    pub(super) fn read(&self) {
+        bump(&self.reads);
+    }
+
+    pub(super) fn wrote(&self) {
+        bump(&self.writes);
+    }
+
+    fn wait(&self) -> usize {
+        let span = self.span.load(Relaxed) % SPANS;
+        self.waiting[span].fetch_add(1, Relaxed);
+        span
+    }
+
+    fn written(&self, since: usize) {
+        self.waiting[since].fetch_sub(1, Relaxed);
+    }
+}
+
+impl Call {
+    /// Marks that it counts among the requests of all connections.
+    pub(super) fn counts(&mut self, in_flight: Option<InFlight>) {
+        self.in_flight = in_flight;
+    }
+
+    /// Marks that its answer waits to be written, or that a part of it was.
+    pub(super) fn answered(&mut self) -> &Self {
+        let since = self.pace.wait();
+        if let Some(before) = self.waiting_since.replace(since) {
+            self.pace.written(before);
+        }
+        self
+    }
+
+    /// Marks that a part of its answer waits to be written.
+    pub(super) fn wait(&self) -> Waiting {
+        Waiting { pace: self.pace.clone(), since: self.pace.wait() }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.0.reads_at_call.store(self.0.reads.load(Relaxed), Relaxed);
-        self.0.in_flight.fetch_sub(1, Relaxed);
-    }
-}
-
-/// The verdict on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It continues.
-    Keep,
-    /// Nothing has moved for too long.
-    Idle,
-    /// A head is taking too long.
-    SlowHead,
-}
-
-/// Judges a connection's snapshots.
-#[derive(Debug)]
-pub(super) struct Watcher {
-    limits: Limits,
-    seen: Snapshot,
-    quiet_since: Instant,
-    head_since: Option<Instant>,
-}
-
-impl Watcher {
-    pub(super) fn new(limits: Limits, now: Instant) -> Self {
-        Self { limits, seen: Snapshot::default(), quiet_since: now, head_since: None }
-    }
-
-    /// How often to judge. Timeouts are accurate to a quarter of them, or to a second.
-    pub(super) fn period(&self) -> Duration {
-        let shortest = self.limits.head.min(self.limits.idle);
-        (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
-    }
-
-    pub(super) fn judge(&mut self, now: Instant, pace: Snapshot) -> Verdict {
-        let before = std::mem::replace(&mut self.seen, pace);
-        if pace != before || pace.in_flight > 0 {
-            self.quiet_since = now;
+        if let Some(since) = self.waiting_since {
+            self.pace.written(since);
         }
-        let in_head = pace.in_flight == 0 && !pace.http2 && pace.reads != pace.reads_at_call;
-        // While an answer is still being read, the requests after it may wait.
-        let restarted = pace.writes != before.writes || pace.reads_at_call != before.reads_at_call;
-        self.head_since = match self.head_since {
-            Some(since) if in_head && !restarted => Some(since),
-            _ => in_head.then_some(now),
-        };
-        if self.head_since.is_some_and(|since| now - since >= self.limits.head) {
-            Verdict::SlowHead
-        } else if now - self.quiet_since >= self.limits.idle {
-            Verdict::Idle
-        } else {
-            Verdict::Keep
-        }
+        self.pace.reads_at_call.store(self.pace.reads.load(Relaxed), Relaxed);
+        self.pace.calls.fetch_add(1, Relaxed);
+        self.pace.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.pace.written(self.since);
     }
 }
 
@@ -158,7 +184,7 @@ impl<T: Read + Unpin> Read for Paced<T> {
     ) -> Poll<io::Result<()>> {
         let poll = Pin::new(&mut self.inner).poll_read(cx, buffer);
         if poll.is_ready() {
-            bump(&self.pace.reads);
+            self.pace.read();
         }
         poll
     }
@@ -172,7 +198,7 @@ impl<T: Write + Unpin> Write for Paced<T> {
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.inner).poll_write(cx, buffer);
         if poll.is_ready() {
-            bump(&self.pace.writes);
+            self.pace.wrote();
         }
         poll
     }
@@ -184,7 +210,7 @@ impl<T: Write + Unpin> Write for Paced<T> {
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.inner).poll_write_vectored(cx, buffers);
         if poll.is_ready() {
-            bump(&self.pace.writes);
+            self.pace.wrote();
         }
         poll
     }
@@ -199,82 +225,5 @@ impl<T: Write + Unpin> Write for Paced<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What happened since the last snapshot, a second earlier.
-    #[derive(Clone, Copy)]
-    enum Step {
-        Quiet,
-        Read,
-        Write,
-        Begin,
-        End,
-    }
-    use Step::{Begin, End, Quiet, Read, Write};
-
-    fn verdict_after(version: Version, steps: &[Step]) -> Verdict {
-        let limits = Limits { head: Duration::from_secs(3), idle: Duration::from_secs(6) };
-        let mut now = Instant::now();
-        let mut watcher = Watcher::new(limits, now);
-        let pace = Arc::new(Pace::default());
-        let mut calls = Vec::new();
-        let mut verdict = Verdict::Keep;
-        for step in steps {
-            match step {
-                Quiet => {}
-                Read => bump(&pace.reads),
-                Write => bump(&pace.writes),
-                Begin => {
-                    bump(&pace.reads);
-                    calls.push(Pace::call(&pace, version));
-                }
-                End => {
-                    calls.pop();
-                    bump(&pace.writes);
-                }
-            }
-            now += Duration::from_secs(1);
-            verdict = watcher.judge(now, pace.snapshot());
-            if verdict != Verdict::Keep {
-                break;
-            }
-        }
-        verdict
-    }
-
-    #[test]
-    fn a_connection_is_judged_by_what_moves() {
-        use Verdict::{Idle, Keep, SlowHead};
-        for (steps, expected) in [
-            (vec![Quiet; 5], Keep),
-            (vec![Quiet; 6], Idle),
-            // A head that drips byte by byte is slow, however often it drips.
-            (vec![Read; 3], Keep),
-            (vec![Read; 4], SlowHead),
-            (vec![Read, Quiet, Quiet, Quiet], SlowHead),
-            // In flight, nothing is timed.
-            ([vec![Begin], vec![Quiet; 60]].concat(), Keep),
-            ([vec![Begin], vec![Read; 60]].concat(), Keep),
-            // Between requests it is idle, not slow.
-            ([vec![Begin, End], vec![Quiet; 5]].concat(), Keep),
-            ([vec![Begin, End], vec![Quiet; 7]].concat(), Idle),
-            ([vec![Begin, End], vec![Read; 4]].concat(), SlowHead),
-            // A slow reader of an answer keeps its connection as long as it reads.
-            ([vec![Begin, End], vec![Write; 60]].concat(), Keep),
-            (vec![Read, Read, Write, Read, Read], Keep),
-        ] {
-            assert_eq!(verdict_after(Version::HTTP_11, &steps), expected);
-        }
-    }
-
-    #[test]
-    fn frames_of_http_2_are_no_heads() {
-        let steps = [vec![Begin, End], vec![Read; 60]].concat();
-        assert_eq!(verdict_after(Version::HTTP_2, &steps), Verdict::Keep);
     }
 }

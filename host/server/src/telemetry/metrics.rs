@@ -39,6 +39,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// How many connections waited for another to end before they were accepted.
     pub connections_waited: Counter,
+    /// How many connections were refused because their client had its share of them.
+    pub connections_refused: Counter,
 }
 
 impl Metrics {
@@ -94,6 +96,7 @@ impl Default for Metrics {
             durations: [duration("pipeline"), duration("other")],
             connections: gauge!("weir_http_connections"),
             connections_waited: counter!("weir_http_connections_waited_total"),
+            connections_refused: counter!("weir_connections_refused_total"),
         }
     }
 }
@@ -113,5 +116,9 @@ fn describe() {
     describe_counter!(
         "weir_http_connections_waited_total",
         "Connections that waited because server.max_connections others were open."
+    );
+    describe_counter!(
+        "weir_connections_refused_total",
+        "Connections that were closed because their client had as many as were still free."
     );
 }

@@ -22,6 +22,8 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     within("server.header_timeout_ms", server.header_timeout_ms, 1, HOUR_MS);
     within("server.body_timeout_ms", server.body_timeout_ms, 1, HOUR_MS);
     within("server.idle_timeout_ms", server.idle_timeout_ms, 1, HOUR_MS);
+    within("server.write_timeout_ms", server.write_timeout_ms, 1, HOUR_MS);
+    within("server.max_connection_age_ms", server.max_connection_age_ms, 1, 24 * HOUR_MS);
     within("server.max_header_bytes", server.max_header_bytes as u64, 8_192, MIB_U64);
     within("server.max_body_bytes", server.max_body_bytes as u64, 1, 1 << 30);
     // A tenant gets no more than is still free.
@@ -30,6 +32,10 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     within("server.max_bodies_bytes", server.max_bodies_bytes as u64, least, 1 << 40);
     let rate = server.min_body_bytes_per_second;
     within("server.min_body_bytes_per_second", rate, 0, 1 << 30);
+    // A client gets no more than is still free, but its first answer may take everything.
+    let least = (engine.max_answer_bytes as u64).next_multiple_of(1_024);
+    within("server.max_answers_bytes", server.max_answers_bytes as u64, least, 1 << 40);
+    within("server.max_requests", server.max_requests as u64, 1, 1 << 20);
     within("server.max_concurrent_streams", server.max_concurrent_streams.into(), 1, 65_536);
     within("server.drain_timeout_ms", server.drain_timeout_ms, 0, 10_000);
     within("server.position_timeout_ms", server.position_timeout_ms, 0, HOUR_MS);
