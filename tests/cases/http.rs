@@ -198,8 +198,10 @@ async fn connections_over_the_limit_wait() {
         config.set("server.max_connections", 2);
     })
     .await;
-    let (mut one, two) = (Raw::connect(server.address).await, Raw::connect(server.address).await);
-    let mut three = Raw::connect(server.address).await;
+    // Of different clients, because one client does not get all.
+    let mut one = Raw::connect_from(1, server.address).await;
+    let two = Raw::connect_from(2, server.address).await;
+    let mut three = Raw::connect_from(3, server.address).await;
     let liveness = "GET /health/liveness HTTP/1.1\r\nhost: weir\r\n\r\n";
     three.send(liveness).await;
     eventually("two connections are open and a third waits", async || {

@@ -5,3 +5,5 @@ mod embed_and_leave;
 mod filter_bomb;
 mod guests;
 mod long_word;
+mod many_connections;
+mod stalled_uploads;
