@@ -43,6 +43,15 @@ pub enum EmbedError {
         /// How many tokens the model takes.
         max_tokens: u32,
     },
+    /// A text has more bytes than any text that fits into the model's window.
+    TooLarge {
+        /// The text's index in the call.
+        index: u32,
+        /// How many bytes it has.
+        bytes: u64,
+        /// How many bytes the model takes.
+        max_bytes: u64,
+    },
     /// The request has passed more bytes to the host than it may.
     QuotaExceeded,
     /// The model is overloaded. A later request may succeed.
@@ -61,6 +70,9 @@ impl From<wit::EmbedError> for EmbedError {
             wit::EmbedError::Invalid(reason) => Self::Invalid(reason),
             wit::EmbedError::TooLong(wit::LongText { index, tokens, max_tokens }) => {
                 Self::TooLong { index, tokens, max_tokens }
+            }
+            wit::EmbedError::TooLarge(wit::LargeText { index, bytes, max_bytes }) => {
+                Self::TooLarge { index, bytes, max_bytes }
             }
             wit::EmbedError::QuotaExceeded => Self::QuotaExceeded,
             wit::EmbedError::Unavailable(reason) => Self::Unavailable(reason),

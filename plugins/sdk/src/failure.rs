@@ -128,6 +128,10 @@ impl From<EmbedError> for Failure {
                 "text-too-long",
                 format!("the text has {tokens} tokens; the model takes at most {max_tokens}"),
             ),
+            EmbedError::TooLarge { bytes, max_bytes, .. } => Self::invalid_request(
+                "text-too-long",
+                format!("the text has {bytes} bytes; the model takes at most {max_bytes}"),
+            ),
             EmbedError::QuotaExceeded => Self::quota_exceeded(),
             EmbedError::Unavailable(reason) => Self::unavailable("overloaded", reason),
             EmbedError::TimedOut => {

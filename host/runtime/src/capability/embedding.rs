@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::{Accessor, HasData, Linker, Resource, ResourceTable};
 use weir_bindings::pipeline::weir::embedding::embedder;
 use weir_bindings::pipeline::weir::embedding::types::{
-    self, EmbedError, Embedding, HostEmbedding, LongText,
+    self, EmbedError, Embedding, HostEmbedding, LargeText, LongText,
 };
 use weir_bindings::plain::weir::embedding::plain_embedder;
 use weir_embedding::models::Models;
@@ -197,9 +197,11 @@ async fn try_embed(
                     max_tokens: count(max_tokens),
                 })
             }
-            backend::EmbedError::TooManyBytes { index, bytes, max_bytes } => EmbedError::Invalid(
-                format!("text {index} has {bytes} bytes, but the model takes at most {max_bytes}"),
-            ),
+            backend::EmbedError::TooManyBytes { index, bytes, max_bytes } => {
+                let index = u32::try_from(index).unwrap_or(u32::MAX);
+                let (bytes, max_bytes) = (bytes as u64, max_bytes as u64);
+                EmbedError::TooLarge(LargeText { index, bytes, max_bytes })
+            }
             error @ backend::EmbedError::Overloaded => EmbedError::Unavailable(error.to_string()),
             backend::EmbedError::Failed(reason) => EmbedError::Failed(reason),
         }),
