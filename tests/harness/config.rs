@@ -20,6 +20,8 @@ impl Config {
         let mut config = Self(Table::new());
         config
             .set("server.listen", "127.0.0.1:0")
+            // What the tests' own requests call it.
+            .set("server.allowed_hosts", vec!["weir", "x"])
             .set("data.folder", text(&folder.join("data")))
             .set("embedding.library", text(&environment::library()))
             .set(&in_model("model"), text(&environment::model()))

@@ -13,6 +13,9 @@ const MIB: usize = 1 << 20;
 pub struct Server {
     /// Address and port. Port 0 picks a free port.
     pub listen: String,
+    /// Host names that requests may give, besides those of this machine and of tenants, if the
+    /// address is a loopback one; `*` allows any.
+    pub allowed_hosts: Vec<String>,
     /// Concurrent connections. Further ones wait in the system's backlog. A client, which is an IPv4
     /// address or a /64 of IPv6, gets no more of them than are still free.
     pub max_connections: usize,
@@ -57,6 +60,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
+            allowed_hosts: Vec::new(),
             max_connections: 4_096,
             header_timeout_ms: 10_000,
             body_timeout_ms: 30_000,

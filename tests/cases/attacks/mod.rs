@@ -4,6 +4,7 @@
 mod embed_and_leave;
 mod filter_bomb;
 mod guests;
+mod host_check;
 mod long_word;
 mod many_connections;
 mod stalled_uploads;

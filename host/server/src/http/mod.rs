@@ -6,6 +6,7 @@
 //! responses, and [`problem`] describes errors. Out of scope: connections and their timeouts
 //! (`listener`).
 
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use self::respond::Exchange;
 use self::unread::Unread;
 use crate::client::Client;
 use crate::identity::Identified;
+use crate::identity::host::Hosts;
 use crate::telemetry::metrics::Route;
 
 pub mod app;
@@ -52,6 +54,7 @@ pub struct Service {
     router: Router,
     requests: Arc<Requests>,
     unread: Unread,
+    hosts: Hosts,
 }
 
 /// An answer, and what must be held until it has been written.
@@ -65,13 +68,15 @@ pub struct Answered {
 }
 
 impl Service {
-    /// Creates a service that answers for `app`.
+    /// Creates a service that answers for `app`, which listens on `address`.
     #[must_use]
-    pub fn new(app: Arc<App>) -> Self {
+    pub fn new(app: Arc<App>, address: SocketAddr) -> Self {
+        let tenants = app.tenants.hosts().map(ToOwned::to_owned);
+        let hosts = Hosts::of(address, app.server.allowed_hosts.iter().cloned().chain(tenants));
         let router = router::router(app.clone());
         let requests = Requests::new(app.server.max_requests);
         let unread = Unread::new(app.server.max_answers_bytes);
-        Self { app, router, requests, unread }
+        Self { app, router, requests, unread, hosts }
     }
 
     /// The server's parts.
@@ -103,6 +108,11 @@ impl Service {
 
     /// Finds the tenant and the route of a request.
     async fn dispatch(&self, mut head: Parts, body: RequestBody) -> (Route, Response) {
+        if !self.hosts.accept(&head) {
+            let detail = "The server listens on a loopback address, and does not answer to the name \
+                          that the request gives as its host. server.allowed_hosts adds names.";
+            return (Route::Other, Problem::new(codes::UNKNOWN_HOST, detail).into_response());
+        }
         let Identified { tenant, prefix_bytes } = match self.app.tenants.identify(&mut head) {
             Ok(identified) => identified,
             Err(_) if is_operational(head.uri.path()) => {

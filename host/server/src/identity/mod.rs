@@ -18,6 +18,7 @@ use weir_runtime::tenant::Tenant;
 
 pub mod api_key;
 pub mod config;
+pub mod host;
 
 use self::api_key::{StoredKey, public_id};
 
@@ -97,6 +98,15 @@ impl Tenants {
         Self { by_name, rule: Rule::Configured(rule) }
     }
 
+    /// The host names that identify tenants.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        let configured = match &self.rule {
+            Rule::Always(_) => None,
+            Rule::Configured(rule) => Some(rule.by_host.keys().map(String::as_str)),
+        };
+        configured.into_iter().flatten()
+    }
+
     /// All tenants, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Tenant>> {
         self.by_name.values()
@@ -133,7 +143,8 @@ impl Configured {
 
     /// The tenant that the host name or the path identifies.
     fn named(&self, head: &Parts) -> Option<Identified<'_>> {
-        if let Some(tenant) = host(head).and_then(|host| self.by_host.get(&host)) {
+        let by_host = |host: &str| self.by_host.get(&host.to_ascii_lowercase());
+        if let Some(tenant) = host::named(head).and_then(by_host) {
             return Some(Identified { tenant, prefix_bytes: 0 });
         }
         let path = head.uri.path();
@@ -148,20 +159,6 @@ impl Configured {
         let (stored, tenant) = self.keys.get(public_id(key)?)?;
         stored.matches(key).then_some(tenant)
     }
-}
-
-/// The requested host in lower case, without a port: HTTP/2's authority or the `Host` header.
-fn host(head: &Parts) -> Option<String> {
-    let authority = match head.uri.host() {
-        Some(host) => host,
-        None => head.headers.get(header::HOST)?.to_str().ok()?,
-    };
-    // An IPv6 address contains colons and is enclosed in brackets.
-    let end = match authority.rfind(']') {
-        Some(bracket) => bracket + 1,
-        None => authority.find(':').unwrap_or(authority.len()),
-    };
-    Some(authority[..end].to_ascii_lowercase())
 }
 
 /// Removes `Authorization: Bearer weir_…` from the headers.
@@ -181,27 +178,9 @@ fn take_key(headers: &mut HeaderMap) -> Option<String> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use http::{HeaderValue, Request};
+    use http::HeaderValue;
 
     use super::*;
-
-    #[test]
-    fn the_host_is_the_authority_or_the_header_without_a_port() {
-        for (uri, header, expected) in [
-            ("/", Some("Acme.example:8080"), Some("acme.example")),
-            ("/", Some("[::1]:8080"), Some("[::1]")),
-            ("/", Some("[::1]"), Some("[::1]")),
-            ("http://acme.example:1/", Some("other.example"), Some("acme.example")),
-            ("/", None, None),
-        ] {
-            let mut request = Request::builder().uri(uri);
-            if let Some(header) = header {
-                request = request.header(header::HOST, header);
-            }
-            let (head, ()) = request.body(()).unwrap().into_parts();
-            assert_eq!(host(&head).as_deref(), expected, "{uri} {header:?}");
-        }
-    }
 
     #[test]
     fn only_a_key_of_weirs_is_taken_out_of_the_headers() {

@@ -54,6 +54,6 @@ async fn serve(config: Config, log: &Logging) -> anyhow::Result<()> {
     // For a parent process that waits for it. Nobody may be reading, so errors are ignored.
     let _ = writeln!(std::io::stdout(), "weir listening on {address}");
     tracing::info!("listening on http://{address}");
-    listener::serve(listener, Service::new(app), signals).await;
+    listener::serve(listener, Service::new(app, address), signals).await;
     Ok(())
 }

@@ -160,7 +160,7 @@ fn share(length: usize, count: usize, index: usize) -> std::ops::Range<usize> {
 /// Formats a request, with head and body.
 pub(crate) fn request(path: &str, body: &str) -> String {
     format!(
-        "POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
     )

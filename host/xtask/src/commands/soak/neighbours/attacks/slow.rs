@@ -23,7 +23,7 @@ const UPLOADED: usize = 1 << 20;
 pub(super) async fn slow_heads(target: Target) -> Result<()> {
     target
         .crowd(500, async |target| {
-            let head = format!("POST {ECHO} HTTP/1.1\r\nhost: soak\r\nx-slow: ");
+            let head = format!("POST {ECHO} HTTP/1.1\r\nhost: localhost\r\nx-slow: ");
             hold(&target, head.as_bytes(), Some(b"a")).await;
         })
         .await
@@ -55,7 +55,7 @@ pub(super) async fn stalled_uploads(target: Target) -> Result<()> {
 /// The head of a request with a body of so many bytes.
 fn head(path: &str, bytes: usize) -> String {
     format!(
-        "POST {path} HTTP/1.1\r\nhost: soak\r\ncontent-type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          content-length: {bytes}\r\n\r\n"
     )
 }
