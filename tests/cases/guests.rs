@@ -406,7 +406,7 @@ async fn calls_to_the_host_are_bounded() {
     let some = embed(100).await;
     some.assert_status(200);
     assert_eq!(some.json(), json!({ "embedded": 100 }));
-    // More handles than a guest may hold.
-    embed(20_000).await.assert_problem(500, "pipeline-trapped");
+    // More calls than may be open.
+    embed(20_000).await.assert_problem(500, "quota-exceeded");
     assert_unharmed(client).await;
 }

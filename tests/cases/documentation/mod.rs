@@ -44,6 +44,11 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
     ),
     ("docs/comparison.md", "$ cargo xtask compare", "it installs Python packages"),
     (
+        "docs/containment.md",
+        "$ cargo xtask soak neighbours                       # all attacks, 20 seconds each",
+        "it takes ten minutes, and a machine that is idle",
+    ),
+    (
         "docs/configuration.md",
         "$ weir check --config weir.toml    # says everything that is wrong, and serves nothing",
         "the tests here run both commands",

@@ -43,7 +43,8 @@ pub(super) struct Unread {
 #[derive(Debug)]
 struct Charged {
     all: Arc<Mutex<HashMap<usize, Weak<Self>>>>,
-    address: usize,
+    /// Kept, so that no other answer gets their address.
+    bytes: Bytes,
     _share: Share<Client>,
 }
 
@@ -84,7 +85,8 @@ impl Unread {
                           itself was carried out.";
             return Err(Problem::new(codes::OVERLOADED, detail).retry_after(1));
         };
-        let charged = Charged { all: Arc::clone(&self.charged), address, _share: share };
+        let bytes = bytes.clone();
+        let charged = Charged { all: Arc::clone(&self.charged), bytes, _share: share };
         let charged = Arc::new(charged);
         // If another request has charged the same bytes meanwhile, they are charged twice.
         self.charged.lock().insert(address, Arc::downgrade(&charged));
@@ -96,8 +98,9 @@ impl Drop for Charged {
     fn drop(&mut self) {
         let mut all = self.all.lock();
         // Another request may have charged the same bytes since.
-        if all.get(&self.address).is_some_and(|charged| charged.strong_count() == 0) {
-            all.remove(&self.address);
+        let address = self.bytes.as_ptr() as usize;
+        if all.get(&address).is_some_and(|charged| charged.strong_count() == 0) {
+            all.remove(&address);
         }
     }
 }

@@ -5,7 +5,9 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use weir_sdk::Failure;
-use weir_sdk::collections::{Collection, Filter, Hits, Predicate, Query, Value as Operand, VectorError};
+use weir_sdk::collections::{
+    Collection, Filter, Hits, Predicate, Query, Value as Operand, VectorError,
+};
 use weir_sdk::serde_json::{Value, json};
 
 type Search<'a> = Pin<Box<dyn Future<Output = Result<Hits, VectorError>> + 'a>>;
