@@ -139,6 +139,7 @@ async fn without_admission_only_a_200_is_kept() {
     let server = Server::with(|config| {
         config.search();
         under_default(config, "it", "bad-headers", &[]);
+        config.set("pipelines.it.redirects", true);
     })
     .await;
     for status in [201, 204, 301, 404, 500, 503] {

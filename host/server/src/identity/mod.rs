@@ -176,8 +176,6 @@ fn take_key(headers: &mut HeaderMap) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use http::HeaderValue;
 
     use super::*;
