@@ -27,6 +27,7 @@ fn three_tenants(config: &mut Config, beta: &Key, gamma: &Key) {
     config
         .search()
         .pipeline("echo", &crate::harness::plugin("echo"), &[])
+        .set("server.allowed_hosts", vec!["*"])
         .set("tenants.acme.hosts", vec!["acme.example"])
         .set("tenants.beta.path_prefix", "/t/beta")
         .set("tenants.beta.hosts", vec!["beta.example"])
@@ -190,7 +191,10 @@ async fn health_needs_no_tenant_and_shows_only_the_callers_own() {
 
 #[tokio::test]
 async fn without_tenants_every_request_belongs_to_the_default() {
-    let server = Server::start().await;
+    let server = Server::with(|config| {
+        config.search().set("server.allowed_hosts", vec!["*"]);
+    })
+    .await;
     for host in ["acme.example", "x"] {
         let sender = Sender { server: &server, host, prefix: "", key: Some("weir_x_y") };
         sender.send("GET", "/v1/pipelines", None).await.assert_status(200);

@@ -101,7 +101,7 @@ async fn wasm(deployment: &Arc<Deployment>, body: Bytes) -> Bytes {
 
 async fn native(deployment: &Arc<Deployment>, app: &Arc<App>, body: Bytes) -> Bytes {
     let host = Native(Arc::clone(app));
-    let run = deployment.runner.guests.run(async move {
+    let run = deployment.runner.guests.run(|| async move {
         let (hits, mode) = search::answer(&host, &body).await.expect("an answer");
         let mode = format!("\"{}\"", mode.as_str());
         let members = [("mode".to_owned(), mode)];

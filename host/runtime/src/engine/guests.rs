@@ -88,36 +88,47 @@ impl Guests {
 }
 
 impl PipelineGuests {
-    /// Waits for a slot and starts a run.
+    /// Waits for a slot and starts the run that `run` makes. It is made only then, because it is large
+    /// and whoever waits for a slot, or only may have to, would be as large.
     ///
     /// # Errors
     /// No slot became free in time.
-    pub async fn run<F>(&self, run: F) -> Result<Guest<F::Output>, NoSlot>
+    pub async fn run<F>(
+        &self,
+        run: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<Guest<F::Output>, NoSlot>
     where
         F: Future<Output: Send> + Send + 'static,
     {
         self.start(&self.runs, run).await
     }
 
-    /// Waits for a slot and starts a decision of the pipeline's policy.
+    /// Waits for a slot and starts the decision of the pipeline's policy that `decision` makes.
     ///
     /// # Errors
     /// No slot became free in time.
-    pub async fn decide<F>(&self, decision: F) -> Result<Guest<F::Output>, NoSlot>
+    pub async fn decide<F>(
+        &self,
+        decision: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<Guest<F::Output>, NoSlot>
     where
         F: Future<Output: Send> + Send + 'static,
     {
         self.start(&self.decisions, decision).await
     }
 
-    async fn start<F>(&self, slots: &PipelineSlots, guest: F) -> Result<Guest<F::Output>, NoSlot>
+    async fn start<F>(
+        &self,
+        slots: &PipelineSlots,
+        guest: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<Guest<F::Output>, NoSlot>
     where
         F: Future<Output: Send> + Send + 'static,
     {
         let slot = slots.slot().await?;
         Ok(self.account.spawn(async move {
             let _slot = slot;
-            guest.await
+            guest().await
         }))
     }
 

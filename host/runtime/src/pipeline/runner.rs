@@ -176,7 +176,7 @@ impl Runner {
     async fn run_there(&self, contexts: Contexts) -> Result<Answer, RunError> {
         let pipeline = Arc::clone(&self.pipeline);
         let budget = self.guests.memory_budget(pipeline.limits.max_memory_bytes);
-        let run = async move { pipeline.run_here(contexts, budget).await };
+        let run = || async move { pipeline.run_here(contexts, budget).await };
         let guest = self.guests.run(run).await?;
         guest.ended().await.unwrap_or(Err(RunError::Panicked))
     }

@@ -205,7 +205,7 @@ impl Policy {
         RequestView(view): RequestView,
     ) -> Result<Result<Keying, PolicyError>, NoSlot> {
         let (policy, budget) = (Arc::clone(self), Sandbox::budget(guests));
-        let decision = async move {
+        let decision = || async move {
             let Some(indices) = &policy.keying else { return Ok(Keying::Parts(Vec::new())) };
             let decision = policy.sandbox.decide(budget, async |store, instance| {
                 indices.load(&mut *store, instance)?.call_key(store, &view).await
@@ -248,7 +248,7 @@ impl Policy {
             }));
         }
         let (policy, budget) = (Arc::clone(self), Sandbox::budget(guests));
-        let decision = async move {
+        let decision = || async move {
             let Some(indices) = &policy.admission else { return Err(policy.panicked()) };
             let outcome = outcome.to_wit();
             let decision = policy.sandbox.decide(budget, async |store, instance| {
