@@ -26,7 +26,15 @@ pub(super) fn named(head: &Parts) -> Option<&str> {
 
 /// The hosts that requests may name.
 #[derive(Debug)]
-pub struct Hosts(Option<Vec<String>>);
+pub struct Hosts(Option<Accepted>);
+
+#[derive(Debug)]
+struct Accepted {
+    /// The `Host` header of most requests, which is compared as it is.
+    usual: String,
+    /// The names that the operator adds.
+    added: Vec<String>,
+}
 
 impl Hosts {
     /// The hosts of a server that listens on `address`: any, unless that is a loopback address. Then
@@ -36,18 +44,22 @@ impl Hosts {
         let added: Vec<_> = added.into_iter().collect();
         let any =
             !address.ip().to_canonical().is_loopback() || added.iter().any(|host| host == "*");
-        Self((!any).then_some(added))
+        Self((!any).then(|| Accepted { usual: address.to_string(), added }))
     }
 
     /// Whether a request with this head is accepted. One without a host is no browser's.
     #[must_use]
     pub fn accept(&self, head: &Parts) -> bool {
-        let Some(added) = &self.0 else { return true };
-        let Some(host) = named(head) else { return !head.headers.contains_key(header::HOST) };
+        let Some(Accepted { usual, added }) = &self.0 else { return true };
+        let header = head.headers.get(header::HOST);
+        if head.uri.host().is_none() && header.is_some_and(|host| host == usual.as_str()) {
+            return true;
+        }
+        let Some(host) = named(head) else { return header.is_none() };
         let ends_with_localhost =
             || host.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("localhost"));
-        is_address(host)
-            || ends_with_localhost()
+        ends_with_localhost()
+            || is_address(host)
             || added.iter().any(|added| host.eq_ignore_ascii_case(added))
     }
 }
