@@ -366,8 +366,7 @@ mod tests {
         let held = shares.try_take(&"a", 1, 2).unwrap();
         let mut first = pin!(shares.take(&"a", 1, 2));
         assert!(poll(first.as_mut()).is_pending());
-        let other = pin!(shares.take(&"a", 1, 1));
-        let mut other = other;
+        let mut other = pin!(shares.take(&"a", 1, 1));
         assert!(poll(other.as_mut()).is_pending());
         drop(held);
         let Poll::Ready(Ok(first)) = poll(first.as_mut()) else { panic!("it is next") };

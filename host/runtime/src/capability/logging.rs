@@ -109,17 +109,17 @@ impl logging::Host for View<'_, Context> {
                 "the pipeline logs too much: lines were dropped"
             );
         }
-        macro_rules! line {
+        macro_rules! write_line {
             ($level:ident) => {
                 $level!(target: "weir::guest", tenant, pipeline, %fields, "{message}")
             };
         }
         match level {
-            logging::Level::Trace => line!(trace),
-            logging::Level::Debug => line!(debug),
-            logging::Level::Info => line!(info),
-            logging::Level::Warn => line!(warn),
-            logging::Level::Error => line!(error),
+            logging::Level::Trace => write_line!(trace),
+            logging::Level::Debug => write_line!(debug),
+            logging::Level::Info => write_line!(info),
+            logging::Level::Warn => write_line!(warn),
+            logging::Level::Error => write_line!(error),
         }
         Ok(())
     }
