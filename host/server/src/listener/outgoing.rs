@@ -2,7 +2,7 @@
 //!
 //! A piece is dropped by hyper when its last byte has been given to the system, which is not when
 //! hyper has asked for it: over HTTP/2 it waits for the client's window. So the pieces themselves
-//! carry the request in flight, what the answer takes of the memory, and the mark in [`Pace`] that
+//! carry the request in flight, what the answer takes of the memory, and the mark in [`Pace`](super::pace::Pace) that
 //! something waits to be written. Out of scope: what to do about those that wait for too long
 //! (`watcher`).
 
