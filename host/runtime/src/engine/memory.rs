@@ -40,6 +40,8 @@ pub struct MemoryBudget {
 pub enum Refused {
     /// The store has used up its own budget.
     Budget,
+    /// It has grown too often.
+    TooOften,
     /// The guests of all pipelines, or of this one, use too much at the moment.
     Crowded,
 }
@@ -77,7 +79,11 @@ impl MemoryBudget {
     fn grow(&mut self, current_bytes: usize, desired_bytes: usize) -> bool {
         let more_bytes = desired_bytes.saturating_sub(current_bytes);
         self.growths += 1;
-        if more_bytes > self.max_bytes - self.used_bytes || self.growths > MAX_GROWTHS {
+        if self.growths > MAX_GROWTHS {
+            self.refused = Some(Refused::TooOften);
+            return false;
+        }
+        if more_bytes > self.max_bytes - self.used_bytes {
             self.refused = Some(Refused::Budget);
             return false;
         }
@@ -182,5 +188,6 @@ mod tests {
         let mut budget = GuestMemory::new(PIECE_BYTES).budget(accounts()[0], 1, 1 << 20);
         let grown = (0..100_000).take_while(|bytes| budget.grow(*bytes, *bytes + 1)).count();
         assert_eq!(grown, MAX_GROWTHS as usize);
+        assert_eq!(budget.refused(), Some(Refused::TooOften));
     }
 }

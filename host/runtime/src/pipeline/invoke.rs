@@ -94,19 +94,22 @@ impl Pipeline {
         if let Some(BodyTooLarge { max_bytes }) = error.downcast_ref() {
             return RunError::TooLarge { max_bytes: *max_bytes };
         }
-        match error.downcast_ref::<Trap>() {
-            Some(Trap::Interrupt) => self.deadline_exceeded(),
-            Some(Trap::StackOverflow) => RunError::StackOverflow,
-            _ if store.data().budget.refused() == Some(Refused::Budget) => {
+        match (error.downcast_ref::<Trap>(), store.data().budget.refused()) {
+            (Some(Trap::Interrupt), _) => self.deadline_exceeded(),
+            (Some(Trap::StackOverflow), _) => RunError::StackOverflow,
+            (_, Some(Refused::Budget)) => {
                 RunError::MemoryExceeded { max_bytes: self.limits.max_memory_bytes }
             }
-            _ if store.data().budget.refused() == Some(Refused::Crowded) => RunError::NoMemory,
+            (_, Some(Refused::TooOften)) => {
+                RunError::Trapped("its memory has grown too often".to_owned())
+            }
+            (_, Some(Refused::Crowded)) => RunError::NoMemory,
             _ if error.is::<PoolConcurrencyLimitError>() => RunError::NoSlot(NoSlot),
             _ if is_hostcall_fuel(error) => {
                 RunError::TooLarge { max_bytes: self.max_handed_over_bytes() }
             }
-            Some(trap) => RunError::Trapped(trap.to_string()),
-            None => RunError::Trapped(format!("{error:#}")),
+            (Some(trap), None) => RunError::Trapped(trap.to_string()),
+            (None, None) => RunError::Trapped(format!("{error:#}")),
         }
     }
 }

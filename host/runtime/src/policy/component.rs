@@ -204,9 +204,11 @@ impl Policy {
         guests: &PipelineGuests,
         RequestView(view): RequestView,
     ) -> Result<Result<Keying, PolicyError>, NoSlot> {
+        let Some(indices) = self.keying.clone() else {
+            return Ok(Ok(Keying::Parts(Vec::new())));
+        };
         let (policy, budget) = (Arc::clone(self), Sandbox::budget(guests));
         let decision = || async move {
-            let Some(indices) = &policy.keying else { return Ok(Keying::Parts(Vec::new())) };
             let decision = policy.sandbox.decide(budget, async |store, instance| {
                 indices.load(&mut *store, instance)?.call_key(store, &view).await
             });
@@ -240,16 +242,15 @@ impl Policy {
         RequestView(view): RequestView,
         outcome: Outcome,
     ) -> Result<Result<Admission, PolicyError>, NoSlot> {
-        if self.admission.is_none() {
+        let Some(indices) = self.admission.clone() else {
             return Ok(Ok(if outcome.status == 200 {
                 Admission::Store(self.plan.storage.clone())
             } else {
                 Admission::DoNotStore(format!("status {}", outcome.status))
             }));
-        }
+        };
         let (policy, budget) = (Arc::clone(self), Sandbox::budget(guests));
         let decision = || async move {
-            let Some(indices) = &policy.admission else { return Err(policy.panicked()) };
             let outcome = outcome.to_wit();
             let decision = policy.sandbox.decide(budget, async |store, instance| {
                 indices.load(&mut *store, instance)?.call_admit(store, &view, &outcome).await

@@ -12,16 +12,19 @@ use http::request::Parts;
 
 /// The host that a request names, without a port: HTTP/2's authority or the `Host` header.
 pub(super) fn named(head: &Parts) -> Option<&str> {
-    let authority = match head.uri.host() {
-        Some(host) => host,
-        None => head.headers.get(header::HOST)?.to_str().ok()?,
-    };
+    match head.uri.host() {
+        Some(host) => Some(host),
+        None => Some(without_port(head.headers.get(header::HOST)?.to_str().ok()?)),
+    }
+}
+
+fn without_port(authority: &str) -> &str {
     // An IPv6 address contains colons and is enclosed in brackets.
     let end = match authority.rfind(']') {
         Some(bracket) => bracket + 1,
         None => authority.find(':').unwrap_or(authority.len()),
     };
-    Some(&authority[..end])
+    &authority[..end]
 }
 
 /// The hosts that requests may name.
@@ -47,18 +50,22 @@ impl Hosts {
         Self((!any).then(|| Accepted { usual: address.to_string(), added }))
     }
 
-    /// Whether a request with this head is accepted. One without a host is no browser's.
+    /// Whether a request with this head is accepted. A request without a host is: browsers always
+    /// name one.
     #[must_use]
     pub fn accept(&self, head: &Parts) -> bool {
         let Some(Accepted { usual, added }) = &self.0 else { return true };
-        let header = head.headers.get(header::HOST);
-        if head.uri.host().is_none() && header.is_some_and(|host| host == usual.as_str()) {
-            return true;
-        }
-        let Some(host) = named(head) else { return header.is_none() };
-        let ends_with_localhost =
-            || host.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("localhost"));
-        ends_with_localhost()
+        let host = match (head.uri.host(), head.headers.get(header::HOST)) {
+            (Some(host), _) => host,
+            (None, None) => return true,
+            (None, Some(authority)) if authority == usual.as_str() => return true,
+            (None, Some(authority)) => match authority.to_str() {
+                Ok(authority) => without_port(authority),
+                Err(_) => return false,
+            },
+        };
+        let last = host.rsplit('.').next().unwrap_or_default();
+        last.eq_ignore_ascii_case("localhost")
             || is_address(host)
             || added.iter().any(|added| host.eq_ignore_ascii_case(added))
     }
@@ -103,6 +110,7 @@ mod tests {
         let added = || ["Weir.internal".to_owned()];
         let on = |address: &str| Hosts::of(address.parse().unwrap(), added());
         let (loopback, six, public) = (on("127.0.0.1:1"), on("[::1]:1"), on("0.0.0.0:1"));
+        assert!(loopback.accept(&head("/", Some("127.0.0.1:1"))), "as it is");
         for (host, accepted) in [
             (Some("127.0.0.1:8080"), true),
             (Some("[::1]:8080"), true),

@@ -60,7 +60,8 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     }
     within("engine.guest_threads", engine.guest_threads as u64, 0, 1_024);
     within("engine.max_memory_bytes", engine.max_memory_bytes as u64, 65_536, 4 << 30);
-    let largest = engine.max_memory_bytes as u64;
+    // A pipeline gets no more than is free.
+    let largest = (engine.max_memory_bytes as u64).saturating_mul(2);
     within(
         "engine.max_guests_memory_bytes",
         engine.max_guests_memory_bytes as u64,

@@ -8,7 +8,6 @@ mod logs;
 mod parts;
 mod searches;
 mod stack;
-mod waits;
 
 use weir_sdk::serde_json::{Value, json};
 use weir_sdk::{Failure, Pipeline, Request, Response};
@@ -19,7 +18,6 @@ impl Pipeline for Attacks {
     async fn handle(request: Request) -> Result<Response, Failure> {
         let body: Value = request.json()?;
         let done = match body["attack"].as_str().unwrap_or_default() {
-            "waits" => waits::forever().await,
             "searches" => searches::not_awaited(&body).await?,
             "parts" => parts::read(&request),
             "lists" => lists::pass(&body).await,

@@ -1,7 +1,7 @@
 //! `cargo xtask soak neighbours`: what a good client notices of attacks on the same server.
 //!
-//! The good client ([`good_client`], at fixed times: [`schedule`]) is measured alone, beside an
-//! honest neighbour, and beside each of [`attacks`], one [`phase`] after the other, on one server
+//! The good client ([`good_client`], at fixed times: [`schedule`]) is measured alone, next to an
+//! honest neighbour, and during each of [`attacks`], one [`phase`] after the other, on one server
 //! ([`world`]). [`verdict`] compares, and [`report`] prints. docs/containment.md explains the result.
 
 mod attacks;
@@ -39,12 +39,12 @@ const ALONE: &str = "alone";
 /// Measure what a good client notices of attacks
 ///
 /// A good client asks 200 questions from the cache and 10 new ones a second, and writes one
-/// document, whether or not the server keeps up. It is measured alone, beside honest searches that
-/// saturate the machine, and beside each attack. Prints a table, and writes it to
+/// document, whether or not the server keeps up. It is measured alone, next to honest searches that
+/// saturate the machine, and during each attack. Prints a table, and writes it to
 /// soak/neighbours.md in the target folder.
 ///
-/// Fails if, beside an attack, the 99th percentile of its hits is over 2 times, or that of its
-/// misses over 3 times, what it is beside the honest searches; if one of its requests fails; if the
+/// Fails if, during an attack, the 99th percentile of its hits is over 2 times, or that of its
+/// misses over 3 times, what it is next to the honest searches; if one of its requests fails; if the
 /// server takes more memory than its budget; or if connections, handles or slots for guests do not
 /// come back. Run nothing else at the same time.
 #[derive(Args)]

@@ -1,4 +1,4 @@
-//! One phase: the good client beside something, and the way back to a quiet server.
+//! One phase: the good client and what runs next to it, and the way back to a quiet server.
 //!
 //! The good client and the attack have a thread each, with a runtime of its own, so that neither
 //! waits for the other's work. They share the machine's cores with the server, as the honest

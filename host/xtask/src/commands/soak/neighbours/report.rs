@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::good_client::Kind;
 use super::verdict::{HITS_RATIO, MISSES_RATIO, Phase, quantile, ratio};
 
-const HEAD: &str = "| beside | hits p50 / p99 | misses p50 / p99 | writes p50 / max | errors \
+const HEAD: &str = "| phase | hits p50 / p99 | misses p50 / p99 | writes p50 / max | errors \
     | memory | within the bounds |\n|---|---:|---:|---:|---:|---:|---|\n";
 
 /// All phases as a table, and the details that do not fit into it.
@@ -20,7 +20,7 @@ pub(super) fn markdown(phases: &[Phase], honest: &str, budget_mib: u64, machine:
     // Writing to a string does not fail.
     let _ = write!(
         text,
-        "\nTimes are milliseconds; in parentheses, the 99th percentile as a multiple of that beside \
+        "\nTimes are milliseconds; in parentheses, the 99th percentile as a multiple of that next to \
          the honest neighbour, which may be {HITS_RATIO} for hits and {MISSES_RATIO} for misses. \
          Memory is the peak of the server's process in MiB; the budget is {budget_mib}. Measured on \
          {machine}.\n\n"

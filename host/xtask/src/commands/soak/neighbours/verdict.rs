@@ -1,4 +1,4 @@
-//! The arithmetic of the experiment: quantiles, and whether what the good client saw beside an
+//! The arithmetic of the experiment: quantiles, and whether what the good client saw during an
 //! attack is within the bounds.
 
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::good_client::{Kind, Seen};
 use super::watch::{Handles, Peak};
 
-/// The 99th percentile of hits may be so many times that beside the honest neighbour.
+/// The 99th percentile of hits may be so many times that next to the honest neighbour.
 pub(super) const HITS_RATIO: f64 = 2.0;
 /// The same for misses.
 pub(super) const MISSES_RATIO: f64 = 3.0;

@@ -21,7 +21,7 @@ use super::target::Target;
 
 type Running = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
-/// Something that happens beside the good client.
+/// Something that runs next to the good client.
 pub(super) struct Attack {
     /// As in `--only`.
     pub(super) name: &'static str,
