@@ -190,26 +190,30 @@ mod tests {
 
     #[test]
     fn who_comes_late_is_next_and_has_saved_nothing_up() {
-        let mut turns = Turns::default();
-        let group = turns.add_group(1);
-        let [busy, late] = [(); 2].map(|()| turns.add_account(group, 1));
-        served(&mut turns, &[busy], &[10], 1_000);
-        for _ in 0..100 {
+        for in_a_group_of_its_own in [false, true] {
+            let mut turns = Turns::default();
+            let group = turns.add_group(1);
+            let busy = turns.add_account(group, 1);
+            let other = if in_a_group_of_its_own { turns.add_group(1) } else { group };
+            let late = turns.add_account(other, 1);
+            served(&mut turns, &[busy], &[10], 1_000);
+            for _ in 0..100 {
+                turns.push(late, 10);
+            }
+            let next = turns.pop().map(|(account, _)| account);
+            assert_eq!(next, Some(late), "it has had nothing yet");
             turns.push(late, 10);
+            turns.charge(late, 10);
+            // From now on, each gets half.
+            let mut of_late = 0;
+            for _ in 0..100 {
+                let Some((account, cost)) = turns.pop() else { break };
+                turns.charge(account, cost);
+                of_late += usize::from(account == late);
+                turns.push(account, cost);
+            }
+            assert_eq!(of_late, 50, "{in_a_group_of_its_own}");
         }
-        let next = turns.pop().map(|(account, _)| account);
-        assert_eq!(next, Some(late), "it has had nothing yet");
-        turns.push(late, 10);
-        turns.charge(late, 10);
-        // From now on, each gets half.
-        let mut of_late = 0;
-        for _ in 0..100 {
-            let Some((account, cost)) = turns.pop() else { break };
-            turns.charge(account, cost);
-            of_late += usize::from(account == late);
-            turns.push(account, cost);
-        }
-        assert_eq!(of_late, 50);
     }
 
     #[test]

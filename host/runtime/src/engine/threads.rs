@@ -185,8 +185,12 @@ mod tests {
     use std::time::Duration;
 
     use tokio::sync::{oneshot, watch};
+    use tokio::time::timeout;
 
     use super::*;
+
+    /// Longer than any of this takes.
+    const DEADLINE: Duration = Duration::from_secs(60);
 
     fn threads(count: usize) -> GuestThreads {
         let limits = config::Engine { guest_threads: count, ..config::Engine::default() };
@@ -241,7 +245,7 @@ mod tests {
             }
             others.load(Ordering::Relaxed) - before
         });
-        let meanwhile = few.ended().await.unwrap();
+        let meanwhile = timeout(DEADLINE, few.ended()).await.expect("it gets its turns").unwrap();
         stop.store(true, Ordering::Relaxed);
         for guest in guests {
             guest.ended().await.unwrap();

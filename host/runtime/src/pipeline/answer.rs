@@ -144,10 +144,11 @@ fn is_allowed(name: &str, allowed: Allowed) -> bool {
     ALLOWED.contains(&name) || is_custom() || (name == "location" && allowed.redirects)
 }
 
-/// Whether a browser may run what a document of this type contains, or take it for a script.
+/// Whether a browser may run what a document of this type contains, or take it for a script. SVG is
+/// `image/svg+xml`.
 fn is_active(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    ["html", "xml", "svg", "script"].iter().any(|active| essence.contains(active))
+    ["html", "xml", "script"].iter().any(|active| essence.contains(active))
 }
 
 #[cfg(test)]

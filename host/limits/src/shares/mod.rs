@@ -93,11 +93,7 @@ impl<K: Hash + Eq + Clone> Shares<K> {
     /// A key that holds nothing may take all that is free. `weight` multiplies what it may hold.
     #[must_use]
     pub fn try_take(&self, key: &K, weight: usize, units: usize) -> Option<Share<K>> {
-        let mut state = self.inner.state.lock();
-        let (held, waits) =
-            state.keys.get(key).map_or((0, false), |of| (of.held, !of.waiting.is_empty()));
-        let may = !waits && state.may_have(held, weight, units, self.inner.generosity);
-        may.then(|| state.grant(&self.inner, key, weight, units))
+        self.inner.state.lock().try_take(&self.inner, key, weight, units)
     }
 
     /// Takes `units` for `key` as soon as it may have them. Dropping the future gives up the place
@@ -107,41 +103,15 @@ impl<K: Hash + Eq + Clone> Shares<K> {
     /// # Errors
     /// Too many callers wait with the same key.
     pub async fn take(&self, key: &K, weight: usize, units: usize) -> Result<Share<K>, Crowded> {
-        if let Some(share) = self.try_take(key, weight, units) {
-            return Ok(share);
-        }
-        let granted = self.enqueue(key, weight, units)?;
-        // Units may have become free in between.
-        self.inner.hand_out();
+        let granted = {
+            let mut state = self.inner.state.lock();
+            if let Some(share) = state.try_take(&self.inner, key, weight, units) {
+                return Ok(share);
+            }
+            state.enqueue(key, weight, units, self.inner.max_waiting)?
+        };
         // The sender is in the queue until it is used, and the queue lives as long as `self`.
         granted.await.map_err(|_| Crowded)
-    }
-
-    fn enqueue(
-        &self,
-        key: &K,
-        weight: usize,
-        units: usize,
-    ) -> Result<oneshot::Receiver<Share<K>>, Crowded> {
-        let mut state = self.inner.state.lock();
-        let State { keys, waiting, .. } = &mut *state;
-        let account = keys.entry(key.clone()).or_insert_with(Account::new);
-        if account.waiting.len() >= self.inner.max_waiting {
-            let before = account.waiting.len();
-            account.waiting.retain(|waiter| !waiter.reply.is_closed());
-            *waiting -= before - account.waiting.len();
-            if account.waiting.len() >= self.inner.max_waiting {
-                let is_idle = account.is_idle();
-                if is_idle {
-                    keys.remove(key);
-                }
-                return Err(Crowded);
-            }
-        }
-        let (reply, granted) = oneshot::channel();
-        account.waiting.push_back(Waiter { units, weight, reply });
-        *waiting += 1;
-        Ok(granted)
     }
 
     /// How many units nobody holds.
@@ -226,6 +196,44 @@ impl<K: Hash + Eq + Clone> Inner<K> {
 }
 
 impl<K: Hash + Eq + Clone> State<K> {
+    fn try_take(
+        &mut self,
+        of: &Arc<Inner<K>>,
+        key: &K,
+        weight: usize,
+        units: usize,
+    ) -> Option<Share<K>> {
+        let (held, waits) =
+            self.keys.get(key).map_or((0, false), |of| (of.held, !of.waiting.is_empty()));
+        let may = !waits && self.may_have(held, weight, units, of.generosity);
+        may.then(|| self.grant(of, key, weight, units))
+    }
+
+    fn enqueue(
+        &mut self,
+        key: &K,
+        weight: usize,
+        units: usize,
+        max_waiting: usize,
+    ) -> Result<oneshot::Receiver<Share<K>>, Crowded> {
+        let account = self.keys.entry(key.clone()).or_insert_with(Account::new);
+        if account.waiting.len() >= max_waiting {
+            let before = account.waiting.len();
+            account.waiting.retain(|waiter| !waiter.reply.is_closed());
+            self.waiting -= before - account.waiting.len();
+            if account.waiting.len() >= max_waiting {
+                if account.is_idle() {
+                    self.keys.remove(key);
+                }
+                return Err(Crowded);
+            }
+        }
+        let (reply, granted) = oneshot::channel();
+        account.waiting.push_back(Waiter { units, weight, reply });
+        self.waiting += 1;
+        Ok(granted)
+    }
+
     fn may_have(&self, held: usize, weight: usize, units: usize, generosity: usize) -> bool {
         let most = self.free.saturating_mul(generosity).saturating_mul(weight.max(1));
         units <= self.free && (held == 0 || held.saturating_add(units) <= most)
@@ -281,170 +289,4 @@ impl<K: Hash + Eq + Clone> Account<K> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
-    use std::future::Future;
-    use std::pin::{Pin, pin};
-    use std::task::{Context, Poll, Waker};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
-        future.poll(&mut Context::from_waker(Waker::noop()))
-    }
-
-    /// Takes single units for `key` until it is refused.
-    fn take_all(shares: &Shares<&'static str>, key: &'static str) -> Vec<Share<&'static str>> {
-        std::iter::from_fn(|| shares.try_take(&key, 1, 1)).collect()
-    }
-
-    #[test]
-    fn each_greedy_key_leaves_a_part_for_the_next() {
-        let shares = Shares::new(60, 1, 0);
-        let mut all = Vec::new();
-        for (key, held) in [("a", 30), ("b", 15), ("c", 8), ("d", 4)] {
-            all.push(take_all(&shares, key));
-            assert_eq!(shares.held(&key), held, "{key}");
-        }
-        assert_eq!(shares.free(), 3);
-        drop(all);
-        assert_eq!(shares.free(), 60);
-    }
-
-    #[test]
-    fn weight_and_generosity_multiply_what_a_key_may_hold() {
-        for (generosity, weight, held) in [(1, 1, 30), (2, 1, 40), (1, 2, 40), (2, 2, 48)] {
-            let shares = Shares::new(60, generosity, 0);
-            let mut all = Vec::new();
-            while let Some(share) = shares.try_take(&"a", weight, 1) {
-                all.push(share);
-            }
-            assert_eq!(all.len(), held, "{generosity} {weight}");
-        }
-    }
-
-    #[test]
-    fn a_key_that_holds_nothing_may_take_all_that_is_free() {
-        let shares = Shares::new(10, 1, 0);
-        assert!(shares.try_take(&"a", 1, 11).is_none());
-        let all = shares.try_take(&"a", 1, 10).unwrap();
-        assert!(shares.try_take(&"b", 1, 1).is_none());
-        drop(all);
-        assert_eq!(shares.free(), 10);
-    }
-
-    #[test]
-    fn what_becomes_free_goes_to_the_key_that_holds_the_least() {
-        let shares = Shares::new(8, 1, 8);
-        let mut greedy = take_all(&shares, "greedy");
-        let mut small = take_all(&shares, "small");
-        let rest = shares.try_take(&"rest", 1, 2).unwrap();
-        assert_eq!((greedy.len(), small.len(), shares.free()), (4, 2, 0));
-        let mut late = pin!(shares.take(&"greedy", 1, 1));
-        let mut more = pin!(shares.take(&"small", 1, 1));
-        let mut new = pin!(shares.take(&"new", 1, 1));
-        for waiting in [&mut late, &mut more, &mut new] {
-            assert!(poll(waiting.as_mut()).is_pending());
-        }
-        drop(greedy.pop());
-        let Poll::Ready(Ok(_new)) = poll(new.as_mut()) else { panic!("it holds nothing") };
-        drop(small.pop());
-        assert!(poll(more.as_mut()).is_pending(), "more than would be left");
-        drop(rest);
-        assert!(poll(more.as_mut()).is_ready());
-        assert!(poll(late.as_mut()).is_pending());
-        greedy.clear();
-        assert!(poll(late.as_mut()).is_ready());
-    }
-
-    #[test]
-    fn nobody_overtakes_within_a_key() {
-        let shares = Shares::new(2, 1, 8);
-        let held = shares.try_take(&"a", 1, 2).unwrap();
-        let mut first = pin!(shares.take(&"a", 1, 2));
-        assert!(poll(first.as_mut()).is_pending());
-        let mut other = pin!(shares.take(&"a", 1, 1));
-        assert!(poll(other.as_mut()).is_pending());
-        drop(held);
-        let Poll::Ready(Ok(first)) = poll(first.as_mut()) else { panic!("it is next") };
-        assert!(poll(other.as_mut()).is_pending());
-        drop(first);
-        assert!(poll(other.as_mut()).is_ready());
-    }
-
-    #[test]
-    fn a_caller_that_leaves_takes_nothing_with_it() {
-        let shares = Shares::new(1, 1, 2);
-        let held = shares.try_take(&"a", 1, 1).unwrap();
-        {
-            let mut left = pin!(shares.take(&"a", 1, 1));
-            assert!(poll(left.as_mut()).is_pending());
-            let mut granted = pin!(shares.take(&"b", 1, 1));
-            assert!(poll(granted.as_mut()).is_pending());
-            drop(held);
-            // One of them has the unit now, and is dropped before it looks.
-        }
-        assert_eq!(shares.free(), 1);
-        assert_eq!(shares.inner.state.lock().keys.len(), 0);
-    }
-
-    #[test]
-    fn the_queue_of_a_key_is_bounded_and_forgets_who_left() {
-        let shares = Shares::new(1, 1, 1);
-        let held = shares.try_take(&"a", 1, 1).unwrap();
-        {
-            let mut waits = pin!(shares.take(&"a", 1, 1));
-            assert!(poll(waits.as_mut()).is_pending());
-            assert!(matches!(poll(pin!(shares.take(&"a", 1, 1))), Poll::Ready(Err(Crowded))));
-            assert!(poll(pin!(shares.take(&"b", 1, 1))).is_pending(), "another key's queue");
-        }
-        let mut again = pin!(shares.take(&"a", 1, 1));
-        assert!(poll(again.as_mut()).is_pending(), "those before have left");
-        drop(held);
-        assert!(poll(again.as_mut()).is_ready());
-    }
-
-    #[test]
-    fn a_share_grows_within_what_its_key_may_hold() {
-        let shares = Shares::new(10, 1, 0);
-        let mut share = shares.try_take(&"a", 1, 1).unwrap();
-        assert!(share.try_grow(4));
-        assert!(!share.try_grow(1), "half of it");
-        share.shrink_to(2);
-        assert_eq!((share.units(), shares.held(&"a"), shares.free()), (2, 2, 8));
-    }
-
-    proptest! {
-        /// Whatever is taken, grown and dropped: the units add up, and a key that holds nothing is
-        /// only refused if less is free than it asks for.
-        #[test]
-        fn units_are_neither_lost_nor_invented(
-            steps in prop::collection::vec((0..3_u8, 0..4_u8, 1..6_usize), 1..200),
-        ) {
-            let shares = Shares::new(16, 1, 4);
-            let mut held: Vec<Share<u8>> = Vec::new();
-            for (step, key, units) in steps {
-                match step {
-                    0 => {
-                        let before = (shares.held(&key), shares.free());
-                        match shares.try_take(&key, 1, units) {
-                            Some(share) => held.push(share),
-                            None => prop_assert!(before.0 > 0 || units > before.1),
-                        }
-                    }
-                    1 => {
-                        if let Some(share) = held.first_mut() {
-                            let _ = share.try_grow(units);
-                        }
-                    }
-                    _ => drop(held.pop()),
-                }
-                let sum: usize = held.iter().map(Share::units).sum();
-                prop_assert_eq!(sum + shares.free(), 16);
-            }
-        }
-    }
-}
+mod tests;
