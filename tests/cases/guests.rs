@@ -179,7 +179,12 @@ async fn without_a_free_slot_a_request_is_refused_but_a_hit_is_served() {
     assert_via(&ask(client, "echo", &kept).await, STORED);
 
     // One pipeline leaves a slot, and then two others have all.
-    let mut looping = Looping::begin(client, PLACES - 1);
+    let mut looping = Looping::begin(client, PLACES);
+    let refused = eventually("one of them is refused", async || {
+        looping.0.iter().position(JoinHandle::is_finished)
+    })
+    .await;
+    looping.0.swap_remove(refused).await.unwrap().assert_problem(503, "overloaded");
     assert_eq!(ask(client, "echo", &json!("a slot is left")).await.status, 200);
     looping.0.append(&mut Looping::begin_each(client, &[("loops-too", 1)]).0);
     let mut asked = 0;
