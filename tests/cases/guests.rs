@@ -209,6 +209,28 @@ async fn without_a_free_slot_a_request_is_refused_but_a_hit_is_served() {
 }
 
 #[tokio::test]
+async fn a_request_waits_for_a_slot_until_its_deadline() {
+    let server = Server::with(|config| {
+        config
+            .pipeline("loop-forever", &guest("loop-forever"), &[])
+            .pipeline("echo", &plugin("echo"), &[])
+            .set("engine.max_concurrent_guests", 1)
+            .set("engine.queue_timeout_ms", 600_000)
+            .set("pipelines.loop-forever.deadline_ms", 600_000)
+            .set("pipelines.echo.deadline_ms", 300);
+    })
+    .await;
+    let client = &server.client;
+    let looping = Looping::begin(client, 1);
+    eventually("the slot is taken", async || {
+        let answer = ask(client, "echo", &json!(1)).await;
+        (answer.status == 504).then(|| answer.assert_problem(504, "deadline-exceeded"))
+    })
+    .await;
+    looping.0.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test]
 async fn a_guest_ends_when_its_client_disconnects() {
     let server = Server::with(|config| {
         config

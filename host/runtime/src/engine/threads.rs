@@ -245,7 +245,7 @@ mod tests {
             }
             others.load(Ordering::Relaxed) - before
         });
-        let meanwhile = timeout(DEADLINE, few.ended()).await.expect("it gets its turns").unwrap();
+        let meanwhile = timeout(DEADLINE, few.ended()).await.unwrap().unwrap();
         stop.store(true, Ordering::Relaxed);
         for guest in guests {
             guest.ended().await.unwrap();

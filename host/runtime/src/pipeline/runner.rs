@@ -174,10 +174,15 @@ impl Runner {
     }
 
     async fn run_there(&self, contexts: Contexts) -> Result<Answer, RunError> {
+        let deadline = contexts.call.deadline;
         let pipeline = Arc::clone(&self.pipeline);
         let budget = self.guests.memory_budget(pipeline.limits.max_memory_bytes);
         let run = || async move { pipeline.run_here(contexts, budget).await };
-        let guest = self.guests.run(run).await?;
+        // It also waits for its slot no longer than until its deadline.
+        let guest = match timeout_at(deadline.into(), self.guests.run(run)).await {
+            Ok(guest) => guest?,
+            Err(_) => return Err(self.pipeline.deadline_exceeded()),
+        };
         guest.ended().await.unwrap_or(Err(RunError::Panicked))
     }
 

@@ -27,6 +27,10 @@ fn field(pointer: &str) -> wit::KeyPart {
 }
 
 fn plan(key: Vec<wit::KeyPart>) -> Result<Plan, PlanError> {
+    tagged(key, Vec::new())
+}
+
+fn tagged(key: Vec<wit::KeyPart>, tags: Vec<String>) -> Result<Plan, PlanError> {
     let lifetime = wit::Lifetime {
         ttl_ms: 1_000,
         jitter_percent: 0,
@@ -35,7 +39,7 @@ fn plan(key: Vec<wit::KeyPart>) -> Result<Plan, PlanError> {
         stale_if_error_ms: None,
         stale_after_change_ms: None,
     };
-    let storage = wit::Storage { memory: Some(lifetime), shared: None, tags: Vec::new() };
+    let storage = wit::Storage { memory: Some(lifetime), shared: None, tags };
     let timeouts = wit::Timeouts { soft_ms: None, hard_ms: None };
     Plan::compile(wit::KeyPlan { key_epoch: 0, key, storage, timeouts, failure_ttl_ms: None })
 }
@@ -77,6 +81,13 @@ impl Asked {
     fn body_seen(&self, plan: &Plan) -> String {
         String::from_utf8(plan.request(&self.source()).body.to_vec()).unwrap()
     }
+}
+
+#[test]
+fn an_answer_has_a_bounded_number_of_tags() {
+    let tags = |count: usize| (0..count).map(|number| number.to_string()).collect();
+    assert!(tagged(vec![body()], tags(64)).is_ok());
+    assert_eq!(tagged(vec![body()], tags(65)).unwrap_err(), PlanError::TooManyTags(65));
 }
 
 #[test]
