@@ -124,6 +124,16 @@ impl<T> Fair<T> {
         }
     }
 
+    /// Replaces what was charged by what the item has really cost.
+    pub(super) fn settle(&mut self, origin: &Origin, charged: u64, cost: u64) {
+        let lane = &mut self.lanes[origin.lane.index()];
+        let of_lane = SCALE / origin.lane.weight();
+        lane.time = (lane.time + cost * of_lane).saturating_sub(charged * of_lane);
+        if let Some(caller) = lane.callers.get_mut(&origin.caller) {
+            caller.time = (caller.time + cost).saturating_sub(charged);
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.lanes = Default::default();
     }

@@ -15,8 +15,8 @@ use super::batch::Batch;
 use super::cached::Cached;
 use super::expected::{ALL_MINILM_L6_V2, Expected, check_digest};
 use super::load_error::{LoadError, Part};
-use super::pool::{Model, Pool, Tokenize};
-use super::queue::{Bounds, Counters};
+use super::pool::{Model, Pool};
+use super::queue::{Bounds, Counters, Tokenize};
 use super::session::{OnnxSession, environment, unreadable};
 use super::tokenizer::TextTokenizer;
 use super::{EmbedError, Embedded, Embedder, Embedding, Origin, Pending, Submit};
@@ -60,7 +60,7 @@ impl OnnxConfig {
             expected: Some(Expected::all_minilm_l6_v2()),
             sessions: 0,
             max_text_tokens: 256,
-            max_batch_tokens: 2 * 256,
+            max_batch_tokens: 256,
             max_queued_texts: 1024,
             cache_bytes: 64 << 20,
         }
@@ -150,7 +150,7 @@ impl OnnxModel {
             let tokenizer = Arc::clone(&tokenizer);
             Arc::new(move |text| tokenizer.encode(text))
         };
-        let pool = Pool::start(models, &tokenize, cores, tokenizer.pad_id(), bounds)
+        let pool = Pool::start(models, &tokenize, tokenizer.pad_id(), bounds)
             .map_err(LoadError::Thread)?;
         Ok(Self {
             name: config.model_name,

@@ -1,10 +1,10 @@
-//! The bounded queue in front of a model: texts that wait to be read, and tokens that wait to be
-//! embedded.
+//! The bounded queue in front of a model, and the batches that are taken from it.
 //!
-//! A text is admitted to its lane before anything is done with it, and uses room there until a
-//! session takes its tokens. A text that nobody waits for any more is dropped where it is, and its
-//! room is free at once. Only what a thread is working on is finished: the tokens of one text, or
-//! a batch. Out of scope: the threads, and what they do, which is in the pool.
+//! A text is admitted to its lane before anything is done with it. It is turned into tokens only
+//! when its turn has come, by the session that embeds it, so a caller that sends many texts and
+//! leaves has cost next to nothing. A text that nobody waits for any more leaves the queue, and its
+//! room is free at once. Only what a session is working on is finished: the tokens of one text, or
+//! a batch. Out of scope: the threads, and the model, which are in the pool.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -21,20 +21,46 @@ use super::room::Room;
 use super::tokenizer::Tokens;
 use super::{EmbedError, Embedded, Lane, Origin};
 
+/// How long a token is, roughly, in English.
+const BYTES_PER_TOKEN: usize = 4;
+/// Reading so many bytes of a text takes about as long as embedding a token.
+const BYTES_READ_PER_TOKEN: usize = 256;
+
 /// The result for one text.
 pub(super) type Answer = Result<Embedded, EmbedError>;
 
-/// A text that is to be turned into tokens.
-pub(super) struct Unread {
-    place: Place,
-    pub(super) text: Arc<str>,
+/// Turns a text into tokens. It must not panic.
+pub(super) type Tokenize = dyn Fn(&str) -> Result<Tokens, EmbedError> + Send + Sync;
+
+/// A text in the queue.
+struct Text {
+    text: Arc<str>,
+    /// About how many tokens it has.
+    expected: usize,
+    /// Known if a batch has had no place for it.
+    tokens: Option<Tokens>,
     reply: oneshot::Sender<Answer>,
 }
 
-/// The tokens of a text, in the queue or in a batch.
+/// A text in a batch.
 pub(super) struct Job {
     pub(super) tokens: Tokens,
     reply: oneshot::Sender<Answer>,
+}
+
+/// A text whose turn has come, and what it was charged for that.
+struct Turn {
+    place: Place,
+    text: Text,
+    charged: u64,
+}
+
+/// A turn whose tokens are known.
+struct Ready {
+    place: Place,
+    text: Arc<str>,
+    charged: u64,
+    job: Job,
 }
 
 impl Job {
@@ -65,7 +91,7 @@ impl Future for Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         if !self.is_answered {
-            // First, so that a thread that is reading the text does not put it back.
+            // First, so that a session that is reading the text does not put it back.
             self.answer.close();
             self.queue.abandon(&self.place);
         }
@@ -95,8 +121,8 @@ pub(super) struct Counters {
 
 pub(super) struct Queue {
     state: Mutex<State>,
-    to_read: Condvar,
-    to_embed: Condvar,
+    /// Notified when a text comes, and when the queue is closed.
+    work: Condvar,
     /// Notified when there is more room for the catch-up, which waits for it.
     room: Notify,
     bounds: Bounds,
@@ -105,10 +131,8 @@ pub(super) struct Queue {
 
 struct State {
     rooms: [Room; Lane::ALL.len()],
-    /// Texts cost their bytes here.
-    unread: Fair<Unread>,
-    /// Texts cost their tokens here, with the padding of their batch.
-    ready: Fair<Job>,
+    /// Texts cost their tokens, with the padding of their batch.
+    texts: Fair<Text>,
     admitted: u64,
     closed: bool,
 }
@@ -121,21 +145,30 @@ impl State {
         }
         Ok(self.rooms[origin.lane.index()].open_to(&origin.caller).min(texts))
     }
+
+    /// Charges texts that were taken for what they will probably cost, so that their caller is not
+    /// next again before they are in a batch.
+    fn charged(&mut self, taken: Vec<(Place, Text)>) -> Vec<Turn> {
+        let turns = taken.into_iter().map(|(place, text)| {
+            let charged = text.expected as u64;
+            self.texts.charge(&place.origin, charged);
+            Turn { place, text, charged }
+        });
+        turns.collect()
+    }
 }
 
 impl Queue {
     pub(super) fn new(bounds: Bounds) -> Self {
         let state = State {
             rooms: Lane::ALL.map(|_| Room::new(bounds.max_queued_texts)),
-            unread: Fair::default(),
-            ready: Fair::default(),
+            texts: Fair::default(),
             admitted: 0,
             closed: false,
         };
         Self {
             state: Mutex::new(state),
-            to_read: Condvar::new(),
-            to_embed: Condvar::new(),
+            work: Condvar::new(),
             room: Notify::new(),
             bounds,
             counters: Counters::default(),
@@ -195,12 +228,14 @@ impl Queue {
             let (reply, answer) = oneshot::channel();
             state.admitted += 1;
             let place = Place { origin: origin.clone(), number: state.admitted };
-            let unread = Unread { place: place.clone(), text: Arc::clone(text), reply };
-            state.unread.push(&place, unread);
+            // Longer text is refused when it is read, which costs little.
+            let expected = (1 + text.len() / BYTES_PER_TOKEN).min(self.bounds.max_batch_tokens);
+            let text = Text { text: Arc::clone(text), expected, tokens: None, reply };
+            state.texts.push(&place, text);
             Waiting { queue: Arc::clone(self), place, answer, is_answered: false }
         });
         let waiting = waiting.collect();
-        self.to_read.notify_all();
+        self.work.notify_all();
         waiting
     }
 
@@ -214,121 +249,149 @@ impl Queue {
     /// Drops a text that nobody waits for, unless it is being read or embedded.
     fn abandon(&self, place: &Place) {
         let mut state = self.state.lock();
-        let unread = state.unread.remove(place).is_some();
-        if unread || state.ready.remove(place).is_some() {
+        if state.texts.remove(place).is_some() {
             self.give_back(&mut state, &place.origin);
             count(&self.counters.abandoned_texts, 1);
         }
     }
 
-    /// Waits for a text to read; `None` once the queue is closed.
-    pub(super) fn next_unread(&self) -> Option<Unread> {
+    /// Waits for texts and takes a batch of them, never empty; `None` once the queue is closed.
+    pub(super) fn next_batch(&self, tokenize: &Tokenize) -> Option<Vec<Job>> {
+        loop {
+            let turn = self.next_turn()?;
+            if let Some(first) = self.read(turn, tokenize) {
+                return Some(self.gather(first, tokenize));
+            }
+        }
+    }
+
+    /// Waits for the text whose turn it is.
+    fn next_turn(&self) -> Option<Turn> {
         let mut state = self.state.lock();
         while !state.closed {
-            let Some(lane) = state.unread.next_lane() else {
-                self.to_read.wait(&mut state);
+            let Some(lane) = state.texts.next_lane() else {
+                self.work.wait(&mut state);
                 continue;
             };
-            let cost = |unread: &Unread| 1 + unread.text.len() as u64;
-            let one = |unread: &Unread| Offer::Taken { cost: cost(unread), last: true };
-            if let Some((place, unread)) = state.unread.take(lane, one).pop() {
-                state.unread.charge(&place.origin, cost(&unread));
-                return Some(unread);
+            let taken = state
+                .texts
+                .take(lane, |text| Offer::Taken { cost: text.expected as u64, last: true });
+            if let Some(turn) = state.charged(taken).pop() {
+                return Some(turn);
             }
         }
         None
     }
 
-    /// Puts the tokens of a text into the queue, unless it cannot be embedded or nobody waits for
-    /// it any more.
-    pub(super) fn read(&self, unread: Unread, tokens: Result<Tokens, EmbedError>) {
-        let Unread { place, reply, .. } = unread;
+    /// The tokens of a text whose turn has come. Answers it if it cannot be embedded, and drops it if
+    /// nobody waits for it.
+    fn read(&self, turn: Turn, tokenize: &Tokenize) -> Option<Ready> {
+        let Turn { place, text: Text { text, tokens, reply, .. }, charged } = turn;
+        let mut cost = 0;
+        let tokens = match tokens {
+            _ if reply.is_closed() => None,
+            Some(tokens) => Some(Ok(tokens)),
+            None => {
+                cost = 1 + text.len() / BYTES_READ_PER_TOKEN;
+                Some(tokenize(&text))
+            }
+        };
+        // It may have been left while it was read.
+        let error = match tokens.filter(|_| !reply.is_closed()) {
+            Some(Ok(tokens)) => {
+                return Some(Ready { place, text, charged, job: Job { tokens, reply } });
+            }
+            Some(Err(error)) => Some(error),
+            None => None,
+        };
         let mut state = self.state.lock();
-        if state.closed {
-            return;
-        }
-        match tokens {
-            Ok(tokens) if !reply.is_closed() => {
-                state.ready.push(&place, Job { tokens, reply });
-                self.to_embed.notify_one();
-            }
-            Ok(_) => {
-                self.give_back(&mut state, &place.origin);
-                count(&self.counters.abandoned_texts, 1);
-            }
-            Err(error) => {
-                self.give_back(&mut state, &place.origin);
-                // The caller may have left.
-                let _ = reply.send(Err(error));
-            }
-        }
-    }
-
-    /// Waits for tokens and takes a batch of them, never empty; `None` once the queue is closed.
-    pub(super) fn next_batch(&self) -> Option<Vec<Job>> {
-        let mut state = self.state.lock();
-        while !state.closed {
-            match state.ready.next_lane() {
-                Some(lane) => return Some(self.gather(&mut state, lane)),
-                None => self.to_embed.wait(&mut state),
-            }
+        state.texts.settle(&place.origin, charged, cost as u64);
+        self.give_back(&mut state, &place.origin);
+        drop(state);
+        match error {
+            // The caller may have left.
+            Some(error) => drop(reply.send(Err(error))),
+            None => count(&self.counters.abandoned_texts, 1),
         }
         None
     }
 
-    /// Takes the next text and, up to a batch, texts of the lane of about the same length.
-    fn gather(&self, state: &mut State, lane: Lane) -> Vec<Job> {
-        let max_rows = state.ready.len(lane).div_ceil(self.bounds.sessions);
-        let mut gathering: Option<Gathering> = None;
-        let taken = state.ready.take(lane, |job: &Job| {
-            let tokens = job.tokens.count();
-            let gathering = match &mut gathering {
-                Some(gathering) => {
-                    if !gathering.admit(tokens) {
-                        return Offer::Left;
-                    }
-                    gathering
-                }
-                None => {
-                    let max_tokens = self.bounds.max_batch_tokens;
-                    gathering.insert(Gathering::new(tokens, max_rows, max_tokens))
-                }
-            };
-            Offer::Taken { cost: tokens as u64, last: gathering.is_full() }
-        });
-        let columns = taken.iter().map(|(_, job)| job.tokens.count()).max().unwrap_or(0);
-        let jobs = taken.into_iter().map(|(place, job)| {
-            state.ready.charge(&place.origin, columns as u64);
-            self.give_back(state, &place.origin);
+    /// Fills the batch that begins with `first` with texts of its lane of about the same length.
+    fn gather(&self, first: Ready, tokenize: &Tokenize) -> Vec<Job> {
+        let lane = first.place.origin.lane;
+        let first_tokens = first.job.tokens.count();
+        let (likely, max_rows) = self.likely(lane, first_tokens, first.text.len());
+        let mut gathering = Gathering::new(first_tokens, max_rows, self.bounds.max_batch_tokens);
+        let mut batch = vec![first];
+        let mut left = Vec::new();
+        for turn in likely {
+            let Some(ready) = self.read(turn, tokenize) else { continue };
+            let fits = gathering.admit(ready.job.tokens.count());
+            if fits { &mut batch } else { &mut left }.push(ready);
+        }
+        let columns = batch.iter().map(|ready| ready.job.tokens.count()).max().unwrap_or(0);
+        let mut state = self.state.lock();
+        for ready in left {
+            self.put_back(&mut state, ready);
+        }
+        let jobs = batch.into_iter().map(|Ready { place, charged, job, .. }| {
+            state.texts.settle(&place.origin, charged, columns as u64);
+            self.give_back(&mut state, &place.origin);
             job
         });
         jobs.collect()
+    }
+
+    /// Takes the next texts of a lane that are about as long as one of so many tokens and bytes, as
+    /// many as a batch holds. Returns the most texts of the batch, too.
+    fn likely(&self, lane: Lane, tokens: usize, bytes: usize) -> (Vec<Turn>, usize) {
+        let mut state = self.state.lock();
+        let max_rows = (1 + state.texts.len(lane)).div_ceil(self.bounds.sessions);
+        let mut gathering = Gathering::new(tokens, max_rows, self.bounds.max_batch_tokens);
+        if gathering.is_full() {
+            return (Vec::new(), max_rows);
+        }
+        let taken = state.texts.take(lane, |text| {
+            let expected = match &text.tokens {
+                Some(tokens) => tokens.count(),
+                None => (text.text.len() * tokens).div_ceil(bytes.max(1)),
+            };
+            if gathering.admit(expected) {
+                Offer::Taken { cost: text.expected as u64, last: gathering.is_full() }
+            } else {
+                Offer::Left
+            }
+        });
+        (state.charged(taken), max_rows)
+    }
+
+    /// Gives a text its place in the queue back.
+    fn put_back(&self, state: &mut State, ready: Ready) {
+        let Ready { place, text, charged, job: Job { tokens, reply } } = ready;
+        state.texts.settle(&place.origin, charged, 0);
+        if reply.is_closed() {
+            self.give_back(state, &place.origin);
+            count(&self.counters.abandoned_texts, 1);
+        } else if !state.closed {
+            let expected = tokens.count();
+            state.texts.push(&place, Text { text, expected, tokens: Some(tokens), reply });
+        }
     }
 
     /// Refuses new texts, drops waiting ones, and lets the threads end.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        state.unread.clear();
-        state.ready.clear();
+        state.texts.clear();
         drop(state);
         self.room.notify_waiters();
-        self.to_read.notify_all();
-        self.to_embed.notify_all();
+        self.work.notify_all();
     }
 
-    /// Whether the readers have all texts.
+    /// Whether a session has all texts.
     #[cfg(test)]
-    pub(super) fn is_being_read(&self) -> bool {
-        self.state.lock().unread.next_lane().is_none()
-    }
-
-    /// Whether all texts in the queue are read.
-    #[cfg(test)]
-    pub(super) fn is_read(&self) -> bool {
-        let state = self.state.lock();
-        let used: usize = state.rooms.iter().map(Room::used).sum();
-        used == Lane::ALL.iter().map(|&lane| state.ready.len(lane)).sum::<usize>()
+    pub(super) fn is_empty(&self) -> bool {
+        self.state.lock().texts.next_lane().is_none()
     }
 }
 

@@ -42,11 +42,6 @@ impl Room {
             }
         }
     }
-
-    #[cfg(test)]
-    pub(super) fn used(&self) -> usize {
-        self.used
-    }
 }
 
 #[cfg(test)]

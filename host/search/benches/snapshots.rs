@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use weir_core::name::{DocumentId, Name};
 use weir_core::{Chain, Commit, Position};
 use weir_embedding::Embedding;
+use weir_limits::threads::FairThreads;
 use weir_search::exact::ExactStore;
 use weir_search::{
     Base, Content, Epoch, IndexPage, IndexedChunk, IndexedDocument, Query, Snapshot, Unit,
@@ -81,6 +82,8 @@ fn main() {
 
 /// Searches at a fixed rate for a round. Times are from when a search was due.
 async fn read(current: &RwLock<Arc<dyn Snapshot>>, question: &Embedding) -> Vec<f64> {
+    let threads = FairThreads::start("weir-search", 0, None).unwrap();
+    let account = threads.account(threads.group(1), 1);
     let mut ticks = interval(Duration::from_secs(1) / RATE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut times = Vec::new();
@@ -96,7 +99,8 @@ async fn read(current: &RwLock<Arc<dyn Snapshot>>, question: &Embedding) -> Vec<
             limit: 10,
             offset: 0,
         };
-        assert_eq!(snapshot.search(query, due.into_std() + ROUND).await.unwrap().len(), 10);
+        let hits = snapshot.search(query, due.into_std() + ROUND, &account).await.unwrap();
+        assert_eq!(hits.len(), 10);
         times.push(due.elapsed().as_secs_f64() * 1e3);
     }
     times

@@ -18,6 +18,7 @@ use thiserror::Error;
 use weir_core::name::{DocumentId, Name};
 use weir_core::{Commit, Position};
 use weir_embedding::Embedding;
+use weir_limits::threads::Account;
 
 use crate::filter::Filter;
 
@@ -28,6 +29,8 @@ pub mod filter;
 pub mod keyword;
 pub mod plan;
 pub mod progress;
+#[cfg(test)]
+mod testing;
 
 /// What a hit represents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,8 +193,14 @@ pub enum VectorError {
 #[async_trait]
 pub trait Snapshot: Send + Sync + fmt::Debug {
     /// Returns the best hits for `query`, from the engine's legs and the host's fusion (see
-    /// [`plan::answer`]). Stops soon after the deadline, or after the future is dropped.
-    async fn search(&self, query: Query, deadline: Instant) -> Result<Vec<Hit>, VectorError>;
+    /// [`plan::answer`]). A search that takes long is done on the threads of `account`, which is
+    /// charged for it. It stops soon after the deadline, or after the future is dropped.
+    async fn search(
+        &self,
+        query: Query,
+        deadline: Instant,
+        account: &Account,
+    ) -> Result<Vec<Hit>, VectorError>;
 
     /// The document's version and content, if it exists in this state.
     fn document(&self, id: &DocumentId) -> Option<(Position, Arc<Content>)>;

@@ -19,6 +19,7 @@ use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 use weir_embedding::{Embedding, Origin};
 use weir_limits::charge::Charge;
+use weir_limits::threads::Account;
 use weir_runtime::capability::collections::{FoundHits, write_results};
 use weir_runtime::deploy::Deployment;
 use weir_runtime::request::KeyedRequest;
@@ -100,7 +101,8 @@ async fn wasm(deployment: &Arc<Deployment>, body: Bytes) -> Bytes {
 }
 
 async fn native(deployment: &Arc<Deployment>, app: &Arc<App>, body: Bytes) -> Bytes {
-    let host = Native(Arc::clone(app));
+    let host =
+        Native { app: Arc::clone(app), searching: deployment.runner.guests.searching().clone() };
     let run = deployment.runner.guests.run(|| async move {
         let (hits, mode) = search::answer(&host, &body).await.expect("an answer");
         let mode = format!("\"{}\"", mode.as_str());
@@ -111,7 +113,10 @@ async fn native(deployment: &Arc<Deployment>, app: &Arc<App>, body: Bytes) -> By
 }
 
 /// The host's services, called directly.
-struct Native(Arc<App>);
+struct Native {
+    app: Arc<App>,
+    searching: Account,
+}
 
 impl Host for Native {
     type Embedding = Embedding;
@@ -124,7 +129,7 @@ impl Host for Native {
     async fn embed(&self, _model: Option<&str>, text: &str) -> Result<Embedding, EmbedError> {
         let texts = [Arc::from(text)];
         let origin = Origin::pipeline("bench", "native");
-        let model = self.0.models.default_model();
+        let model = self.app.models.default_model();
         Ok(model.embed(&texts, &origin).await.unwrap().remove(0).vector)
     }
 
@@ -143,10 +148,11 @@ impl Host for Native {
             limit: query.limit,
             offset: query.offset,
         };
-        let tenant = self.0.tenants.iter().next().unwrap();
+        let tenant = self.app.tenants.iter().next().unwrap();
         let reading = tenant.reading(Position::ZERO);
         let state = reading.read(&Name::new(collection).unwrap()).unwrap().unwrap();
-        Ok(FoundHits(state.search(query, Instant::now() + Duration::from_secs(10)).await.unwrap()))
+        let deadline = Instant::now() + Duration::from_secs(10);
+        Ok(FoundHits(state.search(query, deadline, &self.searching).await.unwrap()))
     }
 }
 

@@ -1,5 +1,4 @@
-//! Models at work: one OS thread each, and as many threads that read texts as there are cores, all
-//! fed by one queue.
+//! Models at work: one OS thread each, all fed by one queue.
 //!
 //! The pool knows nothing about ONNX or tokenizers: a [`Model`] turns a batch of tokens into
 //! vectors, and a function turns a text into tokens. Tests substitute their own.
@@ -9,10 +8,10 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use futures::future::try_join_all;
+use weir_limits::priority;
 
 use super::batch::Batch;
-use super::queue::{Bounds, Counters, Job, Queue, Waiting, count};
-use super::tokenizer::Tokens;
+use super::queue::{Bounds, Counters, Job, Queue, Tokenize, Waiting, count};
 use super::{EmbedError, Embedded, Embedding, Lane, Origin};
 
 /// One model on one thread.
@@ -20,9 +19,6 @@ pub(super) trait Model: Send {
     /// Returns one unit-length vector per row, or the model's error message.
     fn run(&mut self, batch: &Batch) -> Result<Vec<Embedding>, String>;
 }
-
-/// Turns a text into tokens.
-pub(super) type Tokenize = dyn Fn(&str) -> Result<Tokens, EmbedError> + Send + Sync;
 
 /// Dropping the pool ends the threads. It waits for running batches, since a process must not
 /// unload the runtime while a thread runs in it.
@@ -32,34 +28,25 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Starts one thread per model in `models`, and `readers` that tokenize.
+    /// Starts one thread per model in `models`.
     pub(super) fn start<M: Model + 'static>(
         models: Vec<M>,
         tokenize: &Arc<Tokenize>,
-        readers: usize,
         pad_id: u32,
         bounds: Bounds,
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::new(bounds));
-        let mut pool = Self { queue, threads: Vec::with_capacity(models.len() + readers) };
+        let mut pool = Self { queue, threads: Vec::with_capacity(models.len()) };
         for (index, model) in models.into_iter().enumerate() {
-            pool.spawn(format!("weir-embed-{index}"), move |queue| work(queue, model, pad_id))?;
-        }
-        for index in 0..readers {
-            let tokenize = Arc::clone(tokenize);
-            pool.spawn(format!("weir-tokens-{index}"), move |queue| read(queue, &*tokenize))?;
+            let (queue, tokenize) = (Arc::clone(&pool.queue), Arc::clone(tokenize));
+            let work = move || {
+                priority::lower();
+                work(&queue, model, tokenize, pad_id);
+            };
+            let thread = thread::Builder::new().name(format!("weir-embed-{index}"));
+            pool.threads.push(thread.spawn(work)?);
         }
         Ok(pool)
-    }
-
-    fn spawn(
-        &mut self,
-        name: String,
-        work: impl FnOnce(&Queue) + Send + 'static,
-    ) -> std::io::Result<()> {
-        let queue = Arc::clone(&self.queue);
-        self.threads.push(thread::Builder::new().name(name).spawn(move || work(&queue))?);
-        Ok(())
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -104,17 +91,13 @@ impl Drop for Pool {
     }
 }
 
-fn read(queue: &Queue, tokenize: &Tokenize) {
-    while let Some(unread) = queue.next_unread() {
-        // A panic must fail this text without ending the thread.
-        let tokens = catch_unwind(AssertUnwindSafe(|| tokenize(&unread.text)))
-            .unwrap_or_else(|_| Err(EmbedError::Failed("the tokenizer panicked".into())));
-        queue.read(unread, tokens);
-    }
-}
-
-fn work(queue: &Queue, mut model: impl Model, pad_id: u32) {
-    while let Some(jobs) = queue.next_batch() {
+fn work(queue: &Queue, mut model: impl Model, tokenize: Arc<Tokenize>, pad_id: u32) {
+    // A panic must fail its text without ending the thread.
+    let tokenize = move |text: &str| {
+        catch_unwind(AssertUnwindSafe(|| tokenize(text)))
+            .unwrap_or_else(|_| Err(EmbedError::Failed("the tokenizer panicked".into())))
+    };
+    while let Some(jobs) = queue.next_batch(&tokenize) {
         let batch = Batch::pad(jobs.iter().map(|job| &job.tokens), pad_id);
         // A panic must fail these texts without ending the thread.
         let vectors = catch_unwind(AssertUnwindSafe(|| model.run(&batch)))

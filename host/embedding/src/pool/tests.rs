@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's failure is its message")]
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use parking_lot::Mutex;
@@ -10,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
 use crate::onnx::WorkCounts;
+use crate::tokenizer::Tokens;
 
 /// A model that reports its runs and lets them finish one by one.
 struct Stepped {
@@ -36,6 +38,8 @@ struct Harness {
     steps: mpsc::Sender<Result<(), String>>,
     /// Lets the text "gate" pass.
     gate: mpsc::Sender<()>,
+    /// How many texts have been read.
+    read: Arc<AtomicUsize>,
 }
 
 /// A number becomes a text of two tokens, of which it is the first.
@@ -45,22 +49,29 @@ fn harness(max_queued_texts: usize) -> Harness {
     let model = Stepped { runs: runs_sender, steps: steps_receiver };
     let (gate, passes) = mpsc::channel();
     let passes = Mutex::new(passes);
-    let tokenize: Arc<Tokenize> = Arc::new(move |text| match text {
+    let read = Arc::new(AtomicUsize::new(0));
+    let reads = Arc::clone(&read);
+    let tokens_of = move |text: &str| match text {
+        "w" => Ok(Tokens([100; 6].into())),
         "long" => Err(EmbedError::TooLong { index: 0, tokens: 9, max_tokens: 3 }),
         "panic" => panic!("as the test asked"),
         "gate" => Ok(Tokens([passes.lock().recv().map_or(0, |()| 1), 9].into())),
         number => Ok(Tokens([number.parse().unwrap(), 9].into())),
+    };
+    let tokenize: Arc<Tokenize> = Arc::new(move |text| {
+        reads.fetch_add(1, Ordering::Relaxed);
+        tokens_of(text)
     });
     let bounds = Bounds { max_queued_texts, max_batch_tokens: 8, sessions: 1 };
-    let pool = Arc::new(Pool::start(vec![model], &tokenize, 1, 0, bounds).unwrap());
-    Harness { pool, runs, steps, gate }
+    let pool = Arc::new(Pool::start(vec![model], &tokenize, 0, bounds).unwrap());
+    Harness { pool, runs, steps, gate, read }
 }
 
 type Asked = tokio::task::JoinHandle<Result<Vec<Embedded>, EmbedError>>;
 
 impl Harness {
     /// The test's runtime has one thread, so after a yield the texts are in the queue.
-    async fn ask_unread(&self, texts: &[&str], origin: &Origin) -> Asked {
+    async fn ask_texts(&self, texts: &[&str], origin: &Origin) -> Asked {
         let texts: Vec<Arc<str>> = texts.iter().map(|&text| text.into()).collect();
         let (pool, origin) = (Arc::clone(&self.pool), origin.clone());
         let asked = tokio::spawn(async move { pool.embed(&texts, &origin).await });
@@ -68,15 +79,10 @@ impl Harness {
         asked
     }
 
-    /// Returns when the texts are read, so that they are all there for the next batch.
     async fn ask(&self, texts: &[u32], origin: &Origin) -> Asked {
         let texts: Vec<_> = texts.iter().map(ToString::to_string).collect();
         let texts: Vec<_> = texts.iter().map(String::as_str).collect();
-        let asked = self.ask_unread(&texts, origin).await;
-        while !self.pool.queue.is_read() {
-            tokio::task::yield_now().await;
-        }
-        asked
+        self.ask_texts(&texts, origin).await
     }
 
     async fn run_of(&mut self) -> Vec<i64> {
@@ -236,14 +242,14 @@ async fn texts_that_nobody_waits_for_leave_the_queue_and_take_no_room() {
 async fn texts_that_are_not_read_yet_are_dropped_too() {
     let mut harness = harness(4);
     let [a, b] = ["a", "b"].map(Origin::api);
-    let reading = harness.ask_unread(&["gate"], &a).await;
-    let left = harness.ask_unread(&["panic"], &a).await;
+    let reading = harness.ask_texts(&["gate"], &a).await;
+    let left = harness.ask_texts(&["panic"], &a).await;
     // The rest of the room.
-    let also_left = harness.ask_unread(&["panic", "panic"], &b).await;
+    let also_left = harness.ask_texts(&["panic", "panic"], &b).await;
     leave(left).await;
     leave(also_left).await;
     assert_eq!(harness.counts().abandoned_texts, 3);
-    let asked = harness.ask_unread(&["4", "5", "6"], &b).await;
+    let asked = harness.ask_texts(&["4", "5", "6"], &b).await;
     harness.gate.send(()).unwrap();
     drop(harness.steps);
     assert_eq!(reading.await.unwrap(), embedded(&[1]));
@@ -255,8 +261,8 @@ async fn texts_that_are_not_read_yet_are_dropped_too() {
 async fn a_text_that_is_left_while_it_is_read_is_not_embedded() {
     let mut harness = harness(1);
     let origin = Origin::api("a");
-    let reading = harness.ask_unread(&["gate"], &origin).await;
-    while !harness.pool.queue.is_being_read() {
+    let reading = harness.ask_texts(&["gate"], &origin).await;
+    while !harness.pool.queue.is_empty() {
         tokio::task::yield_now().await;
     }
     leave(reading).await;
@@ -268,6 +274,25 @@ async fn a_text_that_is_left_while_it_is_read_is_not_embedded() {
     assert_eq!(harness.run_of().await, [2]);
     harness.step();
     assert_eq!(asked.await.unwrap(), embedded(&[2]));
+}
+
+#[tokio::test]
+async fn texts_are_read_when_their_turn_has_come_and_once() {
+    let mut harness = harness(1_024);
+    harness.busy().await;
+    let origin = Origin::api("a");
+    leave(harness.ask(&[1; 500], &origin).await).await;
+    // "w" is as short as the others, but has more tokens than fit beside them.
+    let texts = ["1", "w", "2", "3", "4", "5", "6"];
+    let asked = harness.ask_texts(&texts, &origin).await;
+    let mut runs = Vec::new();
+    for _ in 0..3 {
+        runs.push(harness.next_run().await);
+    }
+    assert_eq!(runs, [vec![1, 2, 3], vec![100], vec![4, 5, 6]]);
+    drop(harness.steps);
+    assert_eq!(asked.await.unwrap().unwrap().len(), texts.len());
+    assert_eq!(harness.read.load(Ordering::Relaxed), 1 + texts.len());
 }
 
 #[tokio::test]
@@ -303,7 +328,7 @@ async fn a_model_that_fails_or_panics_fails_its_batch_and_nothing_else() {
 
 #[tokio::test]
 async fn dropping_the_pool_ends_its_threads() {
-    let Harness { pool, mut runs, steps, gate } = harness(16);
+    let Harness { pool, mut runs, steps, gate, .. } = harness(16);
     drop((steps, gate));
     drop(pool);
     // The model is dropped with its thread, and its end of the channel with the model.

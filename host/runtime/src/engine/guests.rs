@@ -8,17 +8,19 @@ use std::io;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use weir_limits::threads::{Account, FairThreads, Started};
 use weir_limits::turns::GroupId;
 
 use super::config;
 use super::epoch::Clock;
 use super::memory::{GuestMemory, MemoryBudget};
 use super::slots::{NoSlot, PipelineSlots, Slots, TenantSlots};
-use super::threads::{Account, Guest, GuestThreads};
 
 /// What all guests of a server share. Dropping it stops them.
 pub struct Guests {
-    threads: GuestThreads,
+    threads: FairThreads,
+    /// For searches that would keep a guest's thread too long. They are charged to the pipeline.
+    searching: FairThreads,
     runs: Slots,
     decisions: Slots,
     memory: GuestMemory,
@@ -27,6 +29,7 @@ pub struct Guests {
 /// The guests of one tenant.
 pub struct TenantGuests {
     group: GroupId,
+    searching: GroupId,
     runs: TenantSlots,
     decisions: TenantSlots,
 }
@@ -34,6 +37,7 @@ pub struct TenantGuests {
 /// The guests of one pipeline of a tenant.
 pub struct PipelineGuests {
     account: Account,
+    searching: Account,
     weight: u32,
     runs: PipelineSlots,
     decisions: PipelineSlots,
@@ -55,7 +59,8 @@ impl Guests {
         let queue_timeout = Duration::from_millis(limits.queue_timeout_ms);
         let slots = |count| Slots::new(count, tenants, clock.clone(), queue_timeout);
         Ok(Self {
-            threads: GuestThreads::start(limits, io)?,
+            threads: FairThreads::start("weir-guest", limits.guest_threads, Some(io))?,
+            searching: FairThreads::start("weir-search", 0, None)?,
             runs: slots(limits.max_concurrent_guests),
             decisions: slots(limits.max_concurrent_decisions),
             memory: GuestMemory::new(limits.max_guests_memory_bytes),
@@ -68,6 +73,7 @@ impl Guests {
         let group = self.threads.group(weight);
         TenantGuests {
             group,
+            searching: self.searching.group(weight),
             runs: self.runs.of_tenant(group, weight),
             decisions: self.decisions.of_tenant(group, weight),
         }
@@ -82,6 +88,7 @@ impl Guests {
             runs: tenant.runs.of_pipeline(account.id(), weight),
             decisions: tenant.decisions.of_pipeline(account.id(), weight),
             memory: self.memory.clone(),
+            searching: self.searching.account(tenant.searching, weight),
             account,
         }
     }
@@ -96,7 +103,7 @@ impl PipelineGuests {
     pub async fn run<F>(
         &self,
         run: impl FnOnce() -> F + Send + 'static,
-    ) -> Result<Guest<F::Output>, NoSlot>
+    ) -> Result<Started<F::Output>, NoSlot>
     where
         F: Future<Output: Send> + Send + 'static,
     {
@@ -110,7 +117,7 @@ impl PipelineGuests {
     pub async fn decide<F>(
         &self,
         decision: impl FnOnce() -> F + Send + 'static,
-    ) -> Result<Guest<F::Output>, NoSlot>
+    ) -> Result<Started<F::Output>, NoSlot>
     where
         F: Future<Output: Send> + Send + 'static,
     {
@@ -121,7 +128,7 @@ impl PipelineGuests {
         &self,
         slots: &PipelineSlots,
         guest: impl FnOnce() -> F + Send + 'static,
-    ) -> Result<Guest<F::Output>, NoSlot>
+    ) -> Result<Started<F::Output>, NoSlot>
     where
         F: Future<Output: Send> + Send + 'static,
     {
@@ -130,6 +137,12 @@ impl PipelineGuests {
             let _slot = slot;
             guest().await
         }))
+    }
+
+    /// Where the pipeline's large searches are done.
+    #[must_use]
+    pub fn searching(&self) -> &Account {
+        &self.searching
     }
 
     /// The memory budget of a store that one of the guests runs in.

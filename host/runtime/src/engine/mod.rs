@@ -2,7 +2,7 @@
 //! run on, and the clock that interrupts them.
 //!
 //! [`component`] reads and compiles components, and [`epoch`] is the clock. [`guests`] puts together
-//! what guests share: [`threads`], [`slots`] and [`memory`]. Out of scope: what guests may import (`capability`)
+//! what guests share: threads, [`slots`] and [`memory`]. Out of scope: what guests may import (`capability`)
 //! and how they are called (`pipeline`, `policy`).
 
 pub mod component;
@@ -11,7 +11,6 @@ pub mod epoch;
 pub mod guests;
 pub mod memory;
 pub mod slots;
-pub mod threads;
 
 use thiserror::Error;
 use tracing::warn;

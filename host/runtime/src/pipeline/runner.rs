@@ -221,7 +221,8 @@ impl Runner {
 
     fn reads(&self, reading: Arc<Reading>) -> Arc<collections::Context> {
         let (tenant, scope) = (Arc::clone(&self.tenant), self.scopes.read.clone());
-        Arc::new(collections::Context::new(tenant, scope, reading))
+        let searching = self.guests.searching().clone();
+        Arc::new(collections::Context::new(tenant, scope, reading, searching))
     }
 
     fn writes(&self) -> Arc<documents::Context> {

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 
 use crate::{IndexPage, Snapshot, Stored, VectorError, VectorStore};
 use weir_core::Commit;
@@ -49,7 +49,6 @@ pub struct ExactStore {
 #[derive(Debug)]
 struct Shared {
     dimensions: usize,
-    searches: Arc<Semaphore>,
     /// Locked for as long as it takes to copy or replace an entry. Changed only by the holder of
     /// `file`.
     state: RwLock<State>,
@@ -105,10 +104,8 @@ impl ExactStore {
     }
 
     fn new(dimensions: usize, file: Option<IndexFile>, state: State) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shared = Shared {
             dimensions,
-            searches: Arc::new(Semaphore::new(cores)),
             state: RwLock::new(state),
             durable: file.is_some(),
             file: Mutex::new(file),
@@ -158,8 +155,7 @@ impl Shared {
     }
 
     fn snapshot(&self, collection: Option<&Arc<Collection>>) -> Option<Arc<dyn Snapshot>> {
-        let (collection, searches) = (Arc::clone(collection?), Arc::clone(&self.searches));
-        Some(Arc::new(CollectionSnapshot { collection, searches }))
+        Some(Arc::new(CollectionSnapshot { collection: Arc::clone(collection?) }))
     }
 
     /// Prepares the page, next to searches and other collections' pages, then makes it durable,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Budget, MAX_STEPS};
@@ -13,6 +12,7 @@ use crate::plan::{Plan, answer};
 use crate::{Content, Hit, Query, Snapshot, VectorError};
 use weir_core::Position;
 use weir_core::name::DocumentId;
+use weir_limits::threads::Account;
 
 use super::collection::Collection;
 use super::failed;
@@ -26,14 +26,16 @@ const STEPS_INLINE: u64 = 20_000;
 #[derive(Clone, Debug)]
 pub(super) struct CollectionSnapshot {
     pub(super) collection: Arc<Collection>,
-    /// The store's: lets one search of a large collection per core run at a time; the others wait
-    /// here, where they can be cancelled.
-    pub(super) searches: Arc<Semaphore>,
 }
 
 #[async_trait]
 impl Snapshot for CollectionSnapshot {
-    async fn search(&self, query: Query, deadline: Instant) -> Result<Vec<Hit>, VectorError> {
+    async fn search(
+        &self,
+        query: Query,
+        deadline: Instant,
+        account: &Account,
+    ) -> Result<Vec<Hit>, VectorError> {
         let plan = Plan::new(query, self.collection.dimensions())?;
         let abandoned = CancellationToken::new();
         if self.collection.rows() <= ROWS_SEARCHED_INLINE {
@@ -43,17 +45,12 @@ impl Snapshot for CollectionSnapshot {
                 answered => return answered,
             }
         }
-        let permit = Arc::clone(&self.searches).acquire_owned().await.map_err(failed)?;
         let collection = Arc::clone(&self.collection);
         let budget = Budget::new(MAX_STEPS, deadline, abandoned.clone());
-        // The search stops if this future is dropped.
+        // If this future is dropped, the search is not begun, or stops.
         let _abandoned = abandoned.drop_guard();
-        let search = move || {
-            // Held until the search has stopped.
-            let _permit = permit;
-            answer(&plan, &*collection, &budget)
-        };
-        tokio::task::spawn_blocking(search).await.map_err(failed)?
+        let search = account.spawn(async move { answer(&plan, &*collection, &budget) });
+        search.ended().await.unwrap_or_else(|| Err(failed("the search was ended")))
     }
 
     fn document(&self, id: &DocumentId) -> Option<(Position, Arc<Content>)> {

@@ -21,6 +21,7 @@ use weir_core::Position;
 use weir_core::fault::{self, Fault};
 use weir_core::name::{DocumentId, Name};
 use weir_core::pattern::Scope;
+use weir_limits::threads::Account;
 use weir_search as backend;
 use weir_search::filter::Filter;
 
@@ -71,15 +72,22 @@ pub struct Context {
     scope: Scope,
     /// The state that the call reads.
     pub reading: Arc<Reading>,
+    /// Where large searches are done.
+    searching: Account,
     reads: Mutex<ReadSet>,
 }
 
 impl Context {
     /// The context of a call that has read nothing, and may read the collections of `scope` in the
-    /// state of `reading`.
+    /// state of `reading`. Its large searches are charged to `searching`.
     #[must_use]
-    pub fn new(tenant: Arc<Tenant>, scope: Scope, reading: Arc<Reading>) -> Self {
-        Self { tenant, scope, reading, reads: Mutex::default() }
+    pub fn new(
+        tenant: Arc<Tenant>,
+        scope: Scope,
+        reading: Arc<Reading>,
+        searching: Account,
+    ) -> Self {
+        Self { tenant, scope, reading, searching, reads: Mutex::default() }
     }
 
     /// What has been read so far, whether it existed or not.
@@ -305,10 +313,11 @@ async fn search(
 ) -> Result<FoundHits, VectorError> {
     let (collection, query) = query?;
     let state = context.read(&collection, [Read::Collection(collection.clone())])?;
-    let budget = Arc::clone(call);
+    let (budget, searching) = (Arc::clone(call), context.searching.clone());
     let tenant = fault::is(Fault::HitTextOfAnotherVersion).then(|| Arc::clone(&context.tenant));
     let work = async move {
-        let mut hits = state.search(query, budget.deadline).await.map_err(vector_error)?;
+        let mut hits =
+            state.search(query, budget.deadline, &searching).await.map_err(vector_error)?;
         if let Some(tenant) = tenant {
             late_texts(&tenant, &collection, &mut hits).await;
         }

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use super::index::PROBE;
 use super::*;
 use crate::exact::ExactStore;
+use crate::testing::account;
 use crate::{Hit, IndexPage, Query, Snapshot, Stored, Unit};
 use weir_core::Commit;
 use weir_embedding::{Embedded, Embedding, Lane};
@@ -332,7 +333,7 @@ async fn hits(catch_up: &CatchUp) -> String {
             };
             let line =
                 |hit: &Hit| format!("{} {} {:08x}", hit.document, hit.chunk, hit.score.to_bits());
-            let hits = snapshot.search(query, later()).await.unwrap();
+            let hits = snapshot.search(query, later(), &account()).await.unwrap();
             all += &format!("{:?}\n", hits.iter().map(line).collect::<Vec<_>>());
         }
     }

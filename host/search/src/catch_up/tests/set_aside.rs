@@ -46,7 +46,8 @@ async fn found(catch_up: &CatchUp, keyword: &str) -> Vec<String> {
         limit: 60,
         offset: 0,
     };
-    let hits = view.snapshot(&name("docs")).unwrap().search(query, later()).await.unwrap();
+    let snapshot = view.snapshot(&name("docs")).unwrap();
+    let hits = snapshot.search(query, later(), &account()).await.unwrap();
     hits.iter().map(|hit| hit.document.to_string()).collect()
 }
 

@@ -49,6 +49,6 @@ async fn a_search_that_is_too_long_for_an_async_thread_is_done_on_another() {
 #[tokio::test]
 async fn a_search_ends_at_its_deadline() {
     let snapshot = with_arrays(64, 8_000).await;
-    let late = snapshot.search(any_of(-1..0, 10), Instant::now()).await;
+    let late = snapshot.search(any_of(-1..0, 10), Instant::now(), &account()).await;
     assert_eq!(late, Err(VectorError::TimedOut));
 }

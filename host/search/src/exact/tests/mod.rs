@@ -18,6 +18,7 @@ use super::*;
 use crate::budget::Budget;
 use crate::filter::{Condition, Filter, Predicate, Value};
 use crate::keyword::{self, Statistics};
+use crate::testing::account;
 use crate::{Base, Content, Epoch, Hit, IndexedChunk, IndexedDocument, Query, Unit};
 use weir_core::name::DocumentId;
 use weir_core::{Chain, Position};
@@ -114,7 +115,7 @@ async fn hits(store: &ExactStore, query: Query) -> Vec<Hit> {
 
 /// A search that may take as long as it takes.
 async fn search(snapshot: &dyn Snapshot, query: Query) -> Result<Vec<Hit>, VectorError> {
-    snapshot.search(query, later()).await
+    snapshot.search(query, later(), &account()).await
 }
 
 fn later() -> Instant {

@@ -1,10 +1,9 @@
-//! The threads that guests run on, and whose guest is next.
+//! Threads that compute, and whose work is next.
 //!
-//! A guest that computes yields its thread once an epoch. Then the next guest is one of the
-//! [account](Account) that has had the least of the threads' time, so a pipeline with a hundred
-//! guests that compute does not slow another one down a hundred times. Connections, host calls that
-//! wait, and hits whose policy has no `keying` use other threads. Out of scope: how many guests there
-//! may be (`slots`).
+//! Work is a future that computes and yields now and then. When it yields or ends, next is work of
+//! the [account](Account) that has had the least of the threads' time. So an account with a hundred
+//! futures that compute does not slow another one down a hundred times. Out of scope: how much work
+//! an account may have.
 
 use std::future::Future;
 use std::io;
@@ -17,71 +16,77 @@ use async_task::{FallibleTask, Runnable};
 use futures::FutureExt as _;
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
-use weir_limits::turns::{AccountId, GroupId, Turns};
 
-use super::config;
+use crate::priority;
+use crate::turns::{AccountId, GroupId, Turns};
 
-/// The threads. Dropping this stops them, and with them the guests.
-pub struct GuestThreads {
+/// The threads. Dropping this stops them, and with them the work.
+#[derive(Debug)]
+pub struct FairThreads {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
+#[derive(Debug)]
 struct Shared {
     ready: Mutex<Ready>,
     /// Signalled when there is work for an idle thread.
-    work: Condvar,
+    wake: Condvar,
 }
 
+#[derive(Debug)]
 struct Ready {
-    guests: Turns<Runnable>,
+    work: Turns<Runnable>,
     idle_threads: usize,
     stopped: bool,
 }
 
-/// Who is charged for the time of guests: a pipeline or a policy of a tenant.
-#[derive(Clone)]
+/// Who is charged for the time of work.
+#[derive(Clone, Debug)]
 pub struct Account {
     shared: Arc<Shared>,
     id: AccountId,
 }
 
-/// A guest that has been started. Dropping it cancels the guest.
-pub struct Guest<T>(FallibleTask<thread::Result<T>>);
+/// Work that has been started. Dropping it cancels the work, which stops where it yields next.
+#[derive(Debug)]
+pub struct Started<T>(FallibleTask<thread::Result<T>>);
 
-impl GuestThreads {
-    /// Starts the threads. Timers, and tasks that guests' host calls spawn, use the runtime `io`.
+impl FairThreads {
+    /// Starts so many threads of this name; 0 means one per core. Timers, and tasks that the work
+    /// spawns, use the runtime `io`; without one, there must be none.
     ///
     /// # Errors
     /// The operating system refuses to start them.
-    pub fn start(limits: &config::Engine, io: &Handle) -> io::Result<Self> {
-        let count = match limits.guest_threads {
+    pub fn start(name: &str, count: usize, io: Option<&Handle>) -> io::Result<Self> {
+        let count = match count {
             0 => thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
-        let ready = Ready { guests: Turns::default(), idle_threads: 0, stopped: false };
-        let shared = Arc::new(Shared { ready: Mutex::new(ready), work: Condvar::new() });
+        let ready = Ready { work: Turns::default(), idle_threads: 0, stopped: false };
+        let shared = Arc::new(Shared { ready: Mutex::new(ready), wake: Condvar::new() });
         let mut threads = Self { shared, threads: Vec::with_capacity(count) };
         for _ in 0..count {
-            let (shared, io) = (Arc::clone(&threads.shared), io.clone());
+            let (shared, io) = (Arc::clone(&threads.shared), io.cloned());
             let work = move || {
-                let _entered = io.enter();
+                priority::lower();
+                let _entered = io.as_ref().map(Handle::enter);
                 shared.work();
             };
-            let thread = thread::Builder::new().name("weir-guest".to_owned()).spawn(work)?;
+            let thread = thread::Builder::new().name(name.to_owned()).spawn(work)?;
             threads.threads.push(thread);
         }
         Ok(threads)
     }
 
-    /// Adds a group of accounts: a tenant, or all policies. Groups share the threads' time by weight.
+    /// Adds a group of accounts. Groups share the threads' time by weight.
     pub fn group(&self, weight: u32) -> GroupId {
-        self.shared.ready.lock().guests.add_group(weight)
+        self.shared.ready.lock().work.add_group(weight)
     }
 
     /// Adds an account. The accounts of a group share its time by weight.
     pub fn account(&self, group: GroupId, weight: u32) -> Account {
-        let id = self.shared.ready.lock().guests.add_account(group, weight);
+        let id = self.shared.ready.lock().work.add_account(group, weight);
         Account { shared: Arc::clone(&self.shared), id }
     }
 }
@@ -93,48 +98,48 @@ impl Account {
         self.id
     }
 
-    /// Runs `guest` on the threads.
-    pub fn spawn<F>(&self, guest: F) -> Guest<F::Output>
+    /// Does `work` on the threads.
+    pub fn spawn<F>(&self, work: F) -> Started<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {
         let Self { shared, id } = self.clone();
         let schedule = move |runnable| shared.push(id, runnable);
-        // A panic ends the guest, not its thread.
-        let (runnable, task) = async_task::spawn(AssertUnwindSafe(guest).catch_unwind(), schedule);
+        // A panic ends the work, not its thread.
+        let (runnable, task) = async_task::spawn(AssertUnwindSafe(work).catch_unwind(), schedule);
         runnable.schedule();
-        Guest(task.fallible())
+        Started(task.fallible())
     }
 }
 
-impl<T> Guest<T> {
-    /// What the guest returned; `None` if it panicked, or the threads have stopped.
+impl<T> Started<T> {
+    /// What the work returned; `None` if it panicked, or the threads have stopped.
     pub async fn ended(self) -> Option<T> {
         self.0.await?.ok()
     }
 }
 
 impl Shared {
-    fn push(&self, account: AccountId, guest: Runnable) {
+    fn push(&self, account: AccountId, work: Runnable) {
         let mut ready = self.ready.lock();
         if ready.stopped {
             drop(ready);
-            // Cancels the guest, outside the lock, which its destructor might need.
-            drop(guest);
+            // Cancels the work, outside the lock, which its destructor might need.
+            drop(work);
             return;
         }
-        ready.guests.push(account, guest);
+        ready.work.push(account, work);
         if ready.idle_threads > 0 {
-            self.work.notify_one();
+            self.wake.notify_one();
         }
     }
 
-    /// Runs guests until the threads are stopped.
+    /// Works until the threads are stopped.
     fn work(&self) {
         let mut spent = None;
-        while let Some((account, guest)) = self.next(spent) {
+        while let Some((account, work)) = self.next(spent) {
             let began = Instant::now();
-            guest.run();
+            work.run();
             let nanoseconds = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
             spent = Some((account, nanoseconds));
         }
@@ -145,32 +150,32 @@ impl Shared {
     fn next(&self, spent: Option<(AccountId, u64)>) -> Option<(AccountId, Runnable)> {
         let mut ready = self.ready.lock();
         if let Some((account, nanoseconds)) = spent {
-            ready.guests.charge(account, nanoseconds);
+            ready.work.charge(account, nanoseconds);
         }
         loop {
             if ready.stopped {
                 return None;
             }
-            if let Some(next) = ready.guests.pop() {
+            if let Some(next) = ready.work.pop() {
                 return Some(next);
             }
             ready.idle_threads += 1;
-            self.work.wait(&mut ready);
+            self.wake.wait(&mut ready);
             ready.idle_threads -= 1;
         }
     }
 }
 
-impl Drop for GuestThreads {
+impl Drop for FairThreads {
     fn drop(&mut self) {
         let mut ready = self.shared.ready.lock();
         ready.stopped = true;
-        let waiting = ready.guests.clear();
+        let waiting = ready.work.clear();
         drop(ready);
-        self.shared.work.notify_all();
+        self.shared.wake.notify_all();
         drop(waiting);
-        // A thread ends when its guest yields, which takes at most an epoch. Waiting for that here
-        // could block a thread of the asynchronous runtime.
+        // A thread ends when its work yields. Waiting for that here could block a thread of the
+        // asynchronous runtime.
         self.threads.clear();
     }
 }
@@ -192,9 +197,8 @@ mod tests {
     /// Longer than any of this takes.
     const DEADLINE: Duration = Duration::from_secs(60);
 
-    fn threads(count: usize) -> GuestThreads {
-        let limits = config::Engine { guest_threads: count, ..config::Engine::default() };
-        GuestThreads::start(&limits, &Handle::current()).unwrap()
+    fn threads(count: usize) -> FairThreads {
+        FairThreads::start("weir-test", count, Some(&Handle::current())).unwrap()
     }
 
     /// Computes for this long, then lets others run.
@@ -216,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pipeline_with_many_guests_gets_no_more_than_one_with_few() {
+    async fn an_account_with_much_work_gets_no_more_than_one_with_little() {
         let threads = threads(1);
         let group = threads.group(1);
         let [crowd, alone] = [(); 2].map(|()| threads.account(group, 1));
@@ -224,7 +228,7 @@ mod tests {
         let began = Arc::new(began);
         let stop = Arc::new(AtomicBool::new(false));
         let steps = Arc::new(AtomicUsize::new(0));
-        let guests: Vec<_> = (0..50)
+        let crowd_of_work: Vec<_> = (0..50)
             .map(|_| {
                 let (began, stop, steps) = (began.clone(), stop.clone(), steps.clone());
                 crowd.spawn(async move {
@@ -247,15 +251,15 @@ mod tests {
         });
         let meanwhile = timeout(DEADLINE, few.ended()).await.unwrap().unwrap();
         stop.store(true, Ordering::Relaxed);
-        for guest in guests {
-            guest.ended().await.unwrap();
+        for one in crowd_of_work {
+            one.ended().await.unwrap();
         }
         // In turn, they would have made 50 steps for each of the 100.
         assert!((10..1_000).contains(&meanwhile), "{meanwhile} steps");
     }
 
     #[tokio::test]
-    async fn a_guest_that_panics_ends_alone() {
+    async fn work_that_panics_ends_alone() {
         let threads = threads(1);
         let account = threads.account(threads.group(1), 1);
         let panics = account.spawn(async { panic!("as the test asked") });
@@ -272,28 +276,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_guest_that_nobody_waits_for_is_dropped() {
+    async fn work_that_nobody_waits_for_is_dropped() {
         let threads = threads(1);
         let account = threads.account(threads.group(1), 1);
         let (noted, dropped) = oneshot::channel();
         let noted = Noted(Some(noted));
         let (began, has_begun) = oneshot::channel();
-        let guest = account.spawn(async move {
+        let one = account.spawn(async move {
             let _noted = noted;
             began.send(()).unwrap();
             pending::<()>().await;
         });
         has_begun.await.unwrap();
-        drop(guest);
+        drop(one);
         dropped.await.unwrap();
     }
 
     #[tokio::test]
-    async fn guests_end_with_their_threads() {
+    async fn work_ends_with_its_threads() {
         let threads = threads(1);
         let account = threads.account(threads.group(1), 1);
         let (began, has_begun) = oneshot::channel();
-        let guest = account.spawn(async move {
+        let one = account.spawn(async move {
             began.send(()).unwrap();
             loop {
                 step(Duration::from_micros(100)).await;
@@ -301,7 +305,7 @@ mod tests {
         });
         has_begun.await.unwrap();
         drop(threads);
-        assert_eq!(guest.ended().await, None::<()>);
+        assert_eq!(one.ended().await, None::<()>);
         assert_eq!(account.spawn(async { 7 }).ended().await, None);
     }
 }
