@@ -19,9 +19,11 @@ mod encoded;
 mod fill;
 mod served;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::select;
 use tokio::time::timeout_at;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -38,9 +40,9 @@ use weir_search::progress::View;
 
 use crate::deploy::Deployment;
 use crate::engine::slots::NoSlot;
-use crate::pipeline::{Run, RunError};
+use crate::pipeline::{Run, RunError, Runner};
 use crate::policy::{Keying, Policy};
-use crate::request::Source;
+use crate::request::{KeyedRequest, Source};
 use crate::tenant::Tenant;
 use crate::tenant::reading::{Demand, Stated};
 
@@ -185,7 +187,7 @@ impl Answers {
     }
 
     /// Leads a flight in a detached task: if the client disconnects, the followers still get
-    /// their answer and the fill still happens.
+    /// their answer, and as a rule the fill still happens.
     async fn lead(
         self: &Arc<Self>,
         leader: Leader<CacheKey, Landed>,
@@ -199,8 +201,10 @@ impl Answers {
         let view = policy.view(&deployment.tenant().name, deployment.name(), source);
         let (answers, deployment, policy) =
             (Arc::clone(self), Arc::clone(deployment), Arc::clone(policy));
+        // This client follows, too, until this future is dropped.
+        let follower = leader.follow();
         let fill = self.detached.spawn(async move {
-            let run = deployment.runner.run(request, demand).await;
+            let run = run(&deployment.runner, request, demand, &leader).await?;
             let kept_apart = kept_apart(&run, &policy);
             let tenant = deployment.tenant();
             let made = run.stated.at().map(|as_of| Made {
@@ -239,10 +243,13 @@ impl Answers {
                 }
                 _ => Landed::NotShared,
             });
-            served
+            Some(served)
         });
-        let panicked = Failed { error: RunError::Panicked, stated: None };
-        fill.await.unwrap_or(Err(panicked))
+        let ended = fill.await;
+        drop(follower);
+        // It is not left while this client follows, so otherwise it panicked.
+        let panicked = || Err(Failed { error: RunError::Panicked, stated: None });
+        ended.ok().flatten().unwrap_or_else(panicked)
     }
 
     /// Runs the pipeline for this request only, for the reason in `via`.
@@ -292,6 +299,25 @@ async fn key(
         }
     }
     Ok(Some(key.finish()))
+}
+
+/// Runs the pipeline. `None` if all who waited for the answer have left, and the pipeline already has
+/// as many runs that nobody waits for as it may have.
+async fn run(
+    runner: &Runner,
+    request: Arc<KeyedRequest>,
+    demand: Demand,
+    leader: &Leader<CacheKey, Landed>,
+) -> Option<Run> {
+    let mut run = pin!(runner.run(request, demand));
+    select! {
+        biased;
+        run = &mut run => Some(run),
+        () = leader.unfollowed() => {
+            let _unattended = runner.unattended.try_acquire().ok()?;
+            Some(run.await)
+        }
+    }
 }
 
 /// Why the outcome of a run is neither stored nor shared, if so.

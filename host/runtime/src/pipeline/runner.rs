@@ -52,6 +52,9 @@ pub struct Run {
     pub compute: Duration,
 }
 
+/// The most runs of a pipeline that nobody waits for. More than a few would be an attack.
+const MAX_UNATTENDED_RUNS: usize = 4;
+
 /// Runs a pipeline for one tenant. Holds what all of its runs share.
 pub struct Runner {
     /// The pipeline.
@@ -68,6 +71,9 @@ pub struct Runner {
     /// For pipelines that are not granted to write: nothing is ever recorded in it, so all runs
     /// share one.
     no_writes: Arc<documents::Context>,
+    /// For runs whose clients have all left. They go on, so that a client that comes back finds the
+    /// answer, but only so many: they take time and slots from others.
+    pub unattended: Semaphore,
     io: Handle,
 }
 
@@ -94,6 +100,7 @@ impl Runner {
             origin: Arc::new(origin),
             logging: Arc::new(logging),
             no_writes: Arc::new(no_writes),
+            unattended: Semaphore::new(MAX_UNATTENDED_RUNS),
             io,
         }
     }
