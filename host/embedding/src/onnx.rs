@@ -60,7 +60,7 @@ impl OnnxConfig {
             expected: Some(Expected::all_minilm_l6_v2()),
             sessions: 0,
             max_text_tokens: 256,
-            max_batch_tokens: 256,
+            max_batch_tokens: 128,
             max_queued_texts: 1024,
             cache_bytes: 64 << 20,
         }

@@ -1,21 +1,41 @@
-//! Threads that compute, and threads that answer.
+//! Threads that answer, threads that compute for all, and threads that run what is not trusted.
 //!
-//! A hit takes microseconds, and a batch of embeddings takes tens of milliseconds. If both are equal
-//! to the operating system, a hit that arrives while every core computes waits for the scheduler.
-//! So threads that compute for long lower their priority: they get all of the time that the others
-//! leave, and give it back at once when a request arrives.
+//! A hit takes microseconds, a batch of embeddings takes milliseconds, and a guest takes as long as
+//! it likes. If they are equal to the operating system, a hit that arrives while every core computes
+//! waits for the scheduler, and the embedding that many wait for goes at the pace of whoever computes
+//! most. So threads that compute lower their priority: they get all of the time that the others leave,
+//! and give it back at once when a request arrives.
 
-/// How much nicer a thread that computes is, as in `nice(1)`. When both kinds want a core all the
-/// time, the one that answers gets three quarters of it: enough, and computing still goes on.
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 5;
+/// What a thread does, from what is most urgent to what is least. Threads that answer requests keep
+/// the priority that they have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Work that the host does for all, such as embedding and searching.
+    Shared,
+    /// Guests.
+    Guests,
+}
 
-/// Lowers the priority of the calling thread. Where threads have none of their own, this does
-/// nothing.
-pub fn lower() {
+impl Work {
+    /// How much nicer its threads are, as in `nice(1)`. Where all kinds want a core all the time, those
+    /// that answer get about 70 percent of it, shared work a fifth, and guests the rest: nothing stops.
+    #[cfg(target_os = "linux")]
+    fn niceness(self) -> i32 {
+        match self {
+            Self::Shared => 5,
+            Self::Guests => 10,
+        }
+    }
+}
+
+/// Lowers the priority of the calling thread to that of `work`. Where threads have none of their own,
+/// this does nothing.
+pub fn lower(work: Work) {
     // Refused only if the process may not even be nicer, which costs latency and nothing else.
     #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(None, NICENESS);
+    let _ = rustix::process::setpriority_process(None, work.niceness());
+    #[cfg(not(target_os = "linux"))]
+    let _ = work;
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -29,11 +49,13 @@ mod tests {
     #[test]
     fn only_the_calling_thread_is_lowered() {
         let before = getpriority_process(None).ok();
-        let lowered = thread::spawn(|| {
-            lower();
-            getpriority_process(None).ok()
-        });
-        assert_eq!(lowered.join().ok().flatten(), Some(NICENESS));
+        for work in [Work::Shared, Work::Guests] {
+            let lowered = thread::spawn(move || {
+                lower(work);
+                getpriority_process(None).ok()
+            });
+            assert_eq!(lowered.join().ok().flatten(), Some(work.niceness()));
+        }
         assert_eq!(getpriority_process(None).ok(), before);
     }
 }

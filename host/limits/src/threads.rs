@@ -17,7 +17,7 @@ use futures::FutureExt as _;
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 
-use crate::priority;
+use crate::priority::{self, Work};
 use crate::turns::{AccountId, GroupId, Turns};
 
 /// The threads. Dropping this stops them, and with them the work.
@@ -53,12 +53,17 @@ pub struct Account {
 pub struct Started<T>(FallibleTask<thread::Result<T>>);
 
 impl FairThreads {
-    /// Starts so many threads of this name; 0 means one per core. Timers, and tasks that the work
+    /// Starts so many threads of this name for this kind of work; 0 means one per core. Timers, and tasks that the work
     /// spawns, use the runtime `io`; without one, there must be none.
     ///
     /// # Errors
     /// The operating system refuses to start them.
-    pub fn start(name: &str, count: usize, io: Option<&Handle>) -> io::Result<Self> {
+    pub fn start(
+        name: &str,
+        kind: Work,
+        count: usize,
+        io: Option<&Handle>,
+    ) -> io::Result<Self> {
         let count = match count {
             0 => thread::available_parallelism().map_or(1, usize::from),
             count => count,
@@ -69,7 +74,7 @@ impl FairThreads {
         for _ in 0..count {
             let (shared, io) = (Arc::clone(&threads.shared), io.cloned());
             let work = move || {
-                priority::lower();
+                priority::lower(kind);
                 let _entered = io.as_ref().map(Handle::enter);
                 shared.work();
             };
@@ -198,7 +203,7 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(60);
 
     fn threads(count: usize) -> FairThreads {
-        FairThreads::start("weir-test", count, Some(&Handle::current())).unwrap()
+        FairThreads::start("weir-test", Work::Guests, count, Some(&Handle::current())).unwrap()
     }
 
     /// Computes for this long, then lets others run.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use futures::future::try_join_all;
-use weir_limits::priority;
+use weir_limits::priority::{self, Work};
 
 use super::batch::Batch;
 use super::queue::{Bounds, Counters, Job, Queue, Tokenize, Waiting, count};
@@ -40,7 +40,7 @@ impl Pool {
         for (index, model) in models.into_iter().enumerate() {
             let (queue, tokenize) = (Arc::clone(&pool.queue), Arc::clone(tokenize));
             let work = move || {
-                priority::lower();
+                priority::lower(Work::Shared);
                 work(&queue, model, tokenize, pad_id);
             };
             let thread = thread::Builder::new().name(format!("weir-embed-{index}"));

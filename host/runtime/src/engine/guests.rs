@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use weir_limits::priority::Work;
 use weir_limits::threads::{Account, FairThreads, Started};
 use weir_limits::turns::GroupId;
 
@@ -59,8 +60,8 @@ impl Guests {
         let queue_timeout = Duration::from_millis(limits.queue_timeout_ms);
         let slots = |count| Slots::new(count, tenants, clock.clone(), queue_timeout);
         Ok(Self {
-            threads: FairThreads::start("weir-guest", limits.guest_threads, Some(io))?,
-            searching: FairThreads::start("weir-search", 0, None)?,
+            threads: FairThreads::start("weir-guest", Work::Guests, limits.guest_threads, Some(io))?,
+            searching: FairThreads::start("weir-search", Work::Shared, 0, None)?,
             runs: slots(limits.max_concurrent_guests),
             decisions: slots(limits.max_concurrent_decisions),
             memory: GuestMemory::new(limits.max_guests_memory_bytes),

@@ -55,7 +55,7 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     for (name, model) in &embedding.models {
         let key = |key: &str| format!("embedding.models.{name}.{key}");
         within(&key("sessions"), model.sessions as u64, 0, 1_024);
-        within(&key("max_batch_tokens"), model.max_batch_tokens as u64, 256, 1 << 20);
+        within(&key("max_batch_tokens"), model.max_batch_tokens as u64, 64, 1 << 20);
         within(&key("max_queued_texts"), model.max_queued_texts as u64, 1, 1 << 20);
     }
     within("engine.guest_threads", engine.guest_threads as u64, 0, 1_024);

@@ -80,7 +80,7 @@ impl Default for Model {
             model: PathBuf::from("model.onnx"),
             tokenizer: PathBuf::from("tokenizer.json"),
             sessions: 0,
-            max_batch_tokens: 256,
+            max_batch_tokens: 128,
             max_queued_texts: 1_024,
             cache_bytes: 64 * MIB_U64,
         }
