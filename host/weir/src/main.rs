@@ -2,6 +2,13 @@
 
 use std::process::ExitCode;
 
+use tikv_jemallocator::Jemalloc;
+
+/// What is allocated on one thread is freed on another all the time here, and a server must give
+/// memory back after a peak: a thread in the background does so within seconds.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
 fn main() -> ExitCode {
     // Official builds of ONNX Runtime create a device id in the home folder, and may send an
     // event before their API lets a program switch telemetry off.
