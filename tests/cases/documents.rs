@@ -33,7 +33,7 @@ async fn collections_are_created_listed_and_dropped() {
     let made = client.put(COLLECTION).await;
     made.assert_status(201);
     assert_eq!(made.position(), 1);
-    let body = json!({ "name": "docs", "documents": 0, "created": 1 });
+    let body = json!({ "name": "docs", "documents": 0, "bytes": 0, "created": 1 });
     assert_eq!(made.json(), body);
     let again = client.put(COLLECTION).await;
     again.assert_status(200);

@@ -78,6 +78,8 @@ pub struct Collection {
     pub created: Commit,
     /// How many documents it has.
     pub documents: u64,
+    /// The bytes of their texts and metadata.
+    pub bytes: u64,
 }
 
 /// The model whose vectors and chunks the answers are made of.

@@ -2,6 +2,9 @@
 //!
 //! Dropping a collection only marks it: its documents stay readable at earlier positions until
 //! `trim` forgets them. A name that is created again is another row.
+//!
+//! A collection counts its documents and their sizes itself, in the transaction of each write
+//! (`Tally` in `statistics`), so asking for them costs the same however many there are.
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -39,7 +42,7 @@ impl SqliteTruth {
                 .execute(write.connection())
                 .await?;
                 write.changed(&name, &ChangeKind::CollectionCreated).await?;
-                Ok((Collection { name, created, documents: 0 }, Some(created)))
+                Ok((Collection { name, created, documents: 0, bytes: 0 }, Some(created)))
             })
         })
         .await
@@ -50,7 +53,7 @@ impl SqliteTruth {
         let mut read = self.shared.readers.begin().await?;
         let head = commits::head(&mut read).await?;
         let rows = sqlx::query(
-            "SELECT name, created, created_chain, documents FROM collections
+            "SELECT name, created, created_chain, documents, charged FROM collections
              WHERE dropped IS NULL ORDER BY name",
         )
         .fetch_all(&mut *read)
@@ -136,7 +139,7 @@ async fn find(
     name: &Name,
 ) -> Result<Option<Collection>, TruthError> {
     let row = sqlx::query(
-        "SELECT name, created, created_chain, documents FROM collections
+        "SELECT name, created, created_chain, documents, charged FROM collections
          WHERE name = ? AND dropped IS NULL",
     )
     .bind(name.as_str())
@@ -165,5 +168,6 @@ fn collection(row: &SqliteRow) -> Result<Collection, TruthError> {
             chain: Chain(row.try_get("created_chain")?),
         },
         documents: row.try_get("documents")?,
+        bytes: row.try_get("charged")?,
     })
 }

@@ -153,7 +153,7 @@ async fn upsert(
         "UPDATE documents SET ended = ?1
          WHERE collection = ?2 AND id = ?3 AND ended IS NULL
            AND ((chunks, metadata, text) <> (?4, ?5, ?6) OR set_aside IS NOT NULL)
-         RETURNING bytes, chunk_count",
+         RETURNING bytes, charged, chunk_count",
     )
     .bind(position)
     .bind(collection_key)
@@ -163,14 +163,14 @@ async fn upsert(
     .bind(Arc::clone(&document.text))
     .fetch_optional(write.connection())
     .await?;
-    if let Some((bytes, chunks)) = ended {
-        tally.end(bytes, chunks);
+    if let Some(size) = ended {
+        tally.end(size);
     }
     let added = sqlx::query_as(
         "INSERT INTO documents (collection, id, version, chunks, metadata, text, split_by)
          VALUES (?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (collection, id) WHERE ended IS NULL DO NOTHING
-         RETURNING bytes, chunk_count",
+         RETURNING bytes, charged, chunk_count",
     )
     .bind(collection_key)
     .bind(document.id.as_str())
@@ -181,8 +181,8 @@ async fn upsert(
     .bind(split_by)
     .fetch_optional(write.connection())
     .await?;
-    let Some((bytes, chunks)) = added else { return Ok(false) };
-    tally.add(bytes, chunks);
+    let Some(size) = added else { return Ok(false) };
+    tally.add(size);
     Ok(true)
 }
 
@@ -195,15 +195,15 @@ async fn end(
 ) -> Result<bool, TruthError> {
     let ended = sqlx::query_as(
         "UPDATE documents SET ended = ? WHERE collection = ? AND id = ? AND ended IS NULL
-         RETURNING bytes, chunk_count",
+         RETURNING bytes, charged, chunk_count",
     )
     .bind(stored(write.next().position))
     .bind(collection_key)
     .bind(id.as_str())
     .fetch_optional(write.connection())
     .await?;
-    let Some((bytes, chunks)) = ended else { return Ok(false) };
-    tally.end(bytes, chunks);
+    let Some(size) = ended else { return Ok(false) };
+    tally.end(size);
     Ok(true)
 }
 

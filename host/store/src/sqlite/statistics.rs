@@ -36,26 +36,31 @@ pub(super) struct Tally {
 struct Size {
     documents: u64,
     bytes: u64,
+    charged: u64,
     chunks: u64,
 }
 
+/// The size of a version, as its columns `bytes`, `charged` and `chunk_count`.
+pub(super) type VersionSize = (u64, u64, u64);
+
 impl Size {
-    fn count(&mut self, bytes: u64, chunks: u64) {
+    fn count(&mut self, (bytes, charged, chunks): VersionSize) {
         self.documents += 1;
         self.bytes += bytes;
+        self.charged += charged;
         self.chunks += chunks;
     }
 }
 
 impl Tally {
     /// A version of this size is added.
-    pub(super) fn add(&mut self, bytes: u64, chunks: u64) {
-        self.added.count(bytes, chunks);
+    pub(super) fn add(&mut self, size: VersionSize) {
+        self.added.count(size);
     }
 
     /// A version of this size ends.
-    pub(super) fn end(&mut self, bytes: u64, chunks: u64) {
-        self.ended.count(bytes, chunks);
+    pub(super) fn end(&mut self, size: VersionSize) {
+        self.ended.count(size);
     }
 
     /// The new size of the collection, and the roll if there is one, after the last change of
@@ -74,8 +79,8 @@ impl Tally {
         let row = sqlx::query(
             "UPDATE collections SET last = ?1, documents = documents + ?2 - ?3,
                bytes = bytes + ?4 - ?5, chunks = chunks + ?6 - ?7,
-               chunks_changed = chunks_changed + ?6 + ?7
-             WHERE key = ?8 RETURNING chunks_at_roll, chunks_changed",
+               chunks_changed = chunks_changed + ?6 + ?7, charged = charged + ?8 - ?9
+             WHERE key = ?10 RETURNING chunks_at_roll, chunks_changed",
         )
         .bind(position)
         .bind(signed(added.documents))
@@ -84,6 +89,8 @@ impl Tally {
         .bind(signed(ended.bytes))
         .bind(signed(added.chunks))
         .bind(signed(ended.chunks))
+        .bind(signed(added.charged))
+        .bind(signed(ended.charged))
         .bind(key)
         .fetch_one(write.connection())
         .await?;

@@ -36,6 +36,7 @@ type Result = std::result::Result<Response, Problem>;
 struct CollectionBody<'a> {
     name: &'a str,
     documents: u64,
+    bytes: u64,
     created: u64,
 }
 
@@ -44,6 +45,7 @@ impl<'a> CollectionBody<'a> {
         Self {
             name: collection.name.as_str(),
             documents: collection.documents,
+            bytes: collection.bytes,
             created: collection.created.position.0,
         }
     }

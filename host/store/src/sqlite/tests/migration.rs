@@ -1,4 +1,4 @@
-//! Files of version 0.2: what was stored is what the history begins with.
+//! Files of older versions. In those of version 0.2, what was stored is what the history begins with.
 
 use sqlx::migrate::Migrator;
 
@@ -8,11 +8,16 @@ use crate::sqlite::{MIGRATIONS, open_writer, options};
 
 /// Writes a file as version 0.2 did, and opens it.
 async fn migrated(data: &[&'static str]) -> Fixture {
+    migrated_from(1, data).await
+}
+
+/// Writes a file as it was after the first so many migrations, and opens it.
+async fn migrated_from(migrations: usize, data: &[&'static str]) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("truth.sqlite");
     let old = open_writer(&file, options(&file).create_if_missing(true)).await.unwrap();
-    let first = Migrator::with_migrations(vec![MIGRATIONS.iter().next().unwrap().clone()]);
-    first.run(&old).await.unwrap();
+    let first = MIGRATIONS.iter().take(migrations).cloned().collect();
+    Migrator::with_migrations(first).run(&old).await.unwrap();
     for statement in data {
         sqlx::query(*statement).execute(&old).await.unwrap();
     }
@@ -65,13 +70,14 @@ async fn the_history_of_an_old_file_begins_at_its_last_commit() {
 #[tokio::test]
 async fn the_beginning_of_a_migrated_history_counts_as_a_roll() {
     let f = migrated(&DATA).await;
-    let sizes: (i64, i64, i64, i64) = sqlx::query_as(
-        "SELECT chunks, chunks_at_roll, chunks_changed, bytes FROM collections WHERE name = 'docs'",
+    let sizes: (i64, i64, i64, i64, i64) = sqlx::query_as(
+        "SELECT chunks, chunks_at_roll, chunks_changed, bytes, charged
+         FROM collections WHERE name = 'docs'",
     )
     .fetch_one(&f.truth.shared.readers)
     .await
     .unwrap();
-    assert_eq!(sizes, (3, 3, 0, (7 + 2 + 4) + (13 + 7 + 3)));
+    assert_eq!(sizes, (3, 3, 0, (7 + 2 + 4) + (13 + 7 + 3), (2 + 4) + (7 + 3)));
     assert_eq!(f.put_one("a", "changed").await, Position(6));
     assert_eq!(f.log(5, 10).await, ["6 +a", "6 rolled"], "a small collection");
     assert_eq!(f.truth.statistics_at(&f.docs, Position(5)).await.unwrap(), None);
@@ -98,4 +104,30 @@ async fn an_empty_old_file_begins_before_the_first_commit() {
 async fn each_migration_of_a_copy_is_another_history() {
     let (f, g) = (migrated(&DATA).await, migrated(&DATA).await);
     assert_ne!(f.truth.head().await.unwrap(), g.truth.head().await.unwrap());
+}
+
+/// Only the current versions in collections that exist count.
+#[tokio::test]
+async fn a_file_that_does_not_know_what_its_documents_are_charged_for_counts_them() {
+    let f = migrated_from(
+        3,
+        &[
+            "UPDATE counter SET position = 6",
+            "INSERT INTO commits (position, chain, committed_ms) VALUES (6, 1, 0)",
+            "INSERT INTO collections (key, name, created, created_chain, dropped, last, documents)
+             VALUES (1, 'docs', 2, 0, NULL, 4, 2), (2, 'docs', 0, 0, 1, 1, 1),
+               (3, 'empty', 6, 1, NULL, 6, 0)",
+            "INSERT INTO documents (collection, id, version, ended, chunks, metadata, text)
+             VALUES (1, 'a', 2, 4, '[]', '{}', 'superseded'), (1, 'a', 4, NULL, '[]', '{}', 'new'),
+               (1, 'b', 3, NULL, '[]', '{\"n\":1}', 'ä'),
+               (2, 'a', 0, NULL, '[]', '{}', 'dropped')",
+        ],
+    )
+    .await;
+    let (collections, _) = f.truth.collections().await.unwrap();
+    let sizes: Vec<_> = collections.iter().map(|c| (c.documents, c.bytes)).collect();
+    assert_eq!(sizes, [(2, (2 + 3) + (7 + 2)), (0, 0)]);
+    f.put_one("b", "text").await;
+    let (docs, _) = f.truth.collection(&f.docs).await.unwrap();
+    assert_eq!(docs.unwrap().bytes, (2 + 3) + (2 + 4));
 }
