@@ -1,8 +1,9 @@
 //! Tenants: which tenant a request belongs to, and that tenants share nothing.
 
+use futures::future::join_all;
 use serde_json::json;
 
-use crate::harness::{Answer, Config, Server, document, weir};
+use crate::harness::{Answer, Config, Server, document, guest, weir};
 
 /// A key as a tenant sends it, and as the configuration stores it.
 struct Key {
@@ -58,9 +59,13 @@ impl Sender<'_> {
         Answer::to(request).await
     }
 
-    async fn ingest(self, id: &str, text: &str) -> Answer {
+    async fn write(self, id: &str, text: &str) -> Answer {
         let body = json!({ "documents": [document(id, text)] });
-        let answer = self.send("POST", "/v1/collections/docs/documents", Some(body)).await;
+        self.send("POST", "/v1/collections/docs/documents", Some(body)).await
+    }
+
+    async fn ingest(self, id: &str, text: &str) -> Answer {
+        let answer = self.write(id, text).await;
         answer.assert_status(200);
         answer
     }
@@ -169,6 +174,49 @@ async fn tenants_share_nothing() {
     let (acme, beta) = acme_and_beta(&server, &key);
     assert_eq!(acme.search().await.ids().len(), 2);
     assert_eq!(beta.search().await.ids(), ["b"]);
+}
+
+#[tokio::test]
+async fn a_tenant_has_no_more_than_its_quota() {
+    const EXCEEDED: &str = "quota-exceeded";
+    let (key, gamma) = (Key::new().await, Key::new().await);
+    let server = Server::with(|config| {
+        three_tenants(config, &key, &gamma);
+        config
+            .pipeline("writer", &guest("writer"), &["write"])
+            .set("tenants.acme.quota.max_documents", 2)
+            .set("tenants.acme.quota.max_collections", 1);
+    })
+    .await;
+    let (acme, beta) = acme_and_beta(&server, &key);
+    let by_pipeline = async |of: Sender<'_>| {
+        let body = json!({ "collection": "docs", "id": "c", "text": "three" });
+        of.send("POST", "/v1/pipelines/writer", Some(body)).await
+    };
+    for tenant in [acme, beta] {
+        tenant.send("PUT", "/v1/collections/docs", None).await.assert_status(201);
+        tenant.ingest("a", "one").await;
+    }
+    // Of writes that arrive together, one gets the last place.
+    let ids: Vec<_> = (0..8).map(|n| format!("b{n}")).collect();
+    let together = join_all(ids.iter().map(|id| acme.write(id, "two"))).await;
+    let (stored, refused): (Vec<_>, Vec<_>) = together.iter().partition(|one| one.status == 200);
+    assert_eq!(stored.len(), 1, "{together:?}");
+    refused.iter().for_each(|refused| refused.assert_problem(403, EXCEEDED));
+
+    acme.write("c", "three").await.assert_problem(403, EXCEEDED);
+    by_pipeline(acme).await.assert_problem(403, EXCEEDED);
+    acme.send("PUT", "/v1/collections/more", None).await.assert_problem(403, EXCEEDED);
+    // It is nobody else's quota.
+    beta.send("PUT", "/v1/collections/more", None).await.assert_status(201);
+    beta.ingest("b", "two").await;
+    by_pipeline(beta).await.assert_status(200);
+
+    acme.ingest("a", "something else").await;
+    acme.send("DELETE", "/v1/collections/docs/documents/a", None).await.assert_status(200);
+    by_pipeline(acme).await.assert_status(200);
+    let counted = acme.send("GET", "/v1/collections/docs", None).await.json();
+    assert_eq!((&counted["documents"], &counted["bytes"]), (&json!(2), &json!(5 + 7)));
 }
 
 #[tokio::test]

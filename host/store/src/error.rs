@@ -5,6 +5,8 @@ use thiserror::Error;
 use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 
+use crate::Quantity;
+
 /// Why a store operation failed.
 #[derive(Debug, Error)]
 pub enum TruthError {
@@ -16,6 +18,16 @@ pub enum TruthError {
     TooManyCollections {
         /// The most collections that a tenant can have.
         limit: u32,
+    },
+    /// The tenant would have more than its quota.
+    #[error("the tenant may have at most {limit} {of}, and would have {wanted}")]
+    QuotaExceeded {
+        /// What it would have more of.
+        of: Quantity,
+        /// How much it would have.
+        wanted: u64,
+        /// How much it may have.
+        limit: u64,
     },
     /// One write has more documents than allowed.
     #[error("a write takes at most {limit} documents")]

@@ -15,6 +15,7 @@ mod change;
 mod data_folder;
 mod document;
 mod error;
+mod quota;
 mod sqlite;
 mod system;
 mod truth;
@@ -26,20 +27,26 @@ pub use document::{
     chunk_text,
 };
 pub use error::{BoxError, TruthError};
+pub use quota::{Quantity, Quota};
 pub use system::SystemStore;
 pub use truth::{Truth, TruthId};
 
+/// What a truth refuses to store more of.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Writes are refused while the [backlog](Truth::backlog_bytes) is larger.
+    pub max_backlog_bytes: u64,
+    /// What its tenant may have.
+    pub quota: Quota,
+}
+
 /// Opens the embedded truth in `folder`, which is the tenant's folder within the data folder.
-/// Creates the truth or migrates its schema if needed. Writes are refused while the
-/// [backlog](Truth::backlog_bytes) is larger than `max_backlog_bytes`.
+/// Creates the truth or migrates its schema if needed. What is there already may exceed `limits`.
 ///
 /// # Errors
 /// The file cannot be written, is damaged, or is from a newer Weir.
-pub async fn open_truth(
-    folder: &Path,
-    max_backlog_bytes: u64,
-) -> Result<Arc<dyn Truth>, TruthError> {
-    Ok(Arc::new(sqlite::SqliteTruth::open(folder, max_backlog_bytes).await?))
+pub async fn open_truth(folder: &Path, limits: Limits) -> Result<Arc<dyn Truth>, TruthError> {
+    Ok(Arc::new(sqlite::SqliteTruth::open(folder, limits).await?))
 }
 
 /// Opens the embedded system store in `folder`, which is the data folder itself. Creates the

@@ -36,7 +36,7 @@ use weir_server::http::body::Room;
 use weir_server::identity::Tenants;
 use weir_server::lifecycle::Lifecycle;
 use weir_server::telemetry::metrics::Metrics;
-use weir_store::{DataFolder, Truth, open_system, open_truth};
+use weir_store::{DataFolder, Limits, Truth, open_system, open_truth};
 
 use crate::config::{Config, Model};
 
@@ -199,7 +199,9 @@ async fn open_tenant(
     turns: &Arc<Semaphore>,
 ) -> anyhow::Result<Arc<Tenant>> {
     let folder = folder.tenant(&name)?;
-    let truth = open_truth(&folder, config.ingest.max_backlog_bytes).await?;
+    let quota = config.tenants.get(&name).map(|tenant| tenant.quota.stored()).unwrap_or_default();
+    let limits = Limits { max_backlog_bytes: config.ingest.max_backlog_bytes, quota };
+    let truth = open_truth(&folder, limits).await?;
     // The memory tier is empty: no entry is older than any change that the table does not know.
     let tags = Arc::new(TagTable::new(config.cache.max_tags, Position::ZERO));
     let (index, next) = open_indexes(&name, &folder, &*truth, models).await?;

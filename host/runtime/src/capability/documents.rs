@@ -243,6 +243,7 @@ fn write_error(error: WriteError) -> DocumentError {
         WriteError::Truth(error @ TruthError::BacklogFull { .. }) => {
             DocumentError::Unavailable(error.to_string())
         }
+        WriteError::Truth(TruthError::QuotaExceeded { .. }) => DocumentError::QuotaExceeded,
         WriteError::TooLarge(reason) => DocumentError::Invalid(reason),
         WriteError::Truth(TruthError::UnknownCollection(name)) => {
             DocumentError::UnknownCollection(name.into())

@@ -105,8 +105,8 @@ impl DocumentService {
     /// once [`Self::searchable`] returns `true`.
     ///
     /// # Errors
-    /// The collection does not exist, a document is too large or given twice, the key belongs
-    /// to another request, or the truth failed.
+    /// The collection does not exist, a document is too large or given twice, the tenant's quota is
+    /// used up, the key belongs to another request, or the truth failed.
     pub async fn put(
         &self,
         turn: Turn,
@@ -183,7 +183,7 @@ impl DocumentService {
     /// it already existed.
     ///
     /// # Errors
-    /// The tenant has too many collections, or the truth failed.
+    /// The tenant has as many collections as it may have, or the truth failed.
     pub async fn create_collection(
         &self,
         name: &Name,

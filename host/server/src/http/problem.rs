@@ -62,6 +62,7 @@ codes! {
     UNKNOWN_MODEL = NOT_FOUND "unknown-model" "There is no such model";
     MISSING_API_KEY = UNAUTHORIZED "missing-api-key" "An API key is required";
     INVALID_API_KEY = UNAUTHORIZED "invalid-api-key" "The API key is not valid here";
+    QUOTA_EXCEEDED = FORBIDDEN "quota-exceeded" "The tenant's quota is used up";
     UNKNOWN_HOST = MISDIRECTED_REQUEST "unknown-host" "The server does not answer to this name";
     UNKNOWN_TENANT = NOT_FOUND "unknown-tenant" "The request does not identify a tenant";
     METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method-not-allowed" "The method is not allowed here";

@@ -1,4 +1,5 @@
-//! `[tenants.NAME]`: how a tenant's requests are recognized, and what is hosted for it.
+//! `[tenants.NAME]`: how a tenant's requests are recognized, what is hosted for it, and the most that
+//! it may have.
 
 use serde::Deserialize;
 use weir_core::pattern::Scope;
@@ -24,6 +25,30 @@ pub struct Tenant {
     /// Its weight where tenants share something: time, slots, memory.
     #[serde(default = "one")]
     pub weight: u32,
+    /// The most that it may have.
+    #[serde(default)]
+    pub quota: Quota,
+}
+
+/// `[tenants.NAME.quota]`: the most that a tenant may have. What is not set is not limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quota {
+    /// Documents in all of its collections.
+    pub max_documents: Option<u64>,
+    /// Bytes of the texts and metadata of its documents.
+    pub max_bytes: Option<u64>,
+    /// Collections.
+    pub max_collections: Option<u64>,
+}
+
+impl Quota {
+    /// The part that limits what is stored.
+    #[must_use]
+    pub fn stored(&self) -> weir_store::Quota {
+        let Self { max_documents, max_bytes, max_collections, .. } = *self;
+        weir_store::Quota { max_documents, max_bytes, max_collections }
+    }
 }
 
 fn one() -> u32 {

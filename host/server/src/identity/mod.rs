@@ -5,7 +5,7 @@
 //! the tenant of its API key. A tenant that has keys accepts only requests with one of them, and no
 //! tenant accepts a key that is not its own.
 //!
-//! Out of scope: what a tenant may use (quotas), and users within a tenant.
+//! Out of scope: users within a tenant.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

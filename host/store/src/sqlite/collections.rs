@@ -12,6 +12,7 @@ use sqlx::{Row, SqliteConnection};
 use weir_core::name::Name;
 use weir_core::{Chain, Commit, Position};
 
+use super::quota::{self, Growth};
 use super::{SqliteTruth, commits, damaged, stored};
 use crate::{ChangeKind, Collection, TruthError};
 
@@ -41,6 +42,7 @@ impl SqliteTruth {
                 .bind(created.chain.0)
                 .execute(write.connection())
                 .await?;
+                quota::check(write, Growth { collections: true, ..Growth::default() }).await?;
                 write.changed(&name, &ChangeKind::CollectionCreated).await?;
                 Ok((Collection { name, created, documents: 0, bytes: 0 }, Some(created)))
             })

@@ -10,7 +10,7 @@
 //! `documents` with their `versions`, `changes` (the log), `statistics` and `idempotency` are the
 //! tables; `set_aside` marks versions that cannot be indexed; `model_change` says whose vectors and
 //! chunks count; `trim` forgets history, and `backlog`
-//! bounds it; `system` is the system store.
+//! bounds it; `quota` bounds what a tenant has; `system` is the system store.
 //!
 //! An acknowledged write survives `kill -9` and a power loss: the write-ahead log is flushed
 //! at every commit (`synchronous=FULL`). Out of scope: what is derived from the truth, and when
@@ -33,8 +33,8 @@ use weir_core::{Commit, Position};
 
 use crate::data_folder::database_file;
 use crate::{
-    Change, Collection, Committed, Document, IdempotencyKey, KeptStatistics, Model, NewDocument,
-    News, Past, SetAsides, Truth, TruthError, TruthId,
+    Change, Collection, Committed, Document, IdempotencyKey, KeptStatistics, Limits, Model,
+    NewDocument, News, Past, Quota, SetAsides, Truth, TruthError, TruthId,
 };
 
 use self::backlog::Backlog;
@@ -47,6 +47,7 @@ mod commits;
 mod documents;
 mod idempotency;
 mod model_change;
+mod quota;
 mod set_aside;
 mod statistics;
 mod system;
@@ -81,12 +82,12 @@ struct Shared {
     /// Whether the last write that was tried did not fail.
     writable: AtomicBool,
     backlog: Backlog,
+    quota: Quota,
 }
 
 impl SqliteTruth {
     /// Opens the truth in `folder`, and creates or migrates its file if needed.
-    /// Writes are refused while there is more history than `max_backlog_bytes`.
-    pub(crate) async fn open(folder: &Path, max_backlog_bytes: u64) -> Result<Self, TruthError> {
+    pub(crate) async fn open(folder: &Path, limits: Limits) -> Result<Self, TruthError> {
         let file = database_file(folder, TRUTH_FILE)?;
         let options = options(&file);
         let writer = open_writer(&file, options.clone()).await?;
@@ -95,7 +96,7 @@ impl SqliteTruth {
         let id: Vec<u8> = sqlx::query_scalar("SELECT id FROM truth").fetch_one(&readers).await?;
         let id = id.try_into().map_err(|_| damaged("the id is not 16 bytes"))?;
         let head = commits::head(&mut *readers.acquire().await?).await?;
-        let backlog = Backlog::measure(&readers, max_backlog_bytes).await?;
+        let backlog = Backlog::measure(&readers, limits.max_backlog_bytes).await?;
         let shared = Shared {
             writer,
             readers,
@@ -104,6 +105,7 @@ impl SqliteTruth {
             committed: watch::Sender::new(head),
             writable: AtomicBool::new(true),
             backlog,
+            quota: limits.quota,
         };
         Ok(Self { shared: Arc::new(shared) })
     }

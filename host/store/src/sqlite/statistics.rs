@@ -14,6 +14,7 @@ use weir_core::Position;
 use weir_core::crash::{self, Point};
 use weir_core::name::Name;
 
+use super::quota::{self, Growth};
 use super::write::Write;
 use super::{SqliteTruth, collections, commits, stored};
 use crate::{ChangeKind, KeptStatistics, TruthError};
@@ -64,7 +65,7 @@ impl Tally {
     }
 
     /// The new size of the collection, and the roll if there is one, after the last change of
-    /// the commit.
+    /// the commit. Fails if it adds more than the tenant may have.
     pub(super) async fn settle(
         self,
         write: &mut Write<'_>,
@@ -94,6 +95,12 @@ impl Tally {
         .bind(key)
         .fetch_one(write.connection())
         .await?;
+        let growth = Growth {
+            documents: added.documents > ended.documents,
+            bytes: added.charged > ended.charged,
+            collections: false,
+        };
+        quota::check(write, growth).await?;
         write.supersede(ended.bytes);
         if !is_roll(row.try_get("chunks_at_roll")?, row.try_get("chunks_changed")?) {
             return Ok(());

@@ -12,12 +12,13 @@ use weir_core::{Chain, Commit, Position};
 
 use super::backlog::{Backlog, LINE_BYTES};
 use super::{Shared, SqliteTruth, changes, commits};
-use crate::{ChangeKind, TruthError};
+use crate::{ChangeKind, Quota, TruthError};
 
 /// A write in progress. If it is dropped without a commit, nothing has changed.
 pub(super) struct Write<'c> {
     transaction: Transaction<'c, Sqlite>,
     backlog: &'c Backlog,
+    quota: &'c Quota,
     before: Commit,
     next: Commit,
     lines: usize,
@@ -34,6 +35,7 @@ impl<'c> Write<'c> {
     async fn begin(
         connection: &'c mut SqliteConnection,
         backlog: &'c Backlog,
+        quota: &'c Quota,
     ) -> Result<Self, TruthError> {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let before = commits::head(&mut transaction).await?;
@@ -42,6 +44,7 @@ impl<'c> Write<'c> {
         Ok(Self {
             transaction,
             backlog,
+            quota,
             before,
             next,
             lines: 0,
@@ -75,6 +78,11 @@ impl<'c> Write<'c> {
     /// Makes this a commit even if no collection has a line about it.
     pub(super) fn commit_without_lines(&mut self) {
         self.without_lines = true;
+    }
+
+    /// What the tenant may have.
+    pub(super) fn quota(&self) -> &Quota {
+        self.quota
     }
 
     /// Refuses the write while the backlog is full. Writes that add to it ask before they do
@@ -178,7 +186,7 @@ impl Shared {
     where
         W: for<'w, 'c> FnOnce(&'w mut Write<'c>) -> BoxFuture<'w, Result<T, TruthError>>,
     {
-        let mut write = Write::begin(connection, &self.backlog).await?;
+        let mut write = Write::begin(connection, &self.backlog, &self.quota).await?;
         let done = work(&mut write).await?;
         let last = write.has_changes().then(|| write.next());
         let (added, freed) = write.finish().await?;

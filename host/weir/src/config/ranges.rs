@@ -81,6 +81,9 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     within("cache.max_followers", cache.max_followers as u64, 1, ANY);
     for (name, tenant) in &config.tenants {
         within(&format!("tenants.{name}.weight"), tenant.weight.into(), 1, 1_000);
+        if let Some(collections) = tenant.quota.max_collections {
+            within(&format!("tenants.{name}.quota.max_collections"), collections, 0, 1_024);
+        }
     }
     for (name, pipeline) in &config.pipelines {
         within(&format!("pipelines.{name}.weight"), pipeline.weight.into(), 1, 1_000);

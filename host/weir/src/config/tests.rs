@@ -154,8 +154,12 @@ fn the_example_documents_tenants() {
         .lines()
         .map(|line| line.strip_prefix("# ").unwrap_or(line).to_owned() + "\n")
         .collect();
-    for key in known_keys("[tenants.x]\n") {
-        assert!(text.contains(&format!("\n{key} = ")), "{key}");
+    let (own, quota) = text.split_once("\n[tenants.acme.quota]\n").unwrap();
+    for (section, text) in [("x", own), ("x.quota", quota)] {
+        let keys = known_keys(&format!("[tenants.{section}]\n"));
+        for key in keys.iter().filter(|key| *key != "quota") {
+            assert!(format!("\n{text}").contains(&format!("\n{key} = ")), "{key}");
+        }
     }
     let stored = format!("0123456789abcdef:{}", "0".repeat(64));
     let text = format!("[tenants.acme]\n{}", text.replace("0123456789abcdef:…", &stored));

@@ -19,7 +19,7 @@ use crate::testing::account;
 use crate::{Hit, IndexPage, Query, Snapshot, Stored, Unit};
 use weir_core::Commit;
 use weir_embedding::{Embedded, Embedding, Lane};
-use weir_store::NewDocument;
+use weir_store::{Limits, NewDocument, Quota};
 
 mod cases;
 mod model_change;
@@ -162,7 +162,8 @@ const NEVER: Settings = Settings { page_lines: 64, trim_every: Duration::from_se
 impl Fixture {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let truth = weir_store::open_truth(folder.path(), u64::MAX).await.unwrap();
+        let limits = Limits { max_backlog_bytes: u64::MAX, quota: Quota::NONE };
+        let truth = weir_store::open_truth(folder.path(), limits).await.unwrap();
         truth.change_model("0").await.unwrap();
         let f = Self { truth, model: model("0"), store: empty_store(), _folder: folder };
         f.create("docs").await;

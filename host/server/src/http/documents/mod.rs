@@ -280,6 +280,8 @@ impl From<TruthError> for Problem {
         match error {
             TruthError::UnknownCollection(name) => unknown_collection(&name),
             TruthError::TooManyCollections { .. } => Self::new(codes::TOO_MANY_COLLECTIONS, said),
+            // Not 507, which says that the server cannot, nor 429: waiting does not help.
+            TruthError::QuotaExceeded { .. } => Self::new(codes::QUOTA_EXCEEDED, said),
             TruthError::TooManyDocuments { .. } => Self::new(codes::TOO_MANY_DOCUMENTS, said),
             TruthError::DuplicateDocument(_) | TruthError::InvalidDocument { .. } => {
                 Self::new(codes::INVALID_DOCUMENT, said)

@@ -9,7 +9,7 @@ async fn what_was_committed_is_there_after_reopening() {
     let key = IdempotencyKey { key: "k".into(), fingerprint: [1; 32] };
     let put = truth.put(&docs, vec![document("a", "text")], Some(key.clone())).await.unwrap();
     drop(truth);
-    let truth = SqliteTruth::open(folder.path(), BACKLOG).await.unwrap();
+    let truth = SqliteTruth::open(folder.path(), LIMITS).await.unwrap();
     let f = Fixture { truth, docs, folder };
     assert_eq!(*f.truth.committed().borrow(), put.commit);
     assert_eq!(f.text("a").await.as_deref(), Some("text"));
@@ -32,7 +32,7 @@ async fn a_closed_truth_fails() {
 async fn a_file_that_cannot_be_written_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("truth.sqlite")).unwrap();
-    let error = SqliteTruth::open(folder.path(), BACKLOG).await.unwrap_err();
+    let error = SqliteTruth::open(folder.path(), LIMITS).await.unwrap_err();
     let TruthError::ReadOnly { path, reason } = &error else { panic!("{error}") };
     assert!(path.ends_with("truth.sqlite") && reason.contains("Is a directory"), "{error}");
 }
@@ -42,7 +42,7 @@ async fn a_file_that_is_not_a_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("truth.sqlite");
     std::fs::write(file, "not a database".repeat(1_000)).unwrap();
-    let error = SqliteTruth::open(folder.path(), BACKLOG).await.unwrap_err().to_string();
+    let error = SqliteTruth::open(folder.path(), LIMITS).await.unwrap_err().to_string();
     assert!(error.contains("file is not a database"), "{error}");
 }
 

@@ -46,7 +46,7 @@ async fn a_restored_copy_is_told_apart_by_its_chain_values() {
         .execute(&f.truth.shared.writer)
         .await
         .unwrap();
-    let restored = SqliteTruth::open(folder.path(), BACKLOG).await.unwrap();
+    let restored = SqliteTruth::open(folder.path(), LIMITS).await.unwrap();
     let left = f.put(vec![document("a", "left")]).await.unwrap().commit;
     let put = restored.put(&f.docs, vec![document("a", "right")], None).await.unwrap();
 

@@ -22,7 +22,7 @@ async fn migrated_from(migrations: usize, data: &[&'static str]) -> Fixture {
         sqlx::query(*statement).execute(&old).await.unwrap();
     }
     old.close().await;
-    let truth = SqliteTruth::open(folder.path(), BACKLOG).await.unwrap();
+    let truth = SqliteTruth::open(folder.path(), LIMITS).await.unwrap();
     Fixture { truth, docs: name("docs"), folder }
 }
 

@@ -9,7 +9,8 @@ use weir_core::{Commit, Position};
 
 use super::SqliteTruth;
 use crate::{
-    Change, ChangeKind, Committed, IdempotencyKey, KeptStatistics, NewDocument, Truth, TruthError,
+    Change, ChangeKind, Committed, IdempotencyKey, KeptStatistics, Limits, NewDocument, Quota,
+    Truth, TruthError,
 };
 
 mod file;
@@ -18,14 +19,15 @@ mod idempotency;
 mod migration;
 mod model;
 mod model_change;
+mod quota;
 mod reads;
 mod set_aside;
 mod statistics;
 mod trim;
 mod writes;
 
-/// A backlog that no test reaches by accident.
-const BACKLOG: u64 = 1 << 30;
+/// Limits that no test reaches by accident.
+const LIMITS: Limits = Limits { max_backlog_bytes: 1 << 30, quota: Quota::NONE };
 
 /// A truth with the collection `docs`, created at position 1.
 struct Fixture {
@@ -37,7 +39,7 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let truth = SqliteTruth::open(folder.path(), BACKLOG).await.unwrap();
+        let truth = SqliteTruth::open(folder.path(), LIMITS).await.unwrap();
         let docs = name("docs");
         truth.create_collection(&docs).await.unwrap();
         Self { truth, docs, folder }

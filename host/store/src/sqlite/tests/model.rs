@@ -65,7 +65,7 @@ struct Run {
 impl Run {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let truth = SqliteTruth::open(folder.path(), BACKLOG).await.unwrap();
+        let truth = SqliteTruth::open(folder.path(), LIMITS).await.unwrap();
         Self { truth, states: vec![State::new()], kept: BTreeSet::new(), trimmed: 0, folder }
     }
 
@@ -126,7 +126,7 @@ impl Run {
 
     async fn restart(&mut self) {
         self.truth.close().await;
-        self.truth = SqliteTruth::open(self.folder.path(), BACKLOG).await.unwrap();
+        self.truth = SqliteTruth::open(self.folder.path(), LIMITS).await.unwrap();
     }
 
     async fn set_aside(&mut self, collection: &'static str, id: &'static str, behind: u64) {

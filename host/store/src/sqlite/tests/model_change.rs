@@ -30,7 +30,7 @@ async fn a_change_of_the_model_is_a_commit_but_the_first_is_not() {
     f.put_one("b", "text").await;
     assert_eq!(f.change_model("m1").await, 5);
 
-    let truth = SqliteTruth::open(f.folder.path(), BACKLOG).await.unwrap();
+    let truth = SqliteTruth::open(f.folder.path(), LIMITS).await.unwrap();
     let model = truth.model().await.unwrap().unwrap();
     assert_eq!((model.digest.as_str(), model.since.0), ("m1", 5));
 }

@@ -121,7 +121,7 @@ async fn marks_are_durable_and_are_trimmed_with_their_versions() {
     let Fixture { truth, docs, folder } = f;
     let backlog = truth.backlog_bytes();
     drop(truth);
-    let truth = SqliteTruth::open(folder.path(), BACKLOG).await.unwrap();
+    let truth = SqliteTruth::open(folder.path(), LIMITS).await.unwrap();
     assert_eq!(truth.backlog_bytes(), backlog);
     let f = Fixture { truth, docs, folder };
     assert_eq!(f.aside().await, ["docs/a 2: why"]);

@@ -121,14 +121,16 @@ async fn the_backlog_is_measured_again_when_the_file_is_opened() {
     let versions = (4 + 2 + 7) + (4 + 2 + 7) + (10 + 2 + 8);
     let bytes = f.truth.backlog_bytes();
     assert_eq!(bytes, lines * 100 + versions);
-    let reopened = SqliteTruth::open(f.folder.path(), BACKLOG).await.unwrap();
+    let reopened = SqliteTruth::open(f.folder.path(), LIMITS).await.unwrap();
     assert_eq!(reopened.backlog_bytes(), bytes);
 }
 
 #[tokio::test]
 async fn writes_are_refused_while_the_backlog_is_full() {
     let folder = tempfile::tempdir().unwrap();
-    let truth = SqliteTruth::open(folder.path(), 300).await.unwrap();
+    let truth = SqliteTruth::open(folder.path(), Limits { max_backlog_bytes: 300, ..LIMITS })
+        .await
+        .unwrap();
     let docs = name("docs");
     let key = IdempotencyKey { key: "k".into(), fingerprint: [1; 32] };
     truth.create_collection(&docs).await.unwrap();
