@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::harness::{Answer, Config, Server, document, guest, weir};
+use crate::harness::{Answer, Config, Raw, Server, document, eventually, guest, weir};
 
 /// A key as a tenant sends it, and as the configuration stores it.
 struct Key {
@@ -217,6 +217,98 @@ async fn a_tenant_has_no_more_than_its_quota() {
     by_pipeline(acme).await.assert_status(200);
     let counted = acme.send("GET", "/v1/collections/docs", None).await.json();
     assert_eq!((&counted["documents"], &counted["bytes"]), (&json!(2), &json!(5 + 7)));
+}
+
+/// How many requests of a tenant were refused because of this limit of its quota.
+async fn refused(server: &Server, tenant: &str, limit: &str) -> f64 {
+    let labels = [("tenant", tenant), ("limit", limit)];
+    server.client.metric("weir_tenant_requests_refused_total", &labels).await
+}
+
+/// Waits until a tenant's requests are answered again.
+async fn is_answered(tenant: Sender<'_>) {
+    eventually("a request is answered", async || {
+        let answer = tenant.send("GET", "/v1/pipelines", None).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tenant_sends_requests_no_faster_than_its_quota() {
+    let (key, gamma) = (Key::new().await, Key::new().await);
+    let server = Server::with(|config| {
+        three_tenants(config, &key, &gamma);
+        config.set("tenants.beta.quota.max_requests_per_second", 1);
+    })
+    .await;
+    let (acme, beta) = acme_and_beta(&server, &key);
+    // Requests with a wrong key are nobody's.
+    let wrong = Sender { key: Some(&gamma.key), ..beta };
+    for _ in 0..8 {
+        wrong.send("GET", "/v1/pipelines", None).await.assert_problem(401, "invalid-api-key");
+    }
+    let asked = join_all((0..32).map(|_| beta.send("GET", "/v1/pipelines", None))).await;
+    let (answered, too_fast): (Vec<_>, Vec<_>) = asked.iter().partition(|one| one.status == 200);
+    assert!(!answered.is_empty() && !too_fast.is_empty(), "{asked:?}");
+    for answer in &too_fast {
+        answer.assert_problem(429, "rate-limited");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    assert_eq!(refused(&server, "beta", "rate").await, too_fast.len() as f64);
+    // Nobody else is held to it, and probes are not held to anything.
+    let unlimited = join_all((0..32).map(|_| acme.send("GET", "/v1/pipelines", None))).await;
+    unlimited.iter().for_each(|answer| answer.assert_status(200));
+    let probes = join_all((0..32).map(|_| beta.send("GET", "/health/liveness", None))).await;
+    probes.iter().for_each(|answer| answer.assert_status(200));
+    is_answered(beta).await;
+}
+
+/// A request to `echo` of the tenant with this host name, whose handler waits for its body.
+async fn waiting(server: &Server, host: &str) -> Raw {
+    let head = format!(
+        "POST /v1/pipelines/echo HTTP/1.1\r\nhost: {host}\r\ncontent-length: 7\r\n\
+         content-type: application/json\r\nexpect: 100-continue\r\n\r\n"
+    );
+    // An earlier request may still be in flight for a moment after its answer has arrived.
+    eventually("a handler asks for the body", async || {
+        let mut raw = Raw::connect(server.address).await;
+        raw.send(&head).await;
+        raw.head().await.starts_with("http/1.1 100").then_some(raw)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_tenant_has_no_more_requests_in_flight_than_its_quota() {
+    let (key, gamma) = (Key::new().await, Key::new().await);
+    let server = Server::with(|config| {
+        three_tenants(config, &key, &gamma);
+        config.set("tenants.acme.quota.max_concurrent_requests", 1);
+    })
+    .await;
+    let (acme, beta) = acme_and_beta(&server, &key);
+    let mut in_flight = waiting(&server, "acme.example").await;
+
+    for path in ["/v1/pipelines", "/v1/collections"] {
+        let refused = acme.send("GET", path, None).await;
+        refused.assert_problem(429, "too-many-requests");
+        assert_eq!(refused.header("retry-after"), "1");
+    }
+    assert_eq!(refused(&server, "acme", "concurrency").await, 2.0);
+    beta.send("GET", "/v1/pipelines", None).await.assert_status(200);
+    acme.send("GET", "/health/readiness", None).await.assert_status(200);
+
+    in_flight.send("{\"a\":1}").await;
+    let (head, _) = in_flight.answer().await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    is_answered(acme).await;
+
+    // A client that goes away gives its place back.
+    let leaving = waiting(&server, "acme.example").await;
+    acme.send("GET", "/v1/pipelines", None).await.assert_problem(429, "too-many-requests");
+    drop(leaving);
+    is_answered(acme).await;
 }
 
 #[tokio::test]

@@ -33,7 +33,8 @@ use weir_search::catch_up::{CatchUp, Index, Settings};
 use weir_search::exact::ExactStore;
 use weir_server::http::app::App;
 use weir_server::http::body::Room;
-use weir_server::identity::Tenants;
+use weir_server::identity::requests::RequestLimits;
+use weir_server::identity::{Member, Tenants};
 use weir_server::lifecycle::Lifecycle;
 use weir_server::telemetry::metrics::Metrics;
 use weir_store::{DataFolder, Limits, Truth, open_system, open_truth};
@@ -178,14 +179,16 @@ async fn open_tenants(
     let turns = Arc::new(Semaphore::new(config.ingest.max_concurrent));
     if config.tenants.is_empty() {
         let name = Name::new(DEFAULT_TENANT)?;
-        return Ok(Tenants::single(open_tenant(config, name, folder, models, &turns).await?));
+        let tenant = open_tenant(config, name, folder, models, &turns).await?;
+        return Ok(Tenants::single(Member { tenant, limits: None }));
     }
     let mut tenants = Vec::new();
     for (name, identity) in &config.tenants {
         let tenant = open_tenant(config, name.clone(), folder, models, &turns)
             .await
             .with_context(|| format!("[tenants.{name}]"))?;
-        tenants.push((tenant, identity.clone()));
+        let limits = RequestLimits::of(name, &identity.quota);
+        tenants.push((Member { tenant, limits }, identity.clone()));
     }
     Ok(Tenants::configured(tenants))
 }

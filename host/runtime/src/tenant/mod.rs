@@ -3,8 +3,8 @@
 //!
 //! Tenants share the models, the guest threads and the cache's memory. They never share what
 //! they own, and every key begins with the tenant's name. Out of scope: which tenant a request
-//! belongs to, and how many it may send (`weir-server`), and how much is stored for it at most, which the
-//! truth checks.
+//! belongs to and how many it may send (`weir-server`), and how much may be stored for it, which the truth
+//! checks.
 
 use std::sync::Arc;
 

@@ -22,14 +22,13 @@ use weir_limits::charge::Charge;
 
 use self::app::App;
 use self::body::RequestBody;
-pub use self::in_flight::InFlight;
-use self::in_flight::Requests;
 use self::problem::{Problem, codes};
 use self::respond::Exchange;
 use self::unread::Unread;
 use crate::client::Client;
 use crate::identity::Identified;
 use crate::identity::host::Hosts;
+use crate::in_flight::{InFlight, Requests};
 use crate::telemetry::metrics::Route;
 
 pub mod app;
@@ -38,7 +37,6 @@ mod documents;
 mod embeddings;
 mod handler;
 mod health;
-mod in_flight;
 pub mod json;
 pub mod path;
 mod position;
@@ -63,8 +61,10 @@ pub struct Answered {
     pub response: Response,
     /// The memory that it takes.
     pub charge: Charge,
-    /// That its request counts; `None` if it was refused because too many do.
+    /// That its request counts among those of the server; `None` if it was refused because too many do.
     pub in_flight: Option<InFlight>,
+    /// That it counts among those of its tenant, if those are limited.
+    pub of_tenant: Option<InFlight>,
 }
 
 impl Service {
@@ -90,8 +90,10 @@ impl Service {
         let exchange = Exchange::begin(&request);
         let (head, body) = RequestBody::wrap(request).into_parts();
         let in_flight = self.requests.begin();
+        let mut of_tenant = None;
         let (route, mut response) = if in_flight.is_some() {
-            let answer = AssertUnwindSafe(self.dispatch(head, body)).catch_unwind().await;
+            let answer = self.dispatch(head, body, &mut of_tenant);
+            let answer = AssertUnwindSafe(answer).catch_unwind().await;
             answer.unwrap_or_else(|panic| (Route::Other, panicked(&*panic).into_response()))
         } else {
             let detail = "The server has as many requests in flight as it can have.";
@@ -103,24 +105,40 @@ impl Service {
             Charge::none()
         });
         let response = exchange.finish(response, &self.app.metrics, route);
-        Answered { response, charge, in_flight }
+        Answered { response, charge, in_flight, of_tenant }
     }
 
-    /// Finds the tenant and the route of a request.
-    async fn dispatch(&self, mut head: Parts, body: RequestBody) -> (Route, Response) {
+    /// Finds the tenant and the route of a request. It counts among those of the tenant while `counted` is
+    /// there.
+    async fn dispatch(
+        &self,
+        mut head: Parts,
+        body: RequestBody,
+        counted: &mut Option<InFlight>,
+    ) -> (Route, Response) {
         if !self.hosts.accept(&head) {
             let detail = "The server listens on a loopback address, and does not answer to the name \
                           that the request gives as its host. server.allowed_hosts adds names.";
             return (Route::Other, Problem::new(codes::UNKNOWN_HOST, detail).into_response());
         }
-        let Identified { tenant, prefix_bytes } = match self.app.tenants.identify(&mut head) {
+        let Identified { member, prefix_bytes } = match self.app.tenants.identify(&mut head) {
             Ok(identified) => identified,
             Err(_) if is_operational(head.uri.path()) => {
                 return (Route::Other, self.routed(head, body).await);
             }
             Err(error) => return (Route::Other, tenant::unidentified(error)),
         };
-        if let Some(segment) = head.uri.path()[prefix_bytes..].strip_prefix(PIPELINES) {
+        let path = &head.uri.path()[prefix_bytes..];
+        if let Some(limits) = &member.limits
+            && !is_operational(path)
+        {
+            match limits.begin() {
+                Ok(begun) => *counted = begun,
+                Err(refused) => return (Route::Other, tenant::refused(refused)),
+            }
+        }
+        let tenant = &member.tenant;
+        if let Some(segment) = path.strip_prefix(PIPELINES) {
             let name = match path::pipeline(segment) {
                 Ok(name) => name,
                 Err(None) => {

@@ -75,6 +75,8 @@ codes! {
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The content type is not supported";
     UNSUPPORTED_ENCODING = UNSUPPORTED_MEDIA_TYPE "unsupported-encoding" "The content encoding is not supported";
     IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY "idempotency-key-reused" "The idempotency key belongs to another request";
+    RATE_LIMITED = TOO_MANY_REQUESTS "rate-limited" "The tenant sends requests too fast";
+    TOO_MANY_REQUESTS = TOO_MANY_REQUESTS "too-many-requests" "The tenant has too many requests in flight";
     INTERNAL = INTERNAL_SERVER_ERROR "internal" "The server failed";
     PIPELINE_TRAPPED = INTERNAL_SERVER_ERROR "pipeline-trapped" "The pipeline trapped";
     STACK_OVERFLOW = INTERNAL_SERVER_ERROR "stack-overflow" "The pipeline's stack overflowed";

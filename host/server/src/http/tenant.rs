@@ -10,6 +10,10 @@ use weir_runtime::tenant::Tenant;
 
 use super::problem::{Problem, codes};
 use crate::identity::Unidentified;
+use crate::identity::requests::Refused;
+
+/// A second later, a tenant may send as many requests again.
+const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// The tenant of a routed request.
 #[derive(Clone)]
@@ -36,6 +40,21 @@ pub(super) fn hand_over(head: &mut Parts, tenant: &Arc<Tenant>, prefix_bytes: us
         .and_then(|path| path.as_str().get(prefix_bytes..).and_then(|rest| rest.parse().ok()));
     // A valid path stays valid when a prefix of whole segments is removed.
     head.uri = Uri::from_parts(uri).unwrap_or_default();
+}
+
+/// The response to a request that its tenant may not send now.
+pub(super) fn refused(refused: Refused) -> Response {
+    let (code, detail) = match refused {
+        Refused::TooFast(most) => (
+            codes::RATE_LIMITED,
+            format!("The tenant may send {most} requests a second, and has sent more."),
+        ),
+        Refused::TooMany(most) => (
+            codes::TOO_MANY_REQUESTS,
+            format!("The tenant may have {most} requests in flight, and has as many."),
+        ),
+    };
+    Problem::new(code, detail).retry_after(RETRY_AFTER_SECONDS).into_response()
 }
 
 /// The response to a request without a valid tenant.

@@ -40,6 +40,10 @@ pub struct Quota {
     pub max_bytes: Option<u64>,
     /// Collections.
     pub max_collections: Option<u64>,
+    /// Requests a second, of which those of a second may arrive at once.
+    pub max_requests_per_second: Option<u32>,
+    /// Requests in flight, until their answers are written.
+    pub max_concurrent_requests: Option<usize>,
 }
 
 impl Quota {

@@ -19,27 +19,37 @@ use weir_runtime::tenant::Tenant;
 pub mod api_key;
 pub mod config;
 pub mod host;
+pub mod requests;
 
 use self::api_key::{StoredKey, public_id};
+use self::requests::RequestLimits;
+
+/// A tenant as requests meet it.
+pub struct Member {
+    /// The tenant.
+    pub tenant: Arc<Tenant>,
+    /// How many requests it may send; `None` sets no limit.
+    pub limits: Option<RequestLimits>,
+}
 
 /// The tenants of a server, and how their requests are recognized.
 pub struct Tenants {
-    by_name: BTreeMap<Name, Arc<Tenant>>,
+    by_name: BTreeMap<Name, Arc<Member>>,
     rule: Rule,
 }
 
 enum Rule {
     /// Every request belongs to this tenant.
-    Always(Arc<Tenant>),
+    Always(Arc<Member>),
     Configured(Configured),
 }
 
 #[derive(Default)]
 struct Configured {
-    by_host: HashMap<String, Arc<Tenant>>,
-    by_prefix: Vec<(String, Arc<Tenant>)>,
+    by_host: HashMap<String, Arc<Member>>,
+    by_prefix: Vec<(String, Arc<Member>)>,
     /// By public id.
-    keys: HashMap<String, (StoredKey, Arc<Tenant>)>,
+    keys: HashMap<String, (StoredKey, Arc<Member>)>,
     /// The tenants that have keys.
     needs_key: Vec<Name>,
 }
@@ -48,7 +58,7 @@ struct Configured {
 #[derive(Clone)]
 pub struct Identified<'a> {
     /// The tenant.
-    pub tenant: &'a Arc<Tenant>,
+    pub member: &'a Arc<Member>,
     /// The length of the prefix in the path, in bytes.
     pub prefix_bytes: usize,
 }
@@ -70,30 +80,32 @@ pub enum Unidentified {
 impl Tenants {
     /// A single tenant that every request belongs to.
     #[must_use]
-    pub fn single(tenant: Arc<Tenant>) -> Self {
-        let by_name = BTreeMap::from([(tenant.name.clone(), Arc::clone(&tenant))]);
-        Self { by_name, rule: Rule::Always(tenant) }
+    pub fn single(member: Member) -> Self {
+        let member = Arc::new(member);
+        let by_name = BTreeMap::from([(member.tenant.name.clone(), Arc::clone(&member))]);
+        Self { by_name, rule: Rule::Always(member) }
     }
 
     /// The configured tenants. The configuration has already checked that they are distinct.
     #[must_use]
-    pub fn configured(tenants: impl IntoIterator<Item = (Arc<Tenant>, config::Tenant)>) -> Self {
+    pub fn configured(members: impl IntoIterator<Item = (Member, config::Tenant)>) -> Self {
         let mut by_name = BTreeMap::new();
         let mut rule = Configured::default();
-        for (tenant, config) in tenants {
+        for (member, config) in members {
+            let member = Arc::new(member);
             for host in config.hosts {
-                rule.by_host.insert(host.to_ascii_lowercase(), Arc::clone(&tenant));
+                rule.by_host.insert(host.to_ascii_lowercase(), Arc::clone(&member));
             }
             if let Some(prefix) = config.path_prefix {
-                rule.by_prefix.push((prefix, Arc::clone(&tenant)));
+                rule.by_prefix.push((prefix, Arc::clone(&member)));
             }
             if !config.api_keys.is_empty() {
-                rule.needs_key.push(tenant.name.clone());
+                rule.needs_key.push(member.tenant.name.clone());
             }
             for key in config.api_keys {
-                rule.keys.insert(key.id().to_owned(), (key, Arc::clone(&tenant)));
+                rule.keys.insert(key.id().to_owned(), (key, Arc::clone(&member)));
             }
-            by_name.insert(tenant.name.clone(), tenant);
+            by_name.insert(member.tenant.name.clone(), member);
         }
         Self { by_name, rule: Rule::Configured(rule) }
     }
@@ -109,7 +121,7 @@ impl Tenants {
 
     /// All tenants, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Tenant>> {
-        self.by_name.values()
+        self.by_name.values().map(|member| &member.tenant)
     }
 
     /// The tenant of the request with this `head`. If tenants are configured, the API key is
@@ -119,7 +131,7 @@ impl Tenants {
     /// No tenant matches, or the key is missing or wrong.
     pub fn identify(&self, head: &mut Parts) -> Result<Identified<'_>, Unidentified> {
         match &self.rule {
-            Rule::Always(tenant) => Ok(Identified { tenant, prefix_bytes: 0 }),
+            Rule::Always(member) => Ok(Identified { member, prefix_bytes: 0 }),
             Rule::Configured(rule) => rule.identify(head),
         }
     }
@@ -131,12 +143,14 @@ impl Configured {
         let sent = take_key(&mut head.headers);
         let key = sent.as_deref().map(|key| self.owner(key).ok_or(Unidentified::InvalidKey));
         let Some(named) = named else {
-            let tenant = key.unwrap_or(Err(Unidentified::UnknownTenant))?;
-            return Ok(Identified { tenant, prefix_bytes: 0 });
+            let member = key.unwrap_or(Err(Unidentified::UnknownTenant))?;
+            return Ok(Identified { member, prefix_bytes: 0 });
         };
         match key.transpose()? {
-            Some(owner) if owner.name != named.tenant.name => Err(Unidentified::InvalidKey),
-            None if self.needs_key.contains(&named.tenant.name) => Err(Unidentified::MissingKey),
+            Some(owner) if !Arc::ptr_eq(owner, named.member) => Err(Unidentified::InvalidKey),
+            None if self.needs_key.contains(&named.member.tenant.name) => {
+                Err(Unidentified::MissingKey)
+            }
             _ => Ok(named),
         }
     }
@@ -144,20 +158,20 @@ impl Configured {
     /// The tenant that the host name or the path identifies.
     fn named(&self, head: &Parts) -> Option<Identified<'_>> {
         let by_host = |host: &str| self.by_host.get(&host.to_ascii_lowercase());
-        if let Some(tenant) = host::named(head).and_then(by_host) {
-            return Some(Identified { tenant, prefix_bytes: 0 });
+        if let Some(member) = host::named(head).and_then(by_host) {
+            return Some(Identified { member, prefix_bytes: 0 });
         }
         let path = head.uri.path();
-        let (prefix, tenant) = self.by_prefix.iter().find(|(prefix, _)| {
+        let (prefix, member) = self.by_prefix.iter().find(|(prefix, _)| {
             path.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('/'))
         })?;
-        Some(Identified { tenant, prefix_bytes: prefix.len() })
+        Some(Identified { member, prefix_bytes: prefix.len() })
     }
 
     /// The tenant of a key.
-    fn owner(&self, key: &str) -> Option<&Arc<Tenant>> {
-        let (stored, tenant) = self.keys.get(public_id(key)?)?;
-        stored.matches(key).then_some(tenant)
+    fn owner(&self, key: &str) -> Option<&Arc<Member>> {
+        let (stored, member) = self.keys.get(public_id(key)?)?;
+        stored.matches(key).then_some(member)
     }
 }
 

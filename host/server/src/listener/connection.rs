@@ -42,8 +42,8 @@ pub(super) async fn drive(
         let shared = shared.clone();
         async move {
             let answered = shared.service.answer(request, client).await;
-            let Answered { response, charge, in_flight } = answered;
-            call.counts(in_flight);
+            let Answered { response, charge, in_flight, of_tenant } = answered;
+            call.counts([in_flight, of_tenant]);
             Ok::<_, Infallible>(response.map(|body| Outgoing::new(body, charge, call)))
         }
     });

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use http::Version;
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use crate::http::InFlight;
+use crate::in_flight::InFlight;
 
 /// How many spans of time are told apart. What waits longer than that ends the connection.
 const SPANS: usize = 8;
@@ -56,8 +56,8 @@ pub(super) struct Call {
     pace: Arc<Pace>,
     /// The span since which its answer has waited to be written.
     waiting_since: Option<usize>,
-    /// That it counts among the requests of all connections.
-    in_flight: Option<InFlight>,
+    /// That it counts among the requests of all connections, and among those of its tenant.
+    counted: [Option<InFlight>; 2],
 }
 
 /// A part of an answer that waits to be written, until it is dropped.
@@ -76,7 +76,7 @@ impl Pace {
         if version == Version::HTTP_2 {
             this.http2.store(true, Relaxed);
         }
-        Call { pace: this.clone(), waiting_since: None, in_flight: None }
+        Call { pace: this.clone(), waiting_since: None, counted: [None, None] }
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -121,9 +121,9 @@ impl Pace {
 }
 
 impl Call {
-    /// Marks that it counts among the requests of all connections.
-    pub(super) fn counts(&mut self, in_flight: Option<InFlight>) {
-        self.in_flight = in_flight;
+    /// Marks that it counts among the requests of all connections, and among those of its tenant.
+    pub(super) fn counts(&mut self, counted: [Option<InFlight>; 2]) {
+        self.counted = counted;
     }
 
     /// Marks that its answer waits to be written, or that a part of it was.

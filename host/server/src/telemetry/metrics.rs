@@ -121,4 +121,8 @@ fn describe() {
         "weir_connections_refused_total",
         "Connections that were closed because their client had as many as were still free."
     );
+    describe_counter!(
+        "weir_tenant_requests_refused_total",
+        "Requests that were refused because of their tenant's quota: its rate or its concurrency."
+    );
 }

@@ -81,8 +81,21 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     within("cache.max_followers", cache.max_followers as u64, 1, ANY);
     for (name, tenant) in &config.tenants {
         within(&format!("tenants.{name}.weight"), tenant.weight.into(), 1, 1_000);
-        if let Some(collections) = tenant.quota.max_collections {
-            within(&format!("tenants.{name}.quota.max_collections"), collections, 0, 1_024);
+        let quota = &tenant.quota;
+        let limits = [
+            ("max_collections", quota.max_collections, 0, 1_024),
+            ("max_requests_per_second", quota.max_requests_per_second.map(u64::from), 1, 1_000_000),
+            (
+                "max_concurrent_requests",
+                quota.max_concurrent_requests.map(|n| n as u64),
+                1,
+                1 << 20,
+            ),
+        ];
+        for (key, value, least, most) in limits {
+            if let Some(value) = value {
+                within(&format!("tenants.{name}.quota.{key}"), value, least, most);
+            }
         }
     }
     for (name, pipeline) in &config.pipelines {

@@ -1,4 +1,4 @@
-//! The bound on requests in flight, over all connections.
+//! A bound on requests in flight: those of the server, and those of a tenant.
 //!
 //! A request is in flight until its answer has been written. Out of scope: how many of them one
 //! connection may have (`listener`), and how many run at once (`weir_runtime::engine`).
@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The requests in flight.
+/// Requests of which only so many are in flight.
 #[derive(Debug)]
-pub(super) struct Requests {
+pub(crate) struct Requests {
     count: AtomicUsize,
     max: usize,
 }
@@ -19,12 +19,12 @@ pub(super) struct Requests {
 pub struct InFlight(Arc<Requests>);
 
 impl Requests {
-    pub(super) fn new(max: usize) -> Arc<Self> {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { count: AtomicUsize::new(0), max })
     }
 
     /// `None` if there are as many as there may be.
-    pub(super) fn begin(self: &Arc<Self>) -> Option<InFlight> {
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<InFlight> {
         let begun = InFlight(Arc::clone(self));
         (self.count.fetch_add(1, Relaxed) < self.max).then_some(begun)
     }
