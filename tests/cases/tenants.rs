@@ -71,7 +71,11 @@ impl Sender<'_> {
     }
 
     async fn search(self) -> Answer {
-        let body = json!({ "query": "leave", "mode": "keyword" });
+        self.ask("leave").await
+    }
+
+    async fn ask(self, query: &str) -> Answer {
+        let body = json!({ "query": query, "mode": "keyword" });
         let answer = self.send("POST", "/v1/pipelines/search", Some(body)).await;
         answer.assert_status(200);
         answer
@@ -309,6 +313,36 @@ async fn a_tenant_has_no_more_requests_in_flight_than_its_quota() {
     acme.send("GET", "/v1/pipelines", None).await.assert_problem(429, "too-many-requests");
     drop(leaving);
     is_answered(acme).await;
+}
+
+#[tokio::test]
+async fn a_tenant_evicts_none_of_anothers_answers() {
+    const QUESTIONS: usize = 200;
+    let (key, gamma) = (Key::new().await, Key::new().await);
+    let server = Server::with(|config| {
+        three_tenants(config, &key, &gamma);
+        // For each of them, a part that a few dozen answers fill.
+        config.set("cache.memory_bytes", 96 << 10).set("tenants.beta.quota.cache_bytes", 32 << 10);
+    })
+    .await;
+    let (acme, beta) = acme_and_beta(&server, &key);
+    for tenant in [acme, beta] {
+        tenant.send("PUT", "/v1/collections/docs", None).await.assert_status(201);
+        tenant.ingest("a", "thirty days of leave").await;
+    }
+    let is_hit = |answer: &Answer| answer.header("cache-status").starts_with("weir; hit");
+    assert!(!is_hit(&beta.search().await));
+    let questions: Vec<_> = (0..QUESTIONS).map(|n| format!("leave {n}")).collect();
+    let mut hits = 0;
+    // Asked often enough to be worth more than what beta has asked once.
+    for _ in 0..5 {
+        hits = 0;
+        for question in &questions {
+            hits += usize::from(is_hit(&acme.ask(question).await));
+        }
+    }
+    assert!(hits < QUESTIONS / 2, "acme's part is too small for its answers: {hits}");
+    assert!(is_hit(&beta.search().await));
 }
 
 #[tokio::test]

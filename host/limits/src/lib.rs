@@ -1,12 +1,14 @@
 //! How limited resources are divided, so that nobody can take more than a fair part of them:
 //! [`shares`] divides permits and room among keys, [`turns`] divides time among accounts, [`threads`]
 //! that compute serve accounts in turn and have the [`priority`] that is theirs, a [`rate`] limits what
-//! is taken a second, and a [`charge`] keeps what somebody has been given for as long as it is needed.
+//! is taken a second, [`parts`] divides an amount once and for all, and a [`charge`] keeps what somebody
+//! has been given for as long as it is needed.
 //!
 //! Out of scope: what is limited, and the error that its user gets. This crate knows neither
 //! tenants nor pipelines.
 
 pub mod charge;
+pub mod parts;
 pub mod priority;
 pub mod rate;
 pub mod shares;

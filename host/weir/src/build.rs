@@ -19,7 +19,9 @@ use weir_embedding::expected::Expected;
 use weir_embedding::models::Models;
 use weir_embedding::onnx::{OnnxConfig, OnnxEmbedder};
 use weir_embedding::{Embedder, Origin};
+use weir_limits::parts::Claim;
 use weir_runtime::answers::Answers;
+use weir_runtime::answers::config::Cache;
 use weir_runtime::deploy::{Deployment, Deployments, Snapshot};
 use weir_runtime::engine::Engines;
 use weir_runtime::engine::component::LoadError;
@@ -118,7 +120,8 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
     let folder = Arc::new(DataFolder::acquire(&config.data.folder)?);
     let system = open_system(folder.path()).await?;
     let models = Arc::new(load_models(&config).await?);
-    let tenants = open_tenants(&config, &folder, &models).await?;
+    let lifecycle = Lifecycle::default();
+    let tenants = open_tenants(&config, &folder, &models, &lifecycle).await?;
     let guests =
         Guests::start(&config.engine, tenants.iter().count(), &engines.clock(), &Handle::current());
     let guests = guests.context("cannot start the guest threads")?;
@@ -127,9 +130,7 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
     tracing::info!(revision, deployments = deployments.len(), "deployed");
     let in_service = Deployments::default();
     in_service.publish(Snapshot::new(revision, deployments));
-    let lifecycle = Lifecycle::default();
     Ok(App {
-        answers: Arc::new(Answers::new(&config.cache, lifecycle.detached.clone())),
         deployments: in_service,
         tenants,
         system,
@@ -175,22 +176,35 @@ async fn open_tenants(
     config: &Config,
     folder: &DataFolder,
     models: &Models,
+    lifecycle: &Lifecycle,
 ) -> anyhow::Result<Tenants> {
+    let answers = |cache: &Cache| Arc::new(Answers::new(cache, lifecycle.detached.clone()));
     let turns = Arc::new(Semaphore::new(config.ingest.max_concurrent));
     if config.tenants.is_empty() {
         let name = Name::new(DEFAULT_TENANT)?;
         let tenant = open_tenant(config, name, folder, models, &turns).await?;
-        return Ok(Tenants::single(Member { tenant, limits: None }));
+        return Ok(Tenants::single(Member {
+            tenant,
+            answers: answers(&config.cache),
+            limits: None,
+        }));
     }
     let mut tenants = Vec::new();
-    for (name, identity) in &config.tenants {
+    let caches = config.cache.divided(&claims(config));
+    for ((name, identity), cache) in config.tenants.iter().zip(caches) {
         let tenant = open_tenant(config, name.clone(), folder, models, &turns)
             .await
             .with_context(|| format!("[tenants.{name}]"))?;
         let limits = RequestLimits::of(name, &identity.quota);
-        tenants.push((Member { tenant, limits }, identity.clone()));
+        tenants.push((Member { tenant, answers: answers(&cache), limits }, identity.clone()));
     }
     Ok(Tenants::configured(tenants))
+}
+
+/// The claims of the tenants to the memory tier.
+fn claims(config: &Config) -> Vec<Claim> {
+    let tenants = config.tenants.values();
+    tenants.map(|of| Claim { weight: of.weight, fixed: of.quota.cache_bytes }).collect()
 }
 
 /// Opens a tenant's stores. `turns` is shared by all tenants.

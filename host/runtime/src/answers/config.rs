@@ -1,6 +1,7 @@
-//! `[cache]`: the cache of answers.
+//! `[cache]`: the cache of answers, and how tenants divide it.
 
 use serde::Deserialize;
+use weir_limits::parts::{Claim, divide};
 
 const MIB: usize = 1 << 20;
 const MIB_U64: u64 = 1 << 20;
@@ -24,6 +25,24 @@ pub struct Cache {
     pub uncacheable_ttl_ms: u64,
 }
 
+impl Cache {
+    /// The caches of tenants, one for each claim to its memory. Nothing is in common, so that no tenant can
+    /// evict what another has stored, or notice it. Keys are divided by weight alone.
+    #[must_use]
+    pub fn divided(&self, claims: &[Claim]) -> Vec<Self> {
+        let by_weight: Vec<_> =
+            claims.iter().map(|claim| Claim { fixed: None, ..*claim }).collect();
+        let flights = divide(self.max_flights as u64, &by_weight);
+        let parts = divide(self.memory_bytes, claims).into_iter().zip(flights);
+        let part = |(memory_bytes, flights): (u64, u64)| Self {
+            memory_bytes,
+            max_flights: usize::try_from(flights).unwrap_or(usize::MAX).max(1),
+            ..self.clone()
+        };
+        parts.map(part).collect()
+    }
+}
+
 impl Default for Cache {
     fn default() -> Self {
         Self {
@@ -34,5 +53,28 @@ impl Default for Cache {
             max_followers: 10_000,
             uncacheable_ttl_ms: 10_000,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenants_divide_memory_and_keys() {
+        let claims = [
+            Claim { weight: 1, fixed: None },
+            Claim { weight: 3, fixed: None },
+            Claim { weight: 1, fixed: Some(500) },
+        ];
+        let all = Cache { memory_bytes: 1_000, max_flights: 10, ..Cache::default() };
+        let parts = all.divided(&claims);
+        let sizes: Vec<_> =
+            parts.iter().map(|part| (part.memory_bytes, part.max_flights)).collect();
+        assert_eq!(sizes, [(125, 2), (375, 6), (500, 2)]);
+        let same = Cache { memory_bytes: 1_000, max_flights: 10, ..parts[0].clone() };
+        assert_eq!(same, all);
+        let few = Cache { max_flights: 1, ..all };
+        assert_eq!(few.divided(&claims)[0].max_flights, 1, "nobody has none");
     }
 }

@@ -72,7 +72,7 @@ struct Made {
     cells: Reads,
 }
 
-/// The cache and the pipelines behind it.
+/// The cache of one tenant's answers, and the pipelines behind it.
 pub struct Answers {
     memory: MemoryTier<Arc<StoredAnswer>>,
     flights: SingleFlight<CacheKey, Landed>,

@@ -1,7 +1,7 @@
 //! A tenant: the owner of documents, of the order of their changes, and of everything that is
 //! derived from them.
 //!
-//! Tenants share the models, the guest threads and the cache's memory. They never share what
+//! Tenants share the models and the guest threads. They never share what
 //! they own, and every key begins with the tenant's name. Out of scope: which tenant a request
 //! belongs to and how many it may send (`weir-server`), and how much may be stored for it, which the truth
 //! checks.

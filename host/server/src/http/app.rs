@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_embedding::models::Models;
-use weir_runtime::answers::Answers;
 use weir_runtime::deploy::Deployments;
 use weir_runtime::engine::Engines;
 use weir_runtime::engine::guests::Guests;
@@ -39,8 +38,6 @@ pub struct App {
     pub guests: Guests,
     /// The pipeline and the policy that currently serve each name.
     pub deployments: Deployments,
-    /// The cache of answers, and how new answers are computed.
-    pub answers: Arc<Answers>,
     /// The memory for request bodies, except for bodies of documents.
     pub bodies: Room,
     /// The memory for bodies of documents.

@@ -17,7 +17,6 @@ use weir_runtime::deploy::Deployment;
 use weir_runtime::pipeline::RunError;
 use weir_runtime::pipeline::error::FailureKind;
 use weir_runtime::request::Source;
-use weir_runtime::tenant::Tenant;
 
 use super::app::App;
 use super::body::{ChargedBody, RequestBody};
@@ -26,6 +25,7 @@ use super::position;
 use super::problem::{Problem, codes};
 use super::respond;
 use super::router;
+use crate::identity::Member;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// The query parameter that carries the JSON of a GET.
@@ -34,10 +34,10 @@ const JSON_PARAMETER: &str = "json";
 /// position is not reached.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
-/// Answers a request of `tenant` to `pipeline`.
+/// Answers a request of the tenant to `pipeline`.
 pub(super) async fn run(
     app: &App,
-    tenant: &Tenant,
+    member: &Member,
     pipeline: &Name,
     head: Parts,
     body: RequestBody,
@@ -45,14 +45,14 @@ pub(super) async fn run(
     if !matches!(head.method, Method::GET | Method::HEAD | Method::POST | Method::QUERY) {
         return allowing(&head.method, "GET, HEAD, POST, QUERY");
     }
-    let Some(deployment) = app.deployments.get(&tenant.name, pipeline) else {
+    let Some(deployment) = app.deployments.get(&member.tenant.name, pipeline) else {
         let detail = format!("There is no pipeline '{pipeline}'; GET /v1/pipelines lists them.");
         return Problem::new(codes::UNKNOWN_PIPELINE, detail).into_response();
     };
     if deployment.pipeline().writes && head.method != Method::POST {
         return writes_only_by_post(&deployment);
     }
-    match answer(app, &deployment, &head, body).await {
+    match answer(app, member, &deployment, &head, body).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }
@@ -60,6 +60,7 @@ pub(super) async fn run(
 
 async fn answer(
     app: &App,
+    member: &Member,
     deployment: &Arc<Deployment>,
     head: &Parts,
     body: RequestBody,
@@ -77,7 +78,7 @@ async fn answer(
     };
     let patience = Duration::from_millis(app.server.position_timeout_ms);
     let demand = position::demand(&head.headers, deployment.tenant(), patience).await?;
-    match app.answers.serve(deployment, &source, demand).await {
+    match member.answers.serve(deployment, &source, demand).await {
         Ok(served) => Ok(respond(head, deployment, served)),
         Err(Failed { error, stated }) => {
             let mut response = Problem::from(error).into_response();

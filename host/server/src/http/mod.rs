@@ -137,7 +137,6 @@ impl Service {
                 Err(refused) => return (Route::Other, tenant::refused(refused)),
             }
         }
-        let tenant = &member.tenant;
         if let Some(segment) = path.strip_prefix(PIPELINES) {
             let name = match path::pipeline(segment) {
                 Ok(name) => name,
@@ -146,9 +145,9 @@ impl Service {
                 }
                 Err(Some(problem)) => return (Route::Pipeline, problem.into_response()),
             };
-            return (Route::Pipeline, handler::run(&self.app, tenant, &name, head, body).await);
+            return (Route::Pipeline, handler::run(&self.app, member, &name, head, body).await);
         }
-        tenant::hand_over(&mut head, tenant, prefix_bytes);
+        tenant::hand_over(&mut head, &member.tenant, prefix_bytes);
         (Route::Other, self.routed(head, body).await)
     }
 

@@ -40,6 +40,8 @@ pub struct Quota {
     pub max_bytes: Option<u64>,
     /// Collections.
     pub max_collections: Option<u64>,
+    /// The size of its part of the memory tier; otherwise what others leave is divided by weight.
+    pub cache_bytes: Option<u64>,
     /// Requests a second, of which those of a second may arrive at once.
     pub max_requests_per_second: Option<u32>,
     /// Requests in flight, until their answers are written.
@@ -47,7 +49,7 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// The part that limits what is stored.
+    /// The part that limits the documents.
     #[must_use]
     pub fn stored(&self) -> weir_store::Quota {
         let Self { max_documents, max_bytes, max_collections, .. } = *self;

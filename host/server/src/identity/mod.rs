@@ -14,6 +14,7 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use thiserror::Error;
 use weir_core::name::Name;
+use weir_runtime::answers::Answers;
 use weir_runtime::tenant::Tenant;
 
 pub mod api_key;
@@ -28,6 +29,8 @@ use self::requests::RequestLimits;
 pub struct Member {
     /// The tenant.
     pub tenant: Arc<Tenant>,
+    /// The cache of its answers, and how new answers are computed.
+    pub answers: Arc<Answers>,
     /// How many requests it may send; `None` sets no limit.
     pub limits: Option<RequestLimits>,
 }

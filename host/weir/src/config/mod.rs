@@ -155,6 +155,7 @@ impl Config {
         ranges::check(self, &mut problems);
         self.check_models(&mut problems);
         self.check_tenants(&mut problems);
+        self.check_cache(&mut problems);
         if self.server.listen.parse::<SocketAddr>().is_err() {
             let listen = &self.server.listen;
             problems.push(format!(
@@ -197,6 +198,26 @@ impl Config {
             None if models.len() == 1 => {}
             None => problems
                 .push("embedding.default_model: required when there are several models".to_owned()),
+        }
+    }
+
+    /// Whether the parts of the cache that tenants are given are there, and leave some for the others.
+    fn check_cache(&self, problems: &mut Vec<String>) {
+        let parts = self.tenants.values().filter_map(|tenant| tenant.quota.cache_bytes);
+        let (given, total) = (parts.fold(0, u64::saturating_add), self.cache.memory_bytes);
+        let mut others = self.tenants.iter().filter(|(_, of)| of.quota.cache_bytes.is_none());
+        if given > total {
+            problems.push(format!(
+                "tenants: quota.cache_bytes of all of them is {given}, but cache.memory_bytes is {total}"
+            ));
+        } else if given > 0
+            && given == total
+            && let Some((name, _)) = others.next()
+        {
+            problems.push(format!(
+                "tenants.{name}: quota.cache_bytes of the other tenants leaves nothing of \
+                 cache.memory_bytes = {total}; 0 stores nothing for it"
+            ));
         }
     }
 

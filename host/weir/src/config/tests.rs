@@ -190,6 +190,33 @@ fn tenants_that_cannot_be_told_apart_are_named() {
     assert!(error.contains("weir api-key") && !error.contains("secret"), "{error}");
 }
 
+#[test]
+fn tenants_cannot_be_given_more_of_the_cache_than_there_is() {
+    for (a, b, problem) in [
+        ("60", "40", None),
+        ("60", "41", Some("tenants: quota.cache_bytes of all of them is 101, but")),
+        ("99", "", None),
+        ("100", "", Some("tenants.b: quota.cache_bytes of the other tenants leaves nothing")),
+        ("", "", None),
+    ] {
+        let quota = |bytes: &str| match bytes {
+            "" => String::new(),
+            bytes => format!("quota.cache_bytes = {bytes}"),
+        };
+        let text = format!(
+            "[cache]\nmemory_bytes = 100\n[tenants.a]\nhosts = ['a']\n{}\n\
+             [tenants.b]\nhosts = ['b']\n{}",
+            quota(a),
+            quota(b)
+        );
+        let problems = Config::parse(&text).unwrap().problems();
+        match problem {
+            None => assert!(problems.is_empty(), "{problems:?}"),
+            Some(problem) => assert!(problems[0].starts_with(problem), "{problems:?}"),
+        }
+    }
+}
+
 fn known_keys(text: &str) -> BTreeSet<String> {
     let error = toml::from_str::<Config>(&format!("{text}no_such_key = 1")).unwrap_err();
     let (_, known) = unknown_field(error.message()).unwrap();
