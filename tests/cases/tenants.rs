@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::harness::{Answer, Config, Raw, Server, document, eventually, guest, weir};
+use crate::harness::{Answer, Config, Raw, Server, document, eventually, guest, in_model, weir};
 
 /// A key as a tenant sends it, and as the configuration stores it.
 struct Key {
@@ -343,6 +343,38 @@ async fn a_tenant_evicts_none_of_anothers_answers() {
     }
     assert!(hits < QUESTIONS / 2, "acme's part is too small for its answers: {hits}");
     assert!(is_hit(&beta.search().await));
+}
+
+/// Two texts that are not cached find no room together in a queue for one, so what is cached can be seen
+/// without a clock.
+#[tokio::test]
+async fn cached_vectors_are_a_tenants_own_unless_they_are_shared() {
+    let (key, gamma) = (Key::new().await, Key::new().await);
+    for is_shared in [false, true] {
+        let server = Server::with(|config| {
+            three_tenants(config, &key, &gamma);
+            config.set(&in_model("max_queued_texts"), 1).set("embedding.share_cache", is_shared);
+        })
+        .await;
+        let (acme, beta) = acme_and_beta(&server, &key);
+        let embed = async |of: Sender<'_>, texts: &[&str]| {
+            let body = json!({ "model": "all-MiniLM-L6-v2", "input": texts });
+            of.send("POST", "/v1/embeddings", Some(body)).await
+        };
+        let both = ["one text", "another"];
+        embed(acme, &both).await.assert_problem(503, "overloaded");
+        for text in both {
+            embed(acme, &[text]).await.assert_status(200);
+        }
+        let known = embed(acme, &both).await;
+        known.assert_status(200);
+        let others = embed(beta, &both).await;
+        if is_shared {
+            assert_eq!(others.json(), known.json());
+        } else {
+            others.assert_problem(503, "overloaded");
+        }
+    }
 }
 
 #[tokio::test]

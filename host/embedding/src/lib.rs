@@ -82,7 +82,7 @@ impl Lane {
 pub struct Origin {
     /// What kind of work it is.
     pub lane: Lane,
-    /// The caller's name within the lane.
+    /// The caller's name within the lane: a tenant, or a tenant and its pipeline, `tenant/pipeline`.
     pub caller: Arc<str>,
 }
 
@@ -103,6 +103,12 @@ impl Origin {
     #[must_use]
     pub fn catch_up(tenant: &str) -> Self {
         Self { lane: Lane::CatchUp, caller: tenant.into() }
+    }
+
+    /// Whose it is. No tenant has a slash in its name.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        self.caller.split_once('/').map_or(&*self.caller, |(tenant, _)| tenant)
     }
 }
 

@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use sha2::{Digest, Sha256};
 
 use super::batch::Batch;
-use super::cached::Cached;
+use super::cached::{Cached, Caches};
 use super::expected::{ALL_MINILM_L6_V2, Expected, check_digest};
 use super::load_error::{LoadError, Part};
 use super::pool::{Model, Pool};
@@ -44,8 +44,8 @@ pub struct OnnxConfig {
     pub max_batch_tokens: usize,
     /// The most texts that wait in each lane.
     pub max_queued_texts: usize,
-    /// Size of the memory tier of vectors, in bytes.
-    pub cache_bytes: u64,
+    /// The memory tiers of its vectors.
+    pub caches: Caches,
 }
 
 impl OnnxConfig {
@@ -62,7 +62,7 @@ impl OnnxConfig {
             max_text_tokens: 256,
             max_batch_tokens: 128,
             max_queued_texts: 1024,
-            cache_bytes: 64 << 20,
+            caches: Caches::Shared(64 << 20),
         }
     }
 }
@@ -73,8 +73,8 @@ pub type OnnxEmbedder = Cached<OnnxModel>;
 impl OnnxEmbedder {
     /// Checks the files and starts the sessions. Blocks for about a second.
     pub fn load(config: OnnxConfig) -> Result<Arc<Self>, LoadError> {
-        let cache_bytes = config.cache_bytes;
-        Ok(Arc::new(Cached::new(OnnxModel::load(config)?, cache_bytes)))
+        let caches = config.caches.clone();
+        Ok(Arc::new(Cached::new(OnnxModel::load(config)?, caches)))
     }
 }
 

@@ -15,11 +15,12 @@ use tokio::sync::Semaphore;
 use weir_cache::tag::TagTable;
 use weir_core::Position;
 use weir_core::name::Name;
+use weir_embedding::cached::Caches;
 use weir_embedding::expected::Expected;
 use weir_embedding::models::Models;
 use weir_embedding::onnx::{OnnxConfig, OnnxEmbedder};
 use weir_embedding::{Embedder, Origin};
-use weir_limits::parts::Claim;
+use weir_limits::parts::{Claim, divide};
 use weir_runtime::answers::Answers;
 use weir_runtime::answers::config::Cache;
 use weir_runtime::deploy::{Deployment, Deployments, Snapshot};
@@ -167,9 +168,21 @@ fn onnx_config(config: &Config, name: &str, model: &Model) -> OnnxConfig {
         sessions: model.sessions,
         max_batch_tokens: model.max_batch_tokens,
         max_queued_texts: model.max_queued_texts,
-        cache_bytes: model.cache_bytes,
+        caches: vector_caches(config, model.cache_bytes),
         ..OnnxConfig::new(library, model.model.clone(), model.tokenizer.clone())
     }
+}
+
+/// Who has the cached vectors of a model in common: each tenant has its part, by weight, unless they share
+/// them, or there is only one.
+fn vector_caches(config: &Config, bytes: u64) -> Caches {
+    if config.embedding.share_cache || config.tenants.is_empty() {
+        return Caches::Shared(bytes);
+    }
+    let weights = config.tenants.values().map(|of| Claim { weight: of.weight, fixed: None });
+    let parts = divide(bytes, &weights.collect::<Vec<_>>());
+    let names = config.tenants.keys().map(ToString::to_string);
+    Caches::OfTenants(names.zip(parts).collect())
 }
 
 async fn open_tenants(

@@ -5,10 +5,13 @@
 //! model has other keys; they are only evicted. The catch-up bypasses the tier, since documents would
 //! evict the questions that people repeat.
 //!
+//! Unless its operator has them share one ([`Caches`]), each tenant has a tier of its own: from one in
+//! common, the time of an answer would tell a tenant what texts another has embedded.
+//!
 //! A text is computed for as long as a call waits for it, whichever asked first. Calls of different
 //! origins do not wait for each other's texts: one would wait in the other's turn.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,11 +40,45 @@ type Answer = Result<Embedded, EmbedError>;
 type FlightKey = (Origin, CacheKey);
 type Tier = Arc<MemoryTier<Embedded>>;
 
+/// Who has cached vectors in common, and the memory for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caches {
+    /// Everybody, in so many bytes; 0 caches nothing.
+    Shared(u64),
+    /// Each of these tenants has its own, in so many bytes. Nothing is cached for others.
+    OfTenants(BTreeMap<String, u64>),
+}
+
+enum Tiers {
+    Shared(Tier),
+    OfTenants { tiers: HashMap<String, Tier>, of_others: Tier },
+}
+
+impl Tiers {
+    fn new(caches: Caches) -> Self {
+        let tier = |bytes| Arc::new(MemoryTier::new(bytes));
+        match caches {
+            Caches::Shared(bytes) => Self::Shared(tier(bytes)),
+            Caches::OfTenants(bytes) => Self::OfTenants {
+                tiers: bytes.into_iter().map(|(tenant, bytes)| (tenant, tier(bytes))).collect(),
+                of_others: tier(0),
+            },
+        }
+    }
+
+    fn of(&self, origin: &Origin) -> &Tier {
+        match self {
+            Self::Shared(tier) => tier,
+            Self::OfTenants { tiers, of_others } => tiers.get(origin.tenant()).unwrap_or(of_others),
+        }
+    }
+}
+
 /// An [`Embedder`] that asks `E` only for vectors that it does not have.
 pub struct Cached<E> {
     inner: E,
     prefix: KeyPrefix,
-    vectors: Tier,
+    tiers: Tiers,
     flights: SingleFlight<FlightKey, Answer>,
 }
 
@@ -64,13 +101,13 @@ enum Awaited {
 }
 
 impl<E: Submit> Cached<E> {
-    /// Puts a tier of at most `cache_bytes` in front of `inner`; 0 caches nothing.
+    /// Puts `caches` in front of `inner`.
     #[must_use]
-    pub fn new(inner: E, cache_bytes: u64) -> Self {
+    pub fn new(inner: E, caches: Caches) -> Self {
         Self {
             prefix: KeyPrefix::new(&["embedding", inner.model_digest()]),
             inner,
-            vectors: Arc::new(MemoryTier::new(cache_bytes)),
+            tiers: Tiers::new(caches),
             flights: SingleFlight::new(MAX_FLIGHTS, MAX_FOLLOWERS),
         }
     }
@@ -83,7 +120,8 @@ impl<E: Submit> Cached<E> {
 
     fn source_of(&self, text: &str, origin: &Origin) -> Source {
         let key = KeyBuilder::new(&self.prefix).part(text.as_bytes()).finish();
-        let known = || self.vectors.get(&key).map(|entry| Source::Known(entry.value.clone()));
+        let vectors = self.tiers.of(origin);
+        let known = || vectors.get(&key).map(|entry| Source::Known(entry.value.clone()));
         let join = || match self.flights.join((origin.clone(), key)) {
             // Since the lookup above, another leader may have stored the vector and finished.
             Flight::Lead(leader) => known().unwrap_or(Source::Computed(key, Some(leader))),
@@ -121,7 +159,8 @@ impl<E: Submit> Cached<E> {
             awaited[place] = Some(match leader {
                 Some(leader) => {
                     let own = leader.follow();
-                    tokio::spawn(lead(leader, pending, Arc::clone(&self.vectors), key));
+                    let vectors = Arc::clone(self.tiers.of(origin));
+                    tokio::spawn(lead(leader, pending, vectors, key));
                     Awaited::Shared(own)
                 }
                 None => Awaited::Own(key, pending),
@@ -139,7 +178,7 @@ impl<E: Submit> Cached<E> {
     async fn get(&self, awaited: Option<Awaited>, text: &Arc<str>, origin: &Origin) -> Answer {
         match awaited {
             Some(Awaited::Known(known)) => Ok(known),
-            Some(Awaited::Own(key, pending)) => keep(&self.vectors, key, pending.await),
+            Some(Awaited::Own(key, pending)) => keep(self.tiers.of(origin), key, pending.await),
             Some(Awaited::Shared(follower)) => match follower.wait().await {
                 Ok(answer) => answer,
                 // The leader was refused, or all others had left it just before. This text is tried

@@ -94,9 +94,13 @@ struct Harness(Arc<Cached<Noting>>);
 
 impl Harness {
     fn new(turns: usize, cache_bytes: u64) -> Self {
+        Self::with(turns, Caches::Shared(cache_bytes))
+    }
+
+    fn with(turns: usize, caches: Caches) -> Self {
         let turns = Arc::new(Semaphore::new(turns));
         let noting = Noting { calls: Mutex::default(), turns, left: Arc::default() };
-        Self(Arc::new(Cached::new(noting, cache_bytes)))
+        Self(Arc::new(Cached::new(noting, caches)))
     }
 
     async fn ask(&self, texts: &[&str], origin: &Origin) -> Asked {
@@ -260,5 +264,62 @@ async fn a_tier_without_bytes_keeps_nothing() {
         let asked = harness.ask(&["a"], &api()).await;
         assert_eq!(asked.await.unwrap(), all(&["a"]));
         assert_eq!(harness.calls(), [["a"]]);
+    }
+}
+
+fn of_tenants(bytes: &[(&str, u64)]) -> Caches {
+    Caches::OfTenants(bytes.iter().map(|(tenant, bytes)| ((*tenant).to_owned(), *bytes)).collect())
+}
+
+#[tokio::test]
+async fn a_tenant_does_not_learn_from_its_vectors_what_another_has_embedded() {
+    let harness = Harness::with(99, of_tenants(&[("a", 1 << 20), ("b", 1 << 20)]));
+    let computed = async |origin: &Origin| {
+        let asked = harness.ask(&["text"], origin).await;
+        assert_eq!(asked.await.unwrap(), all(&["text"]));
+        !harness.calls().is_empty()
+    };
+    for (origin, expected) in [
+        (Origin::api("a"), true),
+        (Origin::api("b"), true),
+        // All of a tenant's callers have its vectors.
+        (Origin::api("a"), false),
+        (Origin::pipeline("a", "p"), false),
+        (Origin::pipeline("b", "p"), false),
+        // A tenant without a tier, whose name begins like one with a tier.
+        (Origin::pipeline("ab", "p"), true),
+        (Origin::pipeline("ab", "p"), true),
+    ] {
+        assert_eq!(computed(&origin).await, expected, "{origin:?}");
+    }
+}
+
+/// If one evicted another's, it would tell from its own misses how much the other embeds.
+#[tokio::test]
+async fn a_tenant_does_not_evict_the_vectors_of_another() {
+    const SMALL: u64 = 4 << 10;
+    let harness = Harness::with(usize::MAX >> 4, of_tenants(&[("a", SMALL), ("b", SMALL)]));
+    harness.ask(&["text"], &Origin::api("a")).await.await.unwrap().unwrap();
+    for round in 0..4 {
+        for text in 0..64 {
+            let asked = harness.ask(&[&format!("{text}")], &Origin::api("b")).await;
+            asked.await.unwrap().unwrap();
+        }
+        let calls = harness.calls().len();
+        assert!(round == 0 || calls > 32, "b has evicted its own: {calls}");
+    }
+    harness.ask(&["text"], &Origin::api("a")).await.await.unwrap().unwrap();
+    assert_eq!(harness.calls(), [[""; 0]; 0]);
+}
+
+#[tokio::test]
+async fn tenants_share_what_is_in_flight_no_more_than_what_is_known() {
+    for caches in [Caches::Shared(1 << 20), of_tenants(&[("a", 1 << 20), ("b", 1 << 20)])] {
+        let harness = Harness::with(0, caches);
+        let a = harness.ask(&["text"], &Origin::api("a")).await;
+        let b = harness.ask(&["text"], &Origin::api("b")).await;
+        assert_eq!(harness.calls(), [["text"], ["text"]]);
+        harness.turns(2);
+        assert_eq!((a.await.unwrap(), b.await.unwrap()), (all(&["text"]), all(&["text"])));
     }
 }

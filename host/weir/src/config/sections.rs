@@ -30,6 +30,9 @@ pub struct Embedding {
     /// The model that indexes collections, and that is used when no other is named. It may be
     /// omitted if there is only one model.
     pub default_model: Option<String>,
+    /// Whether tenants share the cached vectors of texts. Then the time of an answer tells a tenant
+    /// whether another has embedded the same text.
+    pub share_cache: bool,
     /// Models by the names that requests and pipelines use.
     pub models: BTreeMap<String, Model>,
 }
@@ -39,6 +42,7 @@ impl Default for Embedding {
         Self {
             library: PathBuf::from("libonnxruntime.so"),
             default_model: None,
+            share_cache: false,
             models: BTreeMap::new(),
         }
     }
