@@ -21,6 +21,7 @@ mod models;
 mod plain;
 mod policies;
 mod positions;
+mod quotas;
 mod search;
 mod startup;
 mod tenants;
