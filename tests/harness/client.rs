@@ -28,6 +28,11 @@ impl Client {
         Self::built(address, reqwest::Client::builder().http2_prior_knowledge())
     }
 
+    /// A client that keeps at most one connection while it asks nothing.
+    pub(crate) fn keeping_one(address: SocketAddr) -> Self {
+        Self::built(address, reqwest::Client::builder().pool_max_idle_per_host(1))
+    }
+
     fn built(address: SocketAddr, builder: reqwest::ClientBuilder) -> Self {
         let http = builder.timeout(REQUEST_TIMEOUT).no_proxy().build().unwrap();
         Self { http, base: format!("http://{address}") }

@@ -14,6 +14,6 @@ mod wait;
 pub(crate) use client::{Answer, Client, document};
 pub(crate) use config::{Config, guest, in_model, outside, plugin};
 pub(crate) use environment::{binary, model, tokenizer};
-pub(crate) use raw::Raw;
+pub(crate) use raw::{Raw, connect_from};
 pub(crate) use server::{Ended, Program, Server, weir};
 pub(crate) use wait::eventually;

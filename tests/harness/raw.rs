@@ -1,5 +1,6 @@
 //! A raw connection, for bytes that no HTTP client would send.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -7,6 +8,13 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::wait::{DEADLINE, eventually};
+
+/// A TCP connection from the loopback address `127.0.0.HOST`, for another protocol than HTTP/1.1.
+pub(crate) async fn connect_from(host: u8, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::new(127, 0, 0, host), 0).into()).unwrap();
+    socket.connect(address).await.unwrap()
+}
 
 /// A TCP connection to a server.
 pub(crate) struct Raw {
@@ -23,9 +31,7 @@ impl Raw {
 
     /// A connection from another loopback address, `127.0.0.HOST`: another client.
     pub(crate) async fn connect_from(host: u8, address: SocketAddr) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((Ipv4Addr::new(127, 0, 0, host), 0).into()).unwrap();
-        Self { stream: socket.connect(address).await.unwrap(), ahead: Vec::new() }
+        Self { stream: connect_from(host, address).await, ahead: Vec::new() }
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -35,6 +41,18 @@ impl Raw {
     /// Sends bytes on a connection that the server may close in the meantime.
     pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes).await
+    }
+
+    /// Sends `byte` again and again until the server answers or closes the connection.
+    pub(crate) async fn drip(&mut self, byte: u8) {
+        eventually("the server has had enough", async || {
+            let broken = self.try_send(&[byte]).await.is_err();
+            match self.stream.try_read_buf(&mut self.ahead) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => broken.then_some(()),
+                _ => Some(()),
+            }
+        })
+        .await;
     }
 
     /// Waits until the server has read everything that was sent, according to the kernel.

@@ -7,4 +7,37 @@ mod guests;
 mod host_check;
 mod long_word;
 mod many_connections;
+mod slow_requests;
 mod stalled_uploads;
+
+use std::cell::Cell;
+
+use crate::harness::{Client, eventually};
+
+/// The last byte of the attackers' address. The neighbours' is 1.
+const ATTACKER: u8 = 2;
+
+/// Runs `attack` to its end, and `honest` meanwhile: again and again, and at least once.
+async fn beside<T>(attack: impl Future<Output = T>, mut honest: impl AsyncFnMut()) -> T {
+    let ended = Cell::new(false);
+    let attack = async {
+        let outcome = attack.await;
+        ended.set(true);
+        outcome
+    };
+    let neighbour = async {
+        while !ended.get() {
+            honest().await;
+        }
+    };
+    let (outcome, ()) = futures::join!(attack, neighbour);
+    outcome
+}
+
+/// Waits until the server has no connection but that of the neighbour who asks.
+async fn connections_are_back(client: &Client) {
+    eventually("the attackers' connections are closed", async || {
+        (client.metric("weir_http_connections", &[]).await <= 1.0).then_some(())
+    })
+    .await;
+}
