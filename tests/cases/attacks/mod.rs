@@ -10,6 +10,7 @@ mod many_connections;
 mod rapid_reset;
 mod slow_requests;
 mod stalled_uploads;
+mod zero_window;
 
 use std::cell::Cell;
 
