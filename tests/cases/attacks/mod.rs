@@ -1,6 +1,7 @@
 //! What a client can do to others with legal requests, one file an attack: each costs its own
 //! request, and others are answered.
 
+mod abandoned;
 mod embed_and_leave;
 mod filter_bomb;
 mod guests;
