@@ -2,6 +2,7 @@
 //! request, and others are answered.
 
 mod abandoned;
+mod distinct_keys;
 mod embed_and_leave;
 mod filter_bomb;
 mod guests;
