@@ -9,6 +9,7 @@ mod guests;
 mod host_check;
 mod long_word;
 mod many_connections;
+mod modules;
 mod rapid_reset;
 mod slow_requests;
 mod stalled_uploads;

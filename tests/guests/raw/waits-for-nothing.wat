@@ -27,6 +27,10 @@
 
   (core module $module
     (import "host" "waitable-set.new" (func $new-set (result i32)))
+    ;; Function 1 traps and function 2 does not end, if one of them is the start function, which
+    ;; `tests/cases/attacks/modules.rs` adds.
+    (func $traps unreachable)
+    (func $loops (loop $forever (br $forever)))
     (memory (export "memory") 1)
     (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable)
     ;; Returns WAIT, with the set that it waits for.
