@@ -56,6 +56,9 @@ impl Tag {
     /// The length of the longest tag, in bytes.
     pub const MAX_BYTES: usize = 1024;
 
+    /// What the tags begin with that policies add.
+    pub const OF_POLICIES: &str = "policy:";
+
     /// Checks the length of `name`.
     ///
     /// # Errors
@@ -67,6 +70,20 @@ impl Tag {
             bytes if bytes > Self::MAX_BYTES => Err(TagError::TooLong { bytes }),
             _ => Ok(Self(name.into())),
         }
+    }
+
+    /// The tag that a policy adds to an answer under this name. It differs from all that the host
+    /// names.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Tag::new`], with [`Tag::OF_POLICIES`] before the name.
+    pub fn of_policy(name: &str) -> Result<Self, TagError> {
+        Self::new(&format!("{}{name}", Self::OF_POLICIES))
+    }
+
+    fn is_of_policy(&self) -> bool {
+        self.0.starts_with(Self::OF_POLICIES)
     }
 
     /// The tag of something that the host names: its kind, then its names. The names are short,
@@ -239,19 +256,25 @@ impl TagTable {
     }
 
     /// Evicts a sixteenth of the cells at once, so that one scan makes room for as many new
-    /// tags. Cells with the oldest positions go first and, among equals, those that no entry holds.
+    /// tags. Cells with the oldest positions go first, of which those up to the floor are equal. Among
+    /// equals, those of policies go first: nothing bounds how many names a policy thinks of, and
+    /// they must not end answers that have none. Then go those that no entry holds.
     fn evict(&self, cells: &mut HashMap<Tag, Cell>) {
-        let age = |cell: &Cell| (cell.load(Relaxed), Arc::strong_count(cell) > 1);
-        let mut ages: Vec<_> = cells.values().map(age).collect();
+        let floor = self.floor.load(Relaxed);
+        let age = |(tag, cell): (&Tag, &Cell)| {
+            let position = cell.load(Relaxed).max(floor);
+            (position, !tag.is_of_policy(), Arc::strong_count(cell) > 1)
+        };
+        let mut ages: Vec<_> = cells.iter().map(age).collect();
         let surplus = ages.len() + 1 - self.capacity;
         let count = surplus.max(self.capacity / 16);
         let (_, &mut youngest_evicted, _) = ages.select_nth_unstable(count - 1);
 
         self.floor.fetch_max(youngest_evicted.0, Relaxed);
         let mut left = count;
-        cells.retain(|_, cell| {
+        cells.retain(|tag, cell| {
             // Entries may drop cells in the meantime, which only makes more cells match.
-            let evicted = left > 0 && age(cell) <= youngest_evicted;
+            let evicted = left > 0 && age((tag, &*cell)) <= youngest_evicted;
             if evicted {
                 left -= 1;
                 cell.store(EVICTED, Relaxed);

@@ -123,6 +123,29 @@ fn among_equal_tags_those_that_no_entry_holds_go_first() {
     assert_eq!((table.len(), table.floor().0), (4, 0));
 }
 
+/// However many a policy adds, an entry that has none of them is not affected, and the table stays
+/// within its capacity.
+#[test]
+fn tags_of_policies_go_before_those_of_the_host() {
+    let table = TagTable::new(16, Position(0));
+    let hosts = [0, 1].map(|number| entry(&table, &[number], 7));
+    // Older than the floor from now on, which the tags of policies are not.
+    table.raise_floor(Position(5));
+    table.record(&tag(2), Position(6));
+    let added = |number: usize| {
+        let tags: Vec<_> =
+            (0..3).map(|tag| Tag::of_policy(&format!("{number}-{tag}")).unwrap()).collect();
+        Entry { reads: table.resolve(&tags), ..entry(&table, &[], 7) }
+    };
+    let added: Vec<_> = (0..100).map(added).collect();
+    assert!(hosts.iter().all(|entry| entry.is_valid(&table)));
+    assert!(entry(&table, &[2], 6).is_valid(&table));
+    assert_eq!((table.len(), table.floor().0), (16, 5));
+    let valid = added.iter().filter(|entry| entry.is_valid(&table)).count();
+    // The three other tags leave room for those of four entries.
+    assert!(valid <= 4, "{valid}");
+}
+
 #[test]
 fn an_entry_with_more_tags_than_the_capacity_is_a_miss() {
     let table = TagTable::new(2, Position(0));

@@ -210,8 +210,7 @@ impl Storage {
         if storage.tags.len() > MAX_TAGS {
             return Err(PlanError::TooManyTags(storage.tags.len()));
         }
-        // The prefix keeps a policy's tags distinct from those of collections.
-        let tag = |tag: String| Tag::new(&format!("policy:{tag}")).map_err(|_| PlanError::Tag(tag));
+        let tag = |tag: String| Tag::of_policy(&tag).map_err(|_| PlanError::Tag(tag));
         Ok(Self { memory, tags: storage.tags.into_iter().map(tag).collect::<Result<_, _>>()? })
     }
 }
