@@ -10,6 +10,7 @@ mod host_check;
 mod long_word;
 mod many_connections;
 mod modules;
+mod policies;
 mod rapid_reset;
 mod slow_requests;
 mod stalled_uploads;
