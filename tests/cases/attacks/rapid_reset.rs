@@ -69,7 +69,12 @@ fn payloads(mut received: &[u8], kind: u8) -> Vec<&[u8]> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_that_are_reset_at_once_end_the_connection() {
-    let server = Server::start().await;
+    let server = Server::with(|config| {
+        // What has been begun is not what ends the neighbour's requests, on a slow machine either.
+        config.search().set("engine.queue_timeout_ms", 60_000);
+        config.set("pipelines.search.deadline_ms", 60_000);
+    })
+    .await;
     let client = &Client::keeping_one(server.address);
     client.create("docs").await;
     client.ingest("docs", &[document("a", "A note about boats.")]).await;
