@@ -24,5 +24,6 @@ mod positions;
 mod quotas;
 mod search;
 mod startup;
+mod telemetry;
 mod tenants;
 mod writers;

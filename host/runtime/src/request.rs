@@ -6,13 +6,60 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use weir_core::json::CanonicalJson;
 use weir_limits::charge::Charge;
+
+/// The longest id of a request.
+const MAX_ID_BYTES: usize = 64;
+
+/// The id of a request, which its answer states, and the lines of the log about it: 1 to 64 letters,
+/// digits, `.`, `_` and `-`. Clones share the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// The id in `value`; `None` if it is not one.
+    #[must_use]
+    pub fn new(value: HeaderValue) -> Option<Self> {
+        let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        let id = value.as_bytes();
+        let is_id = (1..=MAX_ID_BYTES).contains(&id.len()) && id.iter().all(allowed);
+        is_id.then_some(Self(value))
+    }
+
+    /// An id of 32 hexadecimal digits, for the second of the `numbers` that the first one has.
+    #[must_use]
+    pub fn of(numbers: [u64; 2]) -> Self {
+        let mut id = [0_u8; 32];
+        for (number, digits) in numbers.iter().zip(id.chunks_exact_mut(16)) {
+            for (place, digit) in digits.iter_mut().rev().enumerate() {
+                *digit = b"0123456789abcdef"[(number >> (4 * place)) as usize & 0xf];
+            }
+        }
+        // Hexadecimal digits are never refused.
+        Self(HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("unknown")))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
+    /// The id as the value of a header.
+    #[must_use]
+    pub fn into_header(self) -> HeaderValue {
+        self.0
+    }
+}
 
 /// A request. The parts that are in its key have exactly the form that was hashed.
 #[derive(Clone, Debug)]
 pub struct KeyedRequest {
+    /// The request's id, which guests do not see. A run that several requests follow has the id of
+    /// the one that leads it.
+    pub id: RequestId,
     /// `POST`, `QUERY` or `GET`.
     pub method: Method,
     /// The path, percent-decoded.
@@ -38,6 +85,8 @@ impl KeyedRequest {
 /// What keys are computed from.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
+    /// The request's id, which is part of no key.
+    pub id: &'a RequestId,
     /// `POST`, `QUERY` or `GET`.
     pub method: &'a Method,
     /// The path.
@@ -63,6 +112,7 @@ impl Source<'_> {
     #[must_use]
     pub fn request(&self) -> KeyedRequest {
         KeyedRequest {
+            id: self.id.clone(),
             method: self.method.clone(),
             path: self.path.to_owned(),
             query: self.query.to_vec(),

@@ -22,7 +22,7 @@ use weir_limits::charge::Charge;
 use weir_limits::threads::Account;
 use weir_runtime::capability::collections::{FoundHits, write_results};
 use weir_runtime::deploy::Deployment;
-use weir_runtime::request::KeyedRequest;
+use weir_runtime::request::{KeyedRequest, RequestId};
 use weir_runtime::tenant::documents::IncomingDocument;
 use weir_runtime::tenant::reading::Demand;
 use weir_sdk::collections::{Unit, VectorError};
@@ -89,6 +89,7 @@ async fn at_once<F: Future>(mut ask: impl FnMut() -> F) {
 
 async fn wasm(deployment: &Arc<Deployment>, body: Bytes) -> Bytes {
     let request = KeyedRequest {
+        id: RequestId::of([0, 0]),
         method: Method::POST,
         path: "/v1/pipelines/search".to_owned(),
         query: Vec::new(),

@@ -17,7 +17,7 @@ pub enum Level {
     Error,
 }
 
-/// Writes one line. The host adds the pipeline's name.
+/// Writes one line. The host adds the pipeline's name and the request's id.
 pub fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
     let level = match level {
         Level::Trace => wit::Level::Trace,

@@ -18,6 +18,7 @@ use crate::engine::slots::NoSlot;
 use crate::policy::component::{Outcome, RequestView};
 use crate::policy::plan::{Lifetime, Storage};
 use crate::policy::{Admission, Policy};
+use crate::request::RequestId;
 use crate::tenant::Tenant;
 
 /// An answer that is about to be stored.
@@ -26,6 +27,8 @@ pub(super) struct Fill<'a> {
     pub(super) answer: &'a Arc<StoredAnswer>,
     pub(super) made: &'a Made,
     pub(super) tenant: &'a Tenant,
+    /// The request that led to it.
+    pub(super) request_id: &'a RequestId,
 }
 
 impl Answers {
@@ -42,7 +45,8 @@ impl Answers {
             Ok(Ok(Admission::Store(storage))) => self.store(&fill, &storage),
             Ok(Ok(Admission::DoNotStore(_))) => Via::NotStored(NotStored::Policy),
             Ok(Err(error)) => {
-                warn!(policy = policy.name.as_str(), "the answer is not stored: {error}");
+                let (policy, request_id) = (policy.name.as_str(), fill.request_id.as_str());
+                warn!(policy, request_id, "the answer is not stored: {error}");
                 Via::NotStored(NotStored::PolicyFailed)
             }
             Err(NoSlot) => Via::NotStored(NotStored::PolicyBusy),

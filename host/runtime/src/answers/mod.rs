@@ -198,6 +198,7 @@ impl Answers {
         demand: Demand,
     ) -> Result<Served, Failed> {
         let request = Arc::new(policy.plan.request(source));
+        let request_id = source.id.clone();
         let view = policy.view(&deployment.tenant().name, deployment.name(), source);
         let (answers, deployment, policy) =
             (Arc::clone(self), Arc::clone(deployment), Arc::clone(policy));
@@ -217,7 +218,8 @@ impl Answers {
                     let via = match kept_apart {
                         Some(reason) => Via::NotStored(reason),
                         None => {
-                            let fill = Fill { key, answer: &answer, made, tenant };
+                            let request_id = &request_id;
+                            let fill = Fill { key, answer: &answer, made, tenant, request_id };
                             answers.fill(fill, &deployment, &policy, view, outcome).await
                         }
                     };
@@ -293,7 +295,8 @@ async fn key(
             }
             Ok(Keying::Bypass(_)) => return Ok(None),
             Err(error) => {
-                warn!(policy = policy.name.as_str(), "bypassing the cache: {error}");
+                let (policy, request_id) = (policy.name.as_str(), source.id.as_str());
+                warn!(policy, request_id, "bypassing the cache: {error}");
                 return Ok(None);
             }
         }

@@ -1,4 +1,4 @@
-//! One call into a guest: the budget and the deadline that its host calls share.
+//! One call into a guest: whose it is, and the budget and the deadline that its host calls share.
 //!
 //! Out of scope: what each capability knows about the call, which is in its own context.
 
@@ -10,14 +10,18 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use wasmtime::component::ResourceTable;
 
+use crate::request::RequestId;
+
 /// What a host call holds while it is open, in addition to what it is passed: its task and its place
 /// in queues.
 const HOST_CALL_BYTES: usize = 4 << 10;
 /// The most host calls of one request that run or wait.
 const MAX_OPEN_HOST_CALLS: usize = 1_024;
 
-/// A call's budget and deadline.
+/// A call's request, budget and deadline.
 pub struct Call {
+    /// The id of the request that the run is for, or of the one that leads it if several follow.
+    pub request_id: RequestId,
     /// When the call must have ended, with all of its host calls.
     pub deadline: Instant,
     /// The runtime of host calls that wait, which is not that of the guests.
@@ -31,7 +35,7 @@ pub struct Call {
     /// The largest body of an answer.
     pub max_answer_bytes: usize,
     /// Set when the guest has read a clock or random numbers.
-    pub untracked: Arc<AtomicBool>,
+    pub untracked: AtomicBool,
     /// Set when a host call was unavailable, timed out or failed: an answer that is made in spite
     /// of that is not what would be made otherwise.
     pub degraded: AtomicBool,

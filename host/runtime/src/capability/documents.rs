@@ -57,7 +57,7 @@ impl Context {
     }
 
     /// The name as a collection's name, if it is valid and the grant covers it.
-    fn collection(&self, name: &str) -> Result<Name, DocumentError> {
+    fn collection(&self, call: &Call, name: &str) -> Result<Name, DocumentError> {
         let Ok(name) = Name::new(name) else {
             return Err(DocumentError::UnknownCollection(name.to_owned()));
         };
@@ -67,6 +67,7 @@ impl Context {
         info!(
             tenant = self.tenant.name.as_str(),
             collection = name.as_str(),
+            request_id = call.request_id.as_str(),
             "write denied: not granted"
         );
         Err(DocumentError::Denied(name.into()))
@@ -157,7 +158,7 @@ async fn put(
     collection: &str,
     documents: Vec<Document>,
 ) -> Result<u64, DocumentError> {
-    let name = context.collection(collection)?;
+    let name = context.collection(call, collection)?;
     check_count(documents.len())?;
     let bytes = documents
         .iter()
@@ -173,7 +174,7 @@ async fn put(
     };
     match host_call::run(call, "put", work).await {
         Ok(Ok(committed)) => Ok(context.note_write(name, committed.commit)),
-        Ok(Err(error)) => Err(write_error(error)),
+        Ok(Err(error)) => Err(write_error(call, error)),
         Err(error) => Err(host_call_error(error)),
     }
 }
@@ -186,7 +187,7 @@ async fn delete(
     collection: &str,
     ids: &[String],
 ) -> Result<u64, DocumentError> {
-    let name = context.collection(collection)?;
+    let name = context.collection(call, collection)?;
     check_count(ids.len())?;
     if !call.spend(ids.iter().map(String::len).sum()) {
         return Err(DocumentError::QuotaExceeded);
@@ -201,7 +202,7 @@ async fn delete(
     match host_call::run(call, "delete", work).await {
         Ok(Ok(Ok(deleted))) => Ok(context.note_write(name, deleted)),
         Ok(Ok(Err(as_of))) => Ok(as_of.position.0),
-        Ok(Err(error)) => Err(write_error(error)),
+        Ok(Err(error)) => Err(write_error(call, error)),
         Err(error) => Err(host_call_error(error)),
     }
 }
@@ -235,7 +236,7 @@ fn invalid(id: &str, reason: &dyn std::fmt::Display) -> DocumentError {
     DocumentError::Invalid(format!("document '{}': {reason}", id.escape_debug()))
 }
 
-fn write_error(error: WriteError) -> DocumentError {
+fn write_error(call: &Call, error: WriteError) -> DocumentError {
     match error {
         WriteError::Overloaded | WriteError::Truth(TruthError::Overloaded) => {
             DocumentError::Unavailable("too many documents are being written".to_owned())
@@ -253,7 +254,8 @@ fn write_error(error: WriteError) -> DocumentError {
         ) => DocumentError::Invalid(error.to_string()),
         error => {
             // The error may name files, so the guest learns only that the write failed.
-            error!(%error, "documents could not be written");
+            let request_id = call.request_id.as_str();
+            error!(request_id, %error, "documents could not be written");
             DocumentError::Failed("the document store failed".to_owned())
         }
     }

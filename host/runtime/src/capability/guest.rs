@@ -110,8 +110,8 @@ fn view<'a, C>(
 
 impl WasiView for GuestState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let untracked = &self.contexts.call.untracked;
-        let wasi = self.wasi.get_or_insert_with(|| wasi::nothing(untracked));
+        let call = &self.contexts.call;
+        let wasi = self.wasi.get_or_insert_with(|| wasi::nothing(call));
         WasiCtxView { ctx: wasi, table: &mut self.table }
     }
 }

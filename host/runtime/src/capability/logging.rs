@@ -1,6 +1,6 @@
 //! `weir:observe/logging`: writes a guest's messages to the host's log.
 //!
-//! A line has a bounded length, counted after escaping, and a pipeline a bounded rate. Lines beyond it
+//! A line has the id of its request. It has a bounded length, counted after escaping, and a pipeline a bounded rate. Lines beyond it
 //! are dropped, and their number is logged with the next line. Out of scope: where lines go, and
 //! what happens when they cannot be written (`weir-server`).
 
@@ -21,7 +21,7 @@ const MAX_TEXT_BYTES: usize = 4 << 10;
 /// The most fields of one line; any others are dropped.
 const MAX_FIELDS: usize = 32;
 /// What the host adds to a line.
-const LINE_BYTES: usize = 256;
+const LINE_BYTES: usize = 384;
 /// What a pipeline may log at once, and, on average, in a second.
 const BURST_BYTES: f64 = (1 << 20) as f64;
 const BYTES_PER_SECOND: f64 = (64 << 10) as f64;
@@ -95,6 +95,7 @@ impl logging::Host for View<'_, Context> {
         fields: Vec<(String, String)>,
     ) -> wasmtime::Result<()> {
         let (tenant, pipeline) = (self.context.tenant.as_str(), self.context.pipeline.as_str());
+        let request_id = self.call.request_id.as_str();
         let message = message_text(&message);
         let fields = fields_text(&fields);
         let bytes = LINE_BYTES + message.len() + fields.len();
@@ -111,7 +112,7 @@ impl logging::Host for View<'_, Context> {
         }
         macro_rules! write_line {
             ($level:ident) => {
-                $level!(target: "weir::guest", tenant, pipeline, %fields, "{message}")
+                $level!(target: "weir::guest", tenant, pipeline, request_id, %fields, "{message}")
             };
         }
         match level {

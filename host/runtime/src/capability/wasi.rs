@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand_core::{Rng, TryRng};
@@ -13,15 +13,18 @@ use tracing::debug;
 use wasmtime_wasi::random::thread_rng;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx};
 
+use super::call::Call;
+
 /// The most bytes of random numbers in one call.
 const MAX_RANDOM_BYTES: u64 = 64 << 10;
 
-/// Creates the context of one store. Reading a clock or random numbers sets `untracked`.
+/// Creates the context of one call's store. Reading a clock or random numbers makes the call
+/// `untracked`.
 #[must_use]
-pub fn nothing(untracked: &Arc<AtomicBool>) -> Box<WasiCtx> {
+pub fn nothing(call: &Arc<Call>) -> Box<WasiCtx> {
     let clock = FrozenClock {
         now: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-        untracked: Arc::clone(untracked),
+        call: Arc::clone(call),
     };
     let mut wasi = WasiCtx::builder();
     wasi.wall_clock(clock.clone())
@@ -29,8 +32,8 @@ pub fn nothing(untracked: &Arc<AtomicBool>) -> Box<WasiCtx> {
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false)
-        .secure_random(NotingRng::new(untracked))
-        .insecure_random(NotingRng::new(untracked))
+        .secure_random(NotingRng::new(call))
+        .insecure_random(NotingRng::new(call))
         // The same for every request: it seeds hash tables, and must not influence an answer.
         .insecure_random_seed(0)
         .max_random_size(MAX_RANDOM_BYTES);
@@ -40,16 +43,16 @@ pub fn nothing(untracked: &Arc<AtomicBool>) -> Box<WasiCtx> {
 /// A source of random numbers that records when it is read.
 struct NotingRng {
     numbers: Box<dyn Rng + Send>,
-    untracked: Arc<AtomicBool>,
+    call: Arc<Call>,
 }
 
 impl NotingRng {
-    fn new(untracked: &Arc<AtomicBool>) -> Self {
-        Self { numbers: thread_rng(), untracked: Arc::clone(untracked) }
+    fn new(call: &Arc<Call>) -> Self {
+        Self { numbers: thread_rng(), call: Arc::clone(call) }
     }
 
     fn noted(&mut self) -> &mut dyn Rng {
-        note(&self.untracked, "random numbers");
+        note(&self.call, "random numbers");
         &mut *self.numbers
     }
 }
@@ -75,14 +78,17 @@ impl TryRng for NotingRng {
 #[derive(Clone)]
 struct FrozenClock {
     now: Duration,
-    untracked: Arc<AtomicBool>,
+    call: Arc<Call>,
 }
 
 /// Records that the guest has read `what`, which no key contains. Logs it once per request,
 /// because the client sees only that the answer is not stored.
-fn note(untracked: &AtomicBool, what: &str) {
-    if !untracked.swap(true, Ordering::Relaxed) {
-        debug!(target: "weir::guest", "the answer will not be stored: the guest read {what}");
+fn note(call: &Call, what: &str) {
+    if !call.untracked.swap(true, Ordering::Relaxed) {
+        debug!(
+            target: "weir::guest", request_id = call.request_id.as_str(),
+            "the answer will not be stored: the guest read {what}"
+        );
     }
 }
 
@@ -92,7 +98,7 @@ impl HostWallClock for FrozenClock {
     }
 
     fn now(&self) -> Duration {
-        note(&self.untracked, "the wall clock");
+        note(&self.call, "the wall clock");
         self.now
     }
 }
@@ -103,7 +109,7 @@ impl HostMonotonicClock for FrozenClock {
     }
 
     fn now(&self) -> u64 {
-        note(&self.untracked, "the monotonic clock");
+        note(&self.call, "the monotonic clock");
         u64::try_from(self.now.as_nanos()).unwrap_or(u64::MAX)
     }
 }

@@ -204,13 +204,14 @@ impl Runner {
         let (models, origin) = (Arc::clone(&self.models), Arc::clone(&self.origin));
         Contexts {
             call: Arc::new(Call {
+                request_id: request.id.clone(),
                 deadline,
                 io: self.io.clone(),
                 host_calls: Arc::new(Semaphore::new(limits.max_host_calls)),
                 open_host_calls: AtomicUsize::new(0),
                 bytes_left: AtomicUsize::new(MAX_HOST_CALL_BYTES + limits.max_answer_bytes),
                 max_answer_bytes: limits.max_answer_bytes,
-                untracked: Arc::new(AtomicBool::new(false)),
+                untracked: AtomicBool::new(false),
                 degraded: AtomicBool::new(false),
             }),
             request: Arc::new(request::Context::new(request)),

@@ -16,7 +16,7 @@ use weir_runtime::answers::{Bypass, Failed, Served, Via};
 use weir_runtime::deploy::Deployment;
 use weir_runtime::pipeline::RunError;
 use weir_runtime::pipeline::error::FailureKind;
-use weir_runtime::request::Source;
+use weir_runtime::request::{RequestId, Source};
 
 use super::app::App;
 use super::body::{ChargedBody, RequestBody};
@@ -41,6 +41,7 @@ pub(super) async fn run(
     pipeline: &Name,
     head: Parts,
     body: RequestBody,
+    id: &RequestId,
 ) -> Response {
     if !matches!(head.method, Method::GET | Method::HEAD | Method::POST | Method::QUERY) {
         return allowing(&head.method, "GET, HEAD, POST, QUERY");
@@ -52,7 +53,7 @@ pub(super) async fn run(
     if deployment.pipeline().writes && head.method != Method::POST {
         return writes_only_by_post(&deployment);
     }
-    match answer(app, member, &deployment, &head, body).await {
+    match answer(app, member, &deployment, &head, body, id).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }
@@ -64,10 +65,12 @@ async fn answer(
     deployment: &Arc<Deployment>,
     head: &Parts,
     body: RequestBody,
+    id: &RequestId,
 ) -> Result<Response, Problem> {
     let query = query_parameters(head);
     let (text, charge) = read(app, deployment, head, &query, body).await?;
     let source = Source {
+        id,
         method: &head.method,
         // Not as the client wrote it, so that one key has one path.
         path: &deployment.path,

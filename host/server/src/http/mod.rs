@@ -19,6 +19,7 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 use weir_limits::charge::Charge;
+use weir_runtime::request::RequestId;
 
 use self::app::App;
 use self::body::RequestBody;
@@ -92,7 +93,7 @@ impl Service {
         let in_flight = self.requests.begin();
         let mut of_tenant = None;
         let (route, mut response) = if in_flight.is_some() {
-            let answer = self.dispatch(head, body, &mut of_tenant);
+            let answer = self.dispatch(head, body, exchange.id(), &mut of_tenant);
             let answer = AssertUnwindSafe(answer).catch_unwind().await;
             answer.unwrap_or_else(|panic| (Route::Other, panicked(&*panic).into_response()))
         } else {
@@ -114,6 +115,7 @@ impl Service {
         &self,
         mut head: Parts,
         body: RequestBody,
+        id: &RequestId,
         counted: &mut Option<InFlight>,
     ) -> (Route, Response) {
         if !self.hosts.accept(&head) {
@@ -145,7 +147,8 @@ impl Service {
                 }
                 Err(Some(problem)) => return (Route::Pipeline, problem.into_response()),
             };
-            return (Route::Pipeline, handler::run(&self.app, member, &name, head, body).await);
+            let response = handler::run(&self.app, member, &name, head, body, id).await;
+            return (Route::Pipeline, response);
         }
         tenant::hand_over(&mut head, &member.tenant, prefix_bytes);
         (Route::Other, self.routed(head, body).await)

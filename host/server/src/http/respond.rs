@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use tracing::{debug, error};
+use weir_runtime::request::RequestId;
 
 use super::problem::Problem;
 use crate::telemetry::metrics::{Metrics, Route};
@@ -24,24 +25,21 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// One request and its response.
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    id: HeaderValue,
+    id: RequestId,
     started: Instant,
 }
 
 impl Exchange {
     /// Begins with the request's head. Keeps the client's `X-Request-Id` if it is valid.
     pub fn begin<B>(request: &Request<B>) -> Self {
-        let id = match request.headers().get(&REQUEST_ID) {
-            Some(id) if is_request_id(id.as_bytes()) => id.clone(),
-            _ => new_request_id(),
-        };
-        Self { id, started: Instant::now() }
+        let given = request.headers().get(&REQUEST_ID).cloned().and_then(RequestId::new);
+        Self { id: given.unwrap_or_else(new_request_id), started: Instant::now() }
     }
 
-    /// The request's id, in visible ASCII characters.
+    /// The request's id.
     #[must_use]
-    pub fn id(&self) -> &str {
-        self.id.to_str().unwrap_or_default()
+    pub fn id(&self) -> &RequestId {
+        &self.id
     }
 
     /// When the request's head had arrived.
@@ -58,20 +56,22 @@ impl Exchange {
             self.write_problem(&problem, &mut response);
         }
         let elapsed = self.started.elapsed();
-        debug!(request_id = self.id(), status = response.status().as_u16(), ?elapsed, "answered");
+        let (id, status) = (&self.id, response.status());
+        debug!(request_id = id.as_str(), status = status.as_u16(), ?elapsed, "answered");
         metrics.answered(route, response.status(), elapsed);
         let headers = response.headers_mut();
         stamp_time(headers, elapsed);
-        headers.insert(REQUEST_ID, self.id);
+        headers.insert(REQUEST_ID, self.id.into_header());
         response
     }
 
     fn write_problem(&self, problem: &Problem, response: &mut Response) {
         if let Some(log) = problem.log() {
-            error!(request_id = self.id(), code = problem.code(), error = log, "request failed");
+            let request_id = self.id.as_str();
+            error!(request_id, code = problem.code(), error = log, "request failed");
         }
         *response.status_mut() = problem.status();
-        *response.body_mut() = Body::from(problem.body(self.id()));
+        *response.body_mut() = Body::from(problem.body(self.id.as_str()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         // The router has measured the empty body that carried the problem here.
@@ -93,26 +93,12 @@ pub(super) fn untrusted() -> [(HeaderName, HeaderValue); 2] {
     [(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF), (header::CONTENT_SECURITY_POLICY, SANDBOXED)]
 }
 
-fn is_request_id(id: &[u8]) -> bool {
-    let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    (1..=64).contains(&id.len()) && id.iter().all(allowed)
-}
-
 /// A prefix that differs between processes and a counter, which is unique without a random
 /// number for each request.
-fn new_request_id() -> HeaderValue {
+fn new_request_id() -> RequestId {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0_u8));
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let mut id = [0_u8; 32];
-    write_hex(*PROCESS, &mut id[..16]);
-    write_hex(NEXT.fetch_add(1, Ordering::Relaxed), &mut id[16..]);
-    header_of(&id)
-}
-
-fn write_hex(number: u64, into: &mut [u8]) {
-    for (digit, byte) in into.iter_mut().rev().enumerate() {
-        *byte = b"0123456789abcdef"[(number >> (4 * digit)) as usize & 0xf];
-    }
+    RequestId::of([*PROCESS, NEXT.fetch_add(1, Ordering::Relaxed)])
 }
 
 /// Adds `X-Response-Time` in seconds and `Server-Timing`'s total in milliseconds. A handler that
@@ -131,7 +117,7 @@ fn stamp_time(headers: &mut HeaderMap, elapsed: Duration) {
 }
 
 fn header_of(bytes: &[u8]) -> HeaderValue {
-    // Hex, digits and fixed ASCII: never refused.
+    // Digits and fixed ASCII: never refused.
     HeaderValue::from_bytes(bytes).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
@@ -183,7 +169,7 @@ mod tests {
             if let Ok(value) = HeaderValue::from_str(given) {
                 request.headers_mut().insert(REQUEST_ID, value);
             }
-            assert_eq!(Exchange::begin(&request).id() == given, kept, "{given:?}");
+            assert_eq!(Exchange::begin(&request).id().as_str() == given, kept, "{given:?}");
         }
     }
 
@@ -191,7 +177,7 @@ mod tests {
     fn new_request_ids_differ() {
         let (a, b) = (new_request_id(), new_request_id());
         assert_ne!(a, b);
-        assert_eq!(a.len(), 32);
+        assert_eq!(a.as_str().len(), 32);
     }
 
     #[test]

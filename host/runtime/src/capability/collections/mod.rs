@@ -249,7 +249,8 @@ fn open(
     };
     if !view.context.scope.covers(&name) {
         let tenant = view.context.tenant.name.as_str();
-        info!(tenant, collection = name.as_str(), "read denied: not granted");
+        let request_id = view.call.request_id.as_str();
+        info!(tenant, collection = name.as_str(), request_id, "read denied: not granted");
         return Ok(Err(VectorError::Denied(name.into())));
     }
     Ok(Ok(resources::push(view.table, name)?))
@@ -316,8 +317,8 @@ async fn search(
     let (budget, searching) = (Arc::clone(call), context.searching.clone());
     let tenant = fault::is(Fault::HitTextOfAnotherVersion).then(|| Arc::clone(&context.tenant));
     let work = async move {
-        let mut hits =
-            state.search(query, budget.deadline, &searching).await.map_err(vector_error)?;
+        let hits = state.search(query, budget.deadline, &searching).await;
+        let mut hits = hits.map_err(|error| vector_error(&budget, error))?;
         if let Some(tenant) = tenant {
             late_texts(&tenant, &collection, &mut hits).await;
         }
@@ -405,14 +406,14 @@ fn whole_document(
     Ok(backend::Hit { document: id, version, chunk: 0, score: 1.0, start: 0, end, content })
 }
 
-fn vector_error(error: backend::VectorError) -> VectorError {
+fn vector_error(call: &Call, error: backend::VectorError) -> VectorError {
     match error {
         backend::VectorError::InvalidQuery(reason) => VectorError::Invalid(reason),
         backend::VectorError::TooCostly => VectorError::TooCostly,
         backend::VectorError::TimedOut => VectorError::TimedOut,
         backend::VectorError::Failed(reason) => {
             // The reason may name files, so the guest learns only that the search failed.
-            error!(reason, "the vector store failed");
+            error!(request_id = call.request_id.as_str(), reason, "the vector store failed");
             VectorError::Failed("the vector store failed".to_owned())
         }
     }

@@ -10,7 +10,7 @@ use weir_core::json::{CanonicalJson, JsonLimits, canonicalize};
 use weir_limits::charge::Charge;
 
 use super::{Plan, PlanError};
-use crate::request::Source;
+use crate::request::{RequestId, Source};
 
 static UNCOUNTED: Charge = Charge::none();
 
@@ -45,6 +45,7 @@ fn tagged(key: Vec<wit::KeyPart>, tags: Vec<String>) -> Result<Plan, PlanError> 
 }
 
 struct Asked {
+    id: RequestId,
     body: CanonicalJson,
     headers: HeaderMap,
     query: Vec<(String, String)>,
@@ -53,7 +54,7 @@ struct Asked {
 impl Asked {
     fn new(body: &'static str) -> Self {
         let body = canonicalize(body, JsonLimits::default()).unwrap();
-        Self { body, headers: HeaderMap::new(), query: Vec::new() }
+        Self { id: RequestId::of([0, 0]), body, headers: HeaderMap::new(), query: Vec::new() }
     }
 
     fn header(mut self, name: &'static str, value: &'static str) -> Self {
@@ -63,6 +64,7 @@ impl Asked {
 
     fn source(&self) -> Source<'_> {
         Source {
+            id: &self.id,
             method: &Method::POST,
             path: "/v1/pipelines/p",
             query: &self.query,
