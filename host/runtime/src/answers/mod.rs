@@ -98,11 +98,24 @@ impl Answers {
         }
     }
 
-    /// Answers one request to `deployment`, with a position that satisfies `demand`.
+    /// Answers one request to `deployment`, with a position that satisfies `demand`, and records how
+    /// long that took.
     ///
     /// # Errors
     /// The pipeline returned no answer, or none with such a position.
     pub async fn serve(
+        self: &Arc<Self>,
+        deployment: &Arc<Deployment>,
+        source: &Source<'_>,
+        demand: Demand,
+    ) -> Result<Served, Failed> {
+        let timing = deployment.pipeline().counters.latencies.begin();
+        let served = self.answer(deployment, source, demand).await;
+        timing.end(served::outcome(&served));
+        served
+    }
+
+    async fn answer(
         self: &Arc<Self>,
         deployment: &Arc<Deployment>,
         source: &Source<'_>,

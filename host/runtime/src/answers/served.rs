@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::pipeline::{Answer, Run, RunError};
+use crate::pipeline::{Answer, Outcome as Ended, Run, RunError};
 use crate::policy::component::Outcome;
 use crate::tenant::reading::Stated;
 
@@ -144,6 +144,20 @@ pub struct Failed {
     pub error: RunError,
     /// The position at which the pipeline would fail like this, if it was the pipeline that did.
     pub stated: Option<Stated>,
+}
+
+/// How a request ended, for its pipeline's latencies.
+pub(super) fn outcome(served: &Result<Served, Failed>) -> Ended {
+    match served {
+        Ok(served) => match served.via {
+            Via::Hit { .. } => Ended::Hit,
+            Via::Collapsed => Ended::Collapsed,
+            Via::Stored | Via::NotStored(_) => Ended::Miss,
+            Via::Bypass(_) => Ended::Bypass,
+        },
+        Err(failed) if failed.error.is_refusal() => Ended::Refused,
+        Err(_) => Ended::Failed,
+    }
 }
 
 impl Failed {

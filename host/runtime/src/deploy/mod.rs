@@ -10,6 +10,8 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use weir_core::name::Name;
 
+use crate::pipeline::Pipeline;
+
 mod deployment;
 
 pub use deployment::Deployment;
@@ -51,6 +53,13 @@ impl Snapshot {
     pub fn names(&self, tenant: &Name) -> Vec<&str> {
         let deployments = self.by_tenant.get(tenant);
         deployments.into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The pipelines by name. Tenants share them.
+    #[must_use]
+    pub fn pipelines(&self) -> BTreeMap<&Name, &Arc<Pipeline>> {
+        let all = self.by_tenant.values().flatten();
+        all.map(|(name, deployment)| (name, deployment.pipeline())).collect()
     }
 }
 

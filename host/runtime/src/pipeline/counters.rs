@@ -1,10 +1,10 @@
 //! A deployment's metrics. The handles of the common ones are created once: finding a counter by
 //! its labels costs more than a hit.
 
-use std::time::Duration;
-
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Counter, counter};
 use weir_core::name::Name;
+
+use super::latencies::Latencies;
 
 /// The metrics of one deployment.
 pub struct Counters {
@@ -12,8 +12,9 @@ pub struct Counters {
     pub hits: Counter,
     /// Lookups that found no valid and fresh entry.
     pub misses: Counter,
+    /// How long requests took.
+    pub latencies: Latencies,
     answered: Counter,
-    seconds: Histogram,
     pipeline: String,
 }
 
@@ -25,15 +26,14 @@ impl Counters {
         Self {
             hits: lookup("hit"),
             misses: lookup("miss"),
+            latencies: Latencies::default(),
             answered: runs(&pipeline, "answered"),
-            seconds: histogram!("weir_pipeline_seconds", "pipeline" => pipeline.clone()),
             pipeline,
         }
     }
 
-    /// Counts a run that took `compute`, under the label of its error if it failed.
-    pub(super) fn ran(&self, error: Option<&'static str>, compute: Duration) {
-        self.seconds.record(compute.as_secs_f64());
+    /// Counts a run, under the label of its error if it failed.
+    pub(super) fn ran(&self, error: Option<&'static str>) {
         match error {
             None => self.answered.increment(1),
             Some(label) => runs(&self.pipeline, label).increment(1),

@@ -97,6 +97,13 @@ impl RunError {
         matches!(self, Self::PositionNotReached { .. } | Self::PositionNotAvailable)
     }
 
+    /// Whether it says that the request was refused, rather than that the pipeline failed: later, or
+    /// with another demand, the pipeline may answer it.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::NoSlot(_) | Self::NoMemory) || self.is_about_positions()
+    }
+
     /// A short stable name, for counters.
     #[must_use]
     pub fn label(&self) -> &'static str {

@@ -1,7 +1,8 @@
 //! Pipelines: loaded once, and run with a fresh store for each request.
 //!
 //! [`load`] turns a component and its grants into a [`Pipeline`]. A [`Runner`] runs it for
-//! a tenant, which results in an [`answer`] or an [`error`]. Out of scope: whether to run it at all,
+//! a tenant, which results in an [`answer`] or an [`error`]. [`latencies`] are how long its requests
+//! took. Out of scope: whether to run it at all,
 //! which the cache decides (`answers`), what its imports do (`capability`), and which pipeline
 //! serves a name (`deploy`).
 
@@ -10,10 +11,12 @@ pub mod config;
 mod counters;
 pub mod error;
 mod invoke;
+pub mod latencies;
 pub mod load;
 mod runner;
 
 pub use answer::Answer;
 pub use error::RunError;
+pub use latencies::Outcome;
 pub use load::Pipeline;
 pub use runner::{Run, Runner};

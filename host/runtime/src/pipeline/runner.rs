@@ -127,7 +127,7 @@ impl Runner {
         let Attempt { outcome, contexts, .. } = attempt;
         let outcome = unreached.map_or(outcome, Err);
         let compute = began.elapsed();
-        self.pipeline.counters.ran(outcome.as_ref().err().map(RunError::label), compute);
+        self.pipeline.counters.ran(outcome.as_ref().err().map(RunError::label));
         // A failure is answered at once: it says nothing about its writes.
         let searchable = if outcome.is_ok() { self.searchable(&contexts).await } else { None };
         Run {

@@ -11,6 +11,7 @@ use weir_runtime::tenant::Tenant;
 
 use super::app::App;
 use super::tenant::TenantOf;
+use crate::telemetry::latencies;
 
 /// The most lagging collections that readiness names.
 const MAX_LAGGING: usize = 20;
@@ -124,7 +125,9 @@ async fn set_aside(tenant: &Tenant) -> Option<Value> {
 
 /// The metrics in Prometheus' text format.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let mut response = app.metrics.render().into_response();
+    let mut text = app.metrics.render();
+    latencies::write(&mut text, &app.deployments.current());
+    let mut response = text.into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response

@@ -1,7 +1,9 @@
 //! The metrics of the HTTP layer, and the text of `/metrics`.
 //!
-//! Handles are created once, so that requests only add and never look names up. Out of scope:
-//! the metrics of other parts, which are defined where they are counted.
+//! Handles are created once, so that requests only add and never look names up. The histogram of
+//! durations is coarse and by route: it is for adding servers up, and for routes that are not
+//! pipelines. Out of scope: the latencies of pipelines ([`latencies`](super::latencies)), and the
+//! metrics of other parts, which are defined where they are counted.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! Observability of a running server: the log and the metrics.
 
+pub mod latencies;
 pub mod log;
 pub mod metrics;

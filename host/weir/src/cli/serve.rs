@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use weir_server::http::Service;
 use weir_server::listener::{self, Signals};
+use weir_server::telemetry::latencies;
 use weir_server::telemetry::log::{self, Logging};
 
 use crate::build;
@@ -49,6 +50,8 @@ async fn serve(config: Config, log: &Logging) -> anyhow::Result<()> {
     let listener = listener::bind(&config.server.listen).await?;
     let app = Arc::new(build::app(config).await?);
     app.metrics.spawn_upkeep();
+    let served = Arc::downgrade(&app);
+    latencies::spawn_upkeep(move || Some(served.upgrade()?.deployments.current()));
     log.spawn_counting();
     let address = listener.local_addr()?;
     // For a parent process that waits for it. Nobody may be reading, so errors are ignored.
