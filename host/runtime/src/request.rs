@@ -28,7 +28,7 @@ impl RequestId {
         is_id.then_some(Self(value))
     }
 
-    /// An id of 32 hexadecimal digits, for the second of the `numbers` that the first one has.
+    /// An id of 32 hexadecimal digits, from two `numbers`: of the process, and of its request.
     #[must_use]
     pub fn of(numbers: [u64; 2]) -> Self {
         let mut id = [0_u8; 32];

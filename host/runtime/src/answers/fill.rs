@@ -46,7 +46,7 @@ impl Answers {
             Ok(Ok(Admission::DoNotStore(_))) => Via::NotStored(NotStored::Policy),
             Ok(Err(error)) => {
                 let (policy, request_id) = (policy.name.as_str(), fill.request_id.as_str());
-                warn!(policy, request_id, "the answer is not stored: {error}");
+                warn!(policy, request_id, %error, "the answer is not stored");
                 Via::NotStored(NotStored::PolicyFailed)
             }
             Err(NoSlot) => Via::NotStored(NotStored::PolicyBusy),

@@ -309,7 +309,8 @@ async fn key(
             Ok(Keying::Bypass(_)) => return Ok(None),
             Err(error) => {
                 let (policy, request_id) = (policy.name.as_str(), source.id.as_str());
-                warn!(policy, request_id, "bypassing the cache: {error}");
+                // The error is last, because it may have lines of its own.
+                warn!(policy, request_id, %error, "bypassing the cache");
                 return Ok(None);
             }
         }
