@@ -4,7 +4,7 @@ use futures::future::join_all;
 use serde_json::json;
 
 use super::tenants::{Key, Sender, acme_and_beta, three_tenants};
-use crate::harness::{Answer, Raw, Server, document, eventually, guest, in_model};
+use crate::harness::{Answer, Raw, Server, eventually, guest, in_model};
 
 #[tokio::test]
 async fn a_tenant_has_no_more_than_its_quota() {

@@ -40,9 +40,9 @@ pub(super) fn three_tenants(config: &mut Config, beta: &Key, gamma: &Key) {
 /// A way to send requests.
 #[derive(Clone, Copy)]
 pub(super) struct Sender<'a> {
-    server: &'a Server,
-    host: &'a str,
-    prefix: &'a str,
+    pub(super) server: &'a Server,
+    pub(super) host: &'a str,
+    pub(super) prefix: &'a str,
     pub(super) key: Option<&'a str>,
 }
 
