@@ -58,12 +58,7 @@ impl FairThreads {
     ///
     /// # Errors
     /// The operating system refuses to start them.
-    pub fn start(
-        name: &str,
-        kind: Work,
-        count: usize,
-        io: Option<&Handle>,
-    ) -> io::Result<Self> {
+    pub fn start(name: &str, kind: Work, count: usize, io: Option<&Handle>) -> io::Result<Self> {
         let count = match count {
             0 => thread::available_parallelism().map_or(1, usize::from),
             count => count,

@@ -60,7 +60,12 @@ impl Guests {
         let queue_timeout = Duration::from_millis(limits.queue_timeout_ms);
         let slots = |count| Slots::new(count, tenants, clock.clone(), queue_timeout);
         Ok(Self {
-            threads: FairThreads::start("weir-guest", Work::Guests, limits.guest_threads, Some(io))?,
+            threads: FairThreads::start(
+                "weir-guest",
+                Work::Guests,
+                limits.guest_threads,
+                Some(io),
+            )?,
             searching: FairThreads::start("weir-search", Work::Shared, 0, None)?,
             runs: slots(limits.max_concurrent_guests),
             decisions: slots(limits.max_concurrent_decisions),
