@@ -9,10 +9,8 @@ use super::super::asking::{ask, path};
 use super::{ATTACKER, beside, connections_are_back};
 use crate::harness::{Client, Raw, Server, document, guest};
 
-/// Requests whose runs end with them: more than may wait for the slots of a pipeline (1,024).
-const ALONE: usize = 1_200;
-/// Requests whose runs others could share, so that they go on: fewer than may wait.
-const SHARED: usize = 800;
+/// Requests to each pipeline: more than may wait for its slots (1,024).
+const ABANDONED: usize = 1_200;
 const AT_ONCE: usize = 16;
 const SLOTS: usize = 4;
 
@@ -61,8 +59,8 @@ async fn abandoned_requests_give_their_places_back() {
     let attack = async {
         let question = |n: usize| json!({ "query": format!("boats {n}"), "mode": "keyword" });
         futures::join!(
-            abandon(&server, "search", SHARED, question),
-            abandon(&server, "slow", ALONE, |_| slow(1 << 50)),
+            abandon(&server, "search", ABANDONED, question),
+            abandon(&server, "slow", ABANDONED, |_| slow(1 << 50)),
         )
     };
     let mut asked = 0;
