@@ -138,7 +138,7 @@ async fn a_flood_of_log_lines_is_bounded() {
     attack(client, json!({ "attack": "logs" })).await.assert_status(200);
     let labels = [("pipeline", "attacks")];
     let dropped = client.metric("weir_guest_log_lines_dropped_total", &labels).await;
-    assert!(dropped > 99_000.0, "{dropped} of 100,000 lines");
+    assert!(dropped > 9_000.0, "{dropped} of 10,000 lines");
     assert_unharmed(client).await;
     // The burst, in which a backslash may be written twice, and the host's own lines.
     let written = server.log().len();

@@ -3,7 +3,7 @@
 use weir_sdk::logging::{Level, log};
 use weir_sdk::serde_json::{Value, json};
 
-const LINES: usize = 100_000;
+const LINES: usize = 10_000;
 
 pub(crate) fn flood() -> Value {
     let escaped = "\u{200b}\"\\".repeat(4 << 10);
