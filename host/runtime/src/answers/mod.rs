@@ -124,13 +124,13 @@ impl Answers {
         let (tenant, pipeline) = (deployment.tenant(), deployment.pipeline());
         let Some(policy) = deployment.policy.as_ref().filter(|_| !pipeline.writes) else {
             let reason = if pipeline.writes { Bypass::Writes } else { Bypass::NoPolicy };
-            return self.run_alone(deployment, source, demand, Via::Bypass(reason)).await;
+            return Box::pin(self.run_alone(deployment, source, demand, Via::Bypass(reason))).await;
         };
         let key = match key(deployment, policy, source).await {
             Ok(Some(key)) => key,
             Ok(None) => {
                 let via = Via::Bypass(Bypass::Policy);
-                return self.run_alone(deployment, source, demand, via).await;
+                return Box::pin(self.run_alone(deployment, source, demand, via)).await;
             }
             Err(error) => return Err(Failed { error: error.into(), stated: None }),
         };
@@ -139,6 +139,20 @@ impl Answers {
             return Ok(hit);
         }
         pipeline.counters.misses.increment(1);
+        // Apart from a hit's future, which is copied several times before it is polled.
+        Box::pin(self.miss(key, deployment, policy, source, demand)).await
+    }
+
+    /// Answers a request whose key has no entry that may be used.
+    async fn miss(
+        self: &Arc<Self>,
+        key: CacheKey,
+        deployment: &Arc<Deployment>,
+        policy: &Arc<Policy>,
+        source: &Source<'_>,
+        demand: Demand,
+    ) -> Result<Served, Failed> {
+        let (tenant, pipeline) = (deployment.tenant(), deployment.pipeline());
         let arrived = tenant.progress.view();
         if tenant.at_least(demand.at_least) > arrived.completed().position {
             // It may have to wait for its position, and must not make others wait with it.
@@ -300,7 +314,7 @@ async fn key(
     if policy.has_keying() {
         let guests = &deployment.runner.guests;
         let view = policy.view(&deployment.tenant().name, deployment.name(), source);
-        match policy.key(guests, view).await? {
+        match Box::pin(policy.key(guests, view)).await? {
             Ok(Keying::Parts(parts)) => {
                 for part in parts {
                     key.part(part.as_bytes());

@@ -46,7 +46,7 @@ pub(super) async fn drive(
         let shared = shared.clone();
         let turns = (request.version() == Version::HTTP_2).then(|| turns.clone());
         async move {
-            let answered = in_turn(turns, shared.service.answer(request, client)).await;
+            let answered = in_turn(turns, || shared.service.answer(request, client)).await;
             let Answered { response, charge, in_flight, of_tenant } = answered;
             call.counts([in_flight, of_tenant]);
             Ok::<_, Infallible>(response.map(|body| Outgoing::new(body, charge, call)))
@@ -91,8 +91,9 @@ pub(super) async fn drive(
 /// Begins a call when its turn has come. Over HTTP/2 a client can send hundreds of requests at once, and
 /// each is a task. One of a connection begins at a time, so that those of other connections are not behind
 /// all of them, and so that one that is reset before has cost little. What waits lets the next begin.
-async fn in_turn<C: Future>(turns: Option<Arc<Semaphore>>, call: C) -> C::Output {
-    let mut call = pin!(call);
+async fn in_turn<C: Future>(turns: Option<Arc<Semaphore>>, call: impl FnOnce() -> C) -> C::Output {
+    // Made here, since copying it costs more than most of what it does.
+    let mut call = pin!(call());
     if let Some(turns) = turns {
         // An error would say that the turns are closed, which they never are.
         let turn = turns.acquire().await;
@@ -119,7 +120,7 @@ mod tests {
         let turns = Arc::new(Semaphore::new(1));
         let begun = Cell::new(0);
         let call = || {
-            in_turn(Some(turns.clone()), async {
+            in_turn(Some(turns.clone()), || async {
                 begun.set(begun.get() + 1);
                 pending::<()>().await;
             })
