@@ -226,6 +226,19 @@ async fn an_answer_made_from_the_method_is_neither_kept_nor_shared() {
     assert_eq!(runs(client, "method").await, 6.0);
 }
 
+/// Sends a request, on a connection that can be dropped before the answer.
+async fn begin(server: &Server, pipeline: &str, body: &Value) -> Raw {
+    let (path, body) = (path(pipeline), body.to_string());
+    let length = body.len();
+    let mut connection = Raw::connect(server.address).await;
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    connection.send(head + &body).await;
+    connection
+}
+
 /// The pipeline embeds many texts, so that the client has time to leave.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_disconnects_does_not_cancel_the_fill() {
@@ -238,15 +251,7 @@ async fn a_client_that_disconnects_does_not_cancel_the_fill() {
     let client = &server.client;
     let texts: Vec<_> = (0..200).map(|number| format!("text number {number}")).collect();
     let body = json!({ "texts": texts });
-    let text = body.to_string();
-    let head = format!(
-        "POST {} HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n",
-        path("busy"),
-        text.len(),
-    );
-    let mut connection = Raw::connect(server.address).await;
-    connection.send(head + &text).await;
+    let connection = begin(&server, "busy", &body).await;
     eventually("the pipeline has begun", async || {
         (client.metric("weir_host_calls_total", &[("call", "embed")]).await > 0.0).then_some(())
     })
@@ -263,4 +268,30 @@ async fn a_client_that_disconnects_does_not_cancel_the_fill() {
     .await;
     assert_hit(&ask(client, "busy", &body).await);
     assert_eq!(runs(client, "busy").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_that_all_clients_have_left_leave_slots_to_others() {
+    let server = Server::with(|config| {
+        config.search();
+        under_default(config, "slow", "slow-reader", &["read", "logging"]);
+        config
+            .set("pipelines.slow.deadline_ms", 3_600_000)
+            // Of which one pipeline gets half.
+            .set("engine.max_concurrent_guests", 16)
+            .set("engine.queue_timeout_ms", 20_000);
+    })
+    .await;
+    let client = &server.client;
+    client.create("docs").await;
+    moor(client, "a").await;
+    for number in 1..=12 {
+        let endless =
+            json!({ "collection": "docs", "text": "harbour", "work": u64::MAX, "number": number });
+        let connection = begin(&server, "slow", &endless).await;
+        searched(&server, number).await;
+        drop(connection);
+    }
+    let answer = ask(client, "slow", &json!({ "collection": "docs", "text": "harbour" })).await;
+    assert_eq!(answer.json(), json!({ "ids": ["a"] }));
 }

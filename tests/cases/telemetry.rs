@@ -7,9 +7,9 @@ use tokio::task::JoinHandle;
 
 use super::asking::{
     COLLAPSED, STORED, ask, ask_with, assert_hit, assert_via, missed, searched,
-    server_with_slow_reader,
+    server_with_slow_reader, under_default,
 };
-use crate::harness::{Client, Server, eventually, guest, plugin};
+use crate::harness::{Answer, Client, Server, eventually, guest, plugin};
 
 /// The ids of the requests that the lines of the log which contain `text` are about.
 fn request_ids(server: &Server, text: &str) -> Vec<String> {
@@ -215,13 +215,27 @@ async fn pipelines_that_do_not_exist_have_no_metrics() {
 async fn every_metric_is_documented() {
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/telemetry.md");
     let document = std::fs::read_to_string(document).unwrap();
-    let server = server_with_slow_reader().await;
+    let server = Server::with(|config| {
+        config.search();
+        under_default(config, "slow", "slow-reader", &["read", "logging"]);
+        config
+            .set("tenants.acme.hosts", vec!["weir"])
+            .set("tenants.acme.quota.max_requests_per_second", 1_000)
+            .set("tenants.acme.quota.max_concurrent_requests", 1_000);
+    })
+    .await;
     let client = &server.client;
-    client.create("docs").await;
-    ask(client, "slow", &slow_question("one", 0)).await.assert_status(200);
+    let of_acme = async |method: &str, path: &str, body: &Value| {
+        let request = client.request(method, path).header("host", "weir");
+        let request = request.header("content-type", "application/json");
+        Answer::to(request.body(body.to_string())).await
+    };
+    of_acme("PUT", "/v1/collections/docs", &Value::Null).await.assert_status(201);
+    let question = slow_question("one", 0);
+    of_acme("POST", "/v1/pipelines/slow", &question).await.assert_status(200);
     let text = client.get("/metrics").await.text();
     let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-    assert!(names.len() > 5, "{text}");
+    assert!(names.len() > 5 && text.contains("weir_tenant_"), "{text}");
     for line in names {
         let (name, _) = line.split_once(' ').unwrap();
         assert!(document.contains(&format!("| `{name}` |")), "{name} is not in docs/telemetry.md");

@@ -121,7 +121,7 @@ pub(super) struct Counters {
 
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// Notified when a text comes, and when the queue is closed.
+    /// Notified when a text comes or comes back, and when the queue is closed.
     work: Condvar,
     /// Notified when there is more room for the catch-up, which waits for it.
     room: Notify,
@@ -375,6 +375,7 @@ impl Queue {
         } else if !state.closed {
             let expected = tokens.count();
             state.texts.push(&place, Text { text, expected, tokens: Some(tokens), reply });
+            self.work.notify_one();
         }
     }
 

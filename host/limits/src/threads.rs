@@ -53,8 +53,8 @@ pub struct Account {
 pub struct Started<T>(FallibleTask<thread::Result<T>>);
 
 impl FairThreads {
-    /// Starts so many threads of this name for this kind of work; 0 means one per core. Timers, and tasks that the work
-    /// spawns, use the runtime `io`; without one, there must be none.
+    /// Starts so many threads of this name for this kind of work; 0 means one per core. Timers, and
+    /// tasks that the work spawns, use the runtime `io`; without one, there must be none.
     ///
     /// # Errors
     /// The operating system refuses to start them.
@@ -228,7 +228,7 @@ mod tests {
         let began = Arc::new(began);
         let stop = Arc::new(AtomicBool::new(false));
         let steps = Arc::new(AtomicUsize::new(0));
-        let crowd_of_work: Vec<_> = (0..50)
+        let many: Vec<_> = (0..50)
             .map(|_| {
                 let (began, stop, steps) = (began.clone(), stop.clone(), steps.clone());
                 crowd.spawn(async move {
@@ -251,7 +251,7 @@ mod tests {
         });
         let meanwhile = timeout(DEADLINE, few.ended()).await.unwrap().unwrap();
         stop.store(true, Ordering::Relaxed);
-        for one in crowd_of_work {
+        for one in many {
             one.ended().await.unwrap();
         }
         // In turn, they would have made 50 steps for each of the 100.

@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 
 use super::super::asking::{ask, path};
-use super::{ATTACKER, beside, connections_are_back};
+use super::{ATTACKER, connections_are_back, while_attacked};
 use crate::harness::{Client, Raw, Server, document, guest};
 
 /// Requests to each pipeline: more than may wait for its slots (1,024).
@@ -69,7 +69,7 @@ async fn abandoned_requests_give_their_places_back() {
         let question = json!({ "query": format!("a new question about boats {asked}") });
         assert_eq!(client.search(&question).await.ids(), ["a"]);
     };
-    beside(attack, honest).await;
+    while_attacked(attack, honest).await;
     connections_are_back(client).await;
     // Slots of the pipeline that was abandoned, and places to wait for them.
     let asked = join_all((0..4 * SLOTS).map(async |_| ask(client, "slow", &slow(1)).await)).await;

@@ -5,7 +5,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::super::asking::{ask, assert_hit, path};
-use super::{ATTACKER, beside, connections_are_back};
+use super::{ATTACKER, connections_are_back, while_attacked};
 use crate::harness::{Client, Raw, Server, document, plugin};
 
 const CONNECTIONS: usize = 2;
@@ -75,7 +75,7 @@ async fn distinct_keys_take_no_more_than_the_memory_of_the_cache() {
             assert_eq!(client.search(&json!({ "query": query })).await.ids(), ["a"]);
         }
     };
-    beside(ask_for_all(&server, |n| n), honest).await;
+    while_attacked(ask_for_all(&server, |n| n), honest).await;
     // Each key is asked for once again, so a hit is an answer that was kept until now. The last ones
     // first, as the others are more likely to have been evicted, and are stored again.
     let before = hits(client).await;

@@ -24,7 +24,7 @@ use crate::harness::{Client, eventually};
 const ATTACKER: u8 = 2;
 
 /// Runs `attack` to its end, and `honest` meanwhile: again and again, and at least once.
-async fn beside<T>(attack: impl Future<Output = T>, mut honest: impl AsyncFnMut()) -> T {
+async fn while_attacked<T>(attack: impl Future<Output = T>, mut honest: impl AsyncFnMut()) -> T {
     let ended = Cell::new(false);
     let attack = async {
         let outcome = attack.await;

@@ -5,7 +5,7 @@ use futures::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 
 use super::super::asking::{STORED, ask, assert_hit, assert_via};
-use super::beside;
+use super::while_attacked;
 use crate::harness::{Client, Config, Server, document, guest, plugin};
 
 /// As many tags as one tenant's table has room for: the attack has 25 times as many.
@@ -64,7 +64,7 @@ async fn a_policy_that_takes_memory_without_end_fails_its_decision() {
             assert_eq!(answer.json(), request);
         });
         let asked = stream::iter(asked).buffer_unordered(AT_ONCE).collect::<()>();
-        beside(asked, &mut honest).await;
+        while_attacked(asked, &mut honest).await;
         assert_eq!(failures(client).await - before, DECISIONS as f64, "{name}");
     }
     // Other decisions of the same policy, and their slots.

@@ -4,7 +4,7 @@
 use futures::future::join_all;
 use serde_json::json;
 
-use super::{ATTACKER, beside, connections_are_back};
+use super::{ATTACKER, connections_are_back, while_attacked};
 use crate::harness::{Client, Raw, Server, document};
 
 const CONNECTIONS: u32 = 4;
@@ -93,7 +93,7 @@ async fn streams_that_are_reset_at_once_end_the_connection() {
         assert_eq!(client.search(&question).await.ids(), ["a"]);
         client.get("/health/liveness").await.assert_status(200);
     };
-    beside(join_all(attackers), honest).await;
+    while_attacked(join_all(attackers), honest).await;
     connections_are_back(client).await;
     // What was begun ends, so every slot is free again.
     let question = json!({ "query": "boats again" });

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use serde_json::json;
 
 use super::super::asking::ask;
-use super::{ATTACKER, beside, connections_are_back};
+use super::{ATTACKER, connections_are_back, while_attacked};
 use crate::harness::{Client, Config, Raw, Server, plugin};
 
 const CONNECTIONS: usize = 16;
@@ -38,7 +38,7 @@ async fn drip(server: &Server, client: &Client, beginning: &str, least: Duration
         assert!(began.elapsed() >= least, "{:?}", began.elapsed());
         raw
     });
-    beside(join_all(attackers), async || assert_served(client).await).await
+    while_attacked(join_all(attackers), async || assert_served(client).await).await
 }
 
 async fn assert_served(client: &Client) {
@@ -88,7 +88,7 @@ async fn a_body_that_drips_ends_at_its_timeout() {
         raw.drip(b' ').await;
         assert!(raw.closed().await.is_empty());
     });
-    beside(join_all(goes_on), async || assert_served(client).await).await;
+    while_attacked(join_all(goes_on), async || assert_served(client).await).await;
     connections_are_back(client).await;
 }
 

@@ -10,7 +10,7 @@ use h2::{Ping, PingPong};
 use serde_json::{Value, json};
 
 use super::super::asking::{ask, path};
-use super::{ATTACKER, beside, connections_are_back};
+use super::{ATTACKER, connections_are_back, while_attacked};
 use crate::harness::{Client, Server, connect_from, eventually, guest, plugin};
 
 /// More than there is memory for.
@@ -94,7 +94,7 @@ async fn answers_that_are_not_read_end_the_connection_and_are_given_back() {
     };
     let deadline = Duration::from_secs(60);
     let attack = tokio::time::timeout(deadline, attack(&server));
-    beside(attack, honest).await.expect("the connection is closed");
+    while_attacked(attack, honest).await.expect("the connection is closed");
     connections_are_back(client).await;
     // Takes all of the memory.
     eventually("all of the memory is free", async || {

@@ -282,7 +282,7 @@ async fn texts_are_read_when_their_turn_has_come_and_once() {
     harness.busy().await;
     let origin = Origin::api("a");
     leave(harness.ask(&[1; 500], &origin).await).await;
-    // "w" is as short as the others, but has more tokens than fit beside them.
+    // "w" is no longer than the others, but its six tokens do not fit into their batch.
     let texts = ["1", "w", "2", "3", "4", "5", "6"];
     let asked = harness.ask_texts(&texts, &origin).await;
     let mut runs = Vec::new();

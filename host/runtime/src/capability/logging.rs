@@ -1,8 +1,8 @@
 //! `weir:observe/logging`: writes a guest's messages to the host's log.
 //!
-//! A line has the id of its request. It has a bounded length, counted after escaping, and a pipeline a bounded rate. Lines beyond it
-//! are dropped, and their number is logged with the next line. Out of scope: where lines go, and
-//! what happens when they cannot be written (`weir-server`).
+//! A line has the id of its request. Its length is bounded, counted after escaping, and so is a
+//! pipeline's rate. Lines beyond that are dropped, and their number is logged with the next line. Out
+//! of scope: where lines go, and what happens when they cannot be written (`weir-server`).
 
 use std::fmt::Write as _;
 use std::time::Instant;
