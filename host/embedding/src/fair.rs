@@ -111,7 +111,7 @@ impl<T> Fair<T> {
         self.now = self.now.max(fair.time);
         let taken = fair.take(offer).into_iter();
         taken
-            .map(|(caller, number, item)| (Place { origin: Origin { lane, caller }, number }, item))
+            .map(|(caller, number, item)| (Place { origin: Origin::of(lane, caller), number }, item))
             .collect()
     }
 
@@ -238,7 +238,7 @@ mod tests {
     fn full_lanes_get_the_shares_of_their_weights_whatever_their_texts_cost() {
         for costs in [[1, 1, 1], [100, 3, 17], [3, 200, 50], [5, 1, 256]] {
             let mut texts = Texts::new();
-            let origins = Lane::ALL.map(|lane| Origin { lane, caller: "a".into() });
+            let origins = Lane::ALL.map(|lane| Origin::of(lane, "a".into()));
             let mut served = [0; Lane::ALL.len()];
             for (origin, cost) in origins.iter().zip(costs) {
                 texts.push(origin, cost, 2);

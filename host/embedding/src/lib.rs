@@ -10,11 +10,13 @@
 //!
 //! Out of scope: what a guest may embed (`weir-runtime`), and vector search (`weir-search`).
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use thiserror::Error;
+use weir_limits::waited::Waited;
 
 mod batch;
 pub mod cached;
@@ -78,37 +80,63 @@ impl Lane {
 }
 
 /// Whose work a text is: the callers of a lane are served in turn, and share its room.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Origin {
     /// What kind of work it is.
     pub lane: Lane,
     /// The caller's name within the lane: a tenant, or a tenant and its pipeline, `tenant/pipeline`.
     pub caller: Arc<str>,
+    /// Not compared: two origins are the same whatever their texts add to.
+    waited: Waited,
 }
 
 impl Origin {
     /// What a pipeline embeds for a tenant.
     #[must_use]
     pub fn pipeline(tenant: &str, pipeline: &str) -> Self {
-        Self { lane: Lane::Pipeline, caller: format!("{tenant}/{pipeline}").into() }
+        Self::of(Lane::Pipeline, format!("{tenant}/{pipeline}").into())
     }
 
     /// What a tenant's clients embed.
     #[must_use]
     pub fn api(tenant: &str) -> Self {
-        Self { lane: Lane::Api, caller: tenant.into() }
+        Self::of(Lane::Api, tenant.into())
     }
 
     /// A tenant's documents.
     #[must_use]
     pub fn catch_up(tenant: &str) -> Self {
-        Self { lane: Lane::CatchUp, caller: tenant.into() }
+        Self::of(Lane::CatchUp, tenant.into())
+    }
+
+    /// The same, whose texts add to `waited` for how long they have waited in the queue.
+    #[must_use]
+    pub fn counting(self, waited: Waited) -> Self {
+        Self { waited, ..self }
+    }
+
+    fn of(lane: Lane, caller: Arc<str>) -> Self {
+        Self { lane, caller, waited: Waited::default() }
     }
 
     /// Whose it is. No tenant has a slash in its name.
     #[must_use]
     pub fn tenant(&self) -> &str {
         self.caller.split_once('/').map_or(&*self.caller, |(tenant, _)| tenant)
+    }
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        (self.lane, &self.caller) == (other.lane, &other.caller)
+    }
+}
+
+impl Eq for Origin {}
+
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.lane, &self.caller).hash(state);
     }
 }
 

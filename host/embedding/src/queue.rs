@@ -11,9 +11,11 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{Notify, oneshot};
+use weir_limits::waited::Waited;
 
 use super::batch::Gathering;
 use super::fair::{Fair, Offer, Place};
@@ -39,6 +41,8 @@ struct Text {
     expected: usize,
     /// Known if a batch has had no place for it.
     tokens: Option<Tokens>,
+    since: Instant,
+    waited: Waited,
     reply: oneshot::Sender<Answer>,
 }
 
@@ -60,6 +64,7 @@ struct Ready {
     place: Place,
     text: Arc<str>,
     charged: u64,
+    waited: Waited,
     job: Job,
 }
 
@@ -151,6 +156,7 @@ impl State {
     fn charged(&mut self, taken: Vec<(Place, Text)>) -> Vec<Turn> {
         let turns = taken.into_iter().map(|(place, text)| {
             let charged = text.expected as u64;
+            text.waited.add(text.since.elapsed());
             self.texts.charge(&place.origin, charged);
             Turn { place, text, charged }
         });
@@ -230,7 +236,8 @@ impl Queue {
             let place = Place { origin: origin.clone(), number: state.admitted };
             // Longer text is refused when it is read, which costs little.
             let expected = (1 + text.len() / BYTES_PER_TOKEN).min(self.bounds.max_batch_tokens);
-            let text = Text { text: Arc::clone(text), expected, tokens: None, reply };
+            let (since, waited) = (Instant::now(), origin.waited.clone());
+            let text = Text { text: Arc::clone(text), expected, tokens: None, since, waited, reply };
             state.texts.push(&place, text);
             Waiting { queue: Arc::clone(self), place, answer, is_answered: false }
         });
@@ -286,7 +293,7 @@ impl Queue {
     /// The tokens of a text whose turn has come. Answers it if it cannot be embedded, and drops it if
     /// nobody waits for it.
     fn read(&self, turn: Turn, tokenize: &Tokenize) -> Option<Ready> {
-        let Turn { place, text: Text { text, tokens, reply, .. }, charged } = turn;
+        let Turn { place, text: Text { text, tokens, reply, waited, .. }, charged } = turn;
         let mut cost = 0;
         let tokens = match tokens {
             _ if reply.is_closed() => None,
@@ -299,7 +306,7 @@ impl Queue {
         // It may have been left while it was read.
         let error = match tokens.filter(|_| !reply.is_closed()) {
             Some(Ok(tokens)) => {
-                return Some(Ready { place, text, charged, job: Job { tokens, reply } });
+                return Some(Ready { place, text, charged, waited, job: Job { tokens, reply } });
             }
             Some(Err(error)) => Some(error),
             None => None,
@@ -367,14 +374,15 @@ impl Queue {
 
     /// Gives a text its place in the queue back.
     fn put_back(&self, state: &mut State, ready: Ready) {
-        let Ready { place, text, charged, job: Job { tokens, reply } } = ready;
+        let Ready { place, text, charged, waited, job: Job { tokens, reply } } = ready;
         state.texts.settle(&place.origin, charged, 0);
         if reply.is_closed() {
             self.give_back(state, &place.origin);
             count(&self.counters.abandoned_texts, 1);
         } else if !state.closed {
-            let expected = tokens.count();
-            state.texts.push(&place, Text { text, expected, tokens: Some(tokens), reply });
+            let (expected, since) = (tokens.count(), Instant::now());
+            let tokens = Some(tokens);
+            state.texts.push(&place, Text { text, expected, tokens, since, waited, reply });
             self.work.notify_one();
         }
     }

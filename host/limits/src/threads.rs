@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 
 use crate::priority::{self, Work};
 use crate::turns::{AccountId, GroupId, Turns};
+use crate::waited::Waited;
 
 /// The threads. Dropping this stops them, and with them the work.
 #[derive(Debug)]
@@ -34,9 +35,17 @@ struct Shared {
     wake: Condvar,
 }
 
+/// Work that waits for a thread.
+#[derive(Debug)]
+struct Waiting {
+    work: Runnable,
+    since: Instant,
+    waited: Waited,
+}
+
 #[derive(Debug)]
 struct Ready {
-    work: Turns<Runnable>,
+    work: Turns<Waiting>,
     idle_threads: usize,
     stopped: bool,
 }
@@ -46,6 +55,7 @@ struct Ready {
 pub struct Account {
     shared: Arc<Shared>,
     id: AccountId,
+    waited: Waited,
 }
 
 /// Work that has been started. Dropping it cancels the work, which stops where it yields next.
@@ -79,15 +89,22 @@ impl FairThreads {
         Ok(threads)
     }
 
+    /// How many threads there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.threads.len()
+    }
+
     /// Adds a group of accounts. Groups share the threads' time by weight.
     pub fn group(&self, weight: u32) -> GroupId {
         self.shared.ready.lock().work.add_group(weight)
     }
 
-    /// Adds an account. The accounts of a group share its time by weight.
-    pub fn account(&self, group: GroupId, weight: u32) -> Account {
+    /// Adds an account. The accounts of a group share its time by weight. For how long its work has
+    /// waited for a thread is added to `waited`.
+    pub fn account(&self, group: GroupId, weight: u32, waited: Waited) -> Account {
         let id = self.shared.ready.lock().work.add_account(group, weight);
-        Account { shared: Arc::clone(&self.shared), id }
+        Account { shared: Arc::clone(&self.shared), id, waited }
     }
 }
 
@@ -103,8 +120,10 @@ impl Account {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let Self { shared, id } = self.clone();
-        let schedule = move |runnable| shared.push(id, runnable);
+        let Self { shared, id, waited } = self.clone();
+        let schedule = move |work| {
+            shared.push(id, Waiting { work, since: Instant::now(), waited: waited.clone() });
+        };
         // A panic ends the work, not its thread.
         let (runnable, task) = async_task::spawn(AssertUnwindSafe(work).catch_unwind(), schedule);
         runnable.schedule();
@@ -120,7 +139,7 @@ impl<T> Started<T> {
 }
 
 impl Shared {
-    fn push(&self, account: AccountId, work: Runnable) {
+    fn push(&self, account: AccountId, work: Waiting) {
         let mut ready = self.ready.lock();
         if ready.stopped {
             drop(ready);
@@ -137,8 +156,9 @@ impl Shared {
     /// Works until the threads are stopped.
     fn work(&self) {
         let mut spent = None;
-        while let Some((account, work)) = self.next(spent) {
+        while let Some((account, Waiting { work, since, waited })) = self.next(spent) {
             let began = Instant::now();
+            waited.add(began.saturating_duration_since(since));
             work.run();
             let nanoseconds = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
             spent = Some((account, nanoseconds));
@@ -147,7 +167,7 @@ impl Shared {
 
     /// Charges for what the thread has just done, and waits for what it does next. `None` when the
     /// threads are stopped.
-    fn next(&self, spent: Option<(AccountId, u64)>) -> Option<(AccountId, Runnable)> {
+    fn next(&self, spent: Option<(AccountId, u64)>) -> Option<(AccountId, Waiting)> {
         let mut ready = self.ready.lock();
         if let Some((account, nanoseconds)) = spent {
             ready.work.charge(account, nanoseconds);
@@ -223,7 +243,7 @@ mod tests {
     async fn an_account_with_much_work_gets_no_more_than_one_with_little() {
         let threads = threads(1);
         let group = threads.group(1);
-        let [crowd, alone] = [(); 2].map(|()| threads.account(group, 1));
+        let [crowd, alone] = [(); 2].map(|()| threads.account(group, 1, Waited::default()));
         let (began, mut has_begun) = watch::channel(0);
         let began = Arc::new(began);
         let stop = Arc::new(AtomicBool::new(false));
@@ -261,7 +281,7 @@ mod tests {
     #[tokio::test]
     async fn work_that_panics_ends_alone() {
         let threads = threads(1);
-        let account = threads.account(threads.group(1), 1);
+        let account = threads.account(threads.group(1), 1, Waited::default());
         let panics = account.spawn(async { panic!("as the test asked") });
         assert!(panics.ended().await.is_none());
         assert_eq!(account.spawn(async { 7 }).ended().await, Some(7));
@@ -278,7 +298,7 @@ mod tests {
     #[tokio::test]
     async fn work_that_nobody_waits_for_is_dropped() {
         let threads = threads(1);
-        let account = threads.account(threads.group(1), 1);
+        let account = threads.account(threads.group(1), 1, Waited::default());
         let (noted, dropped) = oneshot::channel();
         let noted = Noted(Some(noted));
         let (began, has_begun) = oneshot::channel();
@@ -295,7 +315,7 @@ mod tests {
     #[tokio::test]
     async fn work_ends_with_its_threads() {
         let threads = threads(1);
-        let account = threads.account(threads.group(1), 1);
+        let account = threads.account(threads.group(1), 1, Waited::default());
         let (began, has_begun) = oneshot::channel();
         let one = account.spawn(async move {
             began.send(()).unwrap();

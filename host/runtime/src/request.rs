@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use weir_core::json::CanonicalJson;
 use weir_limits::charge::Charge;
+use weir_limits::client::Client;
 
 /// The longest id of a request.
 const MAX_ID_BYTES: usize = 64;
@@ -60,6 +61,8 @@ pub struct KeyedRequest {
     /// The request's id, which guests do not see. A run that several requests follow has the id of
     /// the one that leads it.
     pub id: RequestId,
+    /// Who sent it, or the one that leads.
+    pub client: Client,
     /// `POST`, `QUERY` or `GET`.
     pub method: Method,
     /// The path, percent-decoded.
@@ -87,6 +90,8 @@ impl KeyedRequest {
 pub struct Source<'a> {
     /// The request's id, which is part of no key.
     pub id: &'a RequestId,
+    /// Who sent it.
+    pub client: Client,
     /// `POST`, `QUERY` or `GET`.
     pub method: &'a Method,
     /// The path.
@@ -113,6 +118,7 @@ impl Source<'_> {
     pub fn request(&self) -> KeyedRequest {
         KeyedRequest {
             id: self.id.clone(),
+            client: self.client,
             method: self.method.clone(),
             path: self.path.to_owned(),
             query: self.query.to_vec(),

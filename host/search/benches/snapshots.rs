@@ -21,6 +21,7 @@ use weir_core::{Chain, Commit, Position};
 use weir_embedding::Embedding;
 use weir_limits::priority::Work;
 use weir_limits::threads::FairThreads;
+use weir_limits::waited::Waited;
 use weir_search::exact::ExactStore;
 use weir_search::{
     Base, Content, Epoch, IndexPage, IndexedChunk, IndexedDocument, Query, Snapshot, Unit,
@@ -84,7 +85,7 @@ fn main() {
 /// Searches at a fixed rate for a round. Times are from when a search was due.
 async fn read(current: &RwLock<Arc<dyn Snapshot>>, question: &Embedding) -> Vec<f64> {
     let threads = FairThreads::start("weir-search", Work::Shared, 0, None).unwrap();
-    let account = threads.account(threads.group(1), 1);
+    let account = threads.account(threads.group(1), 1, Waited::default());
     let mut ticks = interval(Duration::from_secs(1) / RATE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut times = Vec::new();

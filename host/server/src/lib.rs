@@ -7,7 +7,6 @@
 //!
 //! Out of scope: the configuration file, and wiring an [`App`](http::app::App) (`weir`).
 
-pub mod client;
 pub mod config;
 pub mod http;
 pub mod identity;

@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark ends by panicking")]
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
 use weir_embedding::{Embedding, Origin};
 use weir_limits::charge::Charge;
+use weir_limits::client::Client;
 use weir_limits::threads::Account;
 use weir_runtime::capability::collections::{FoundHits, write_results};
 use weir_runtime::deploy::Deployment;
@@ -90,6 +92,7 @@ async fn at_once<F: Future>(mut ask: impl FnMut() -> F) {
 async fn wasm(deployment: &Arc<Deployment>, body: Bytes) -> Bytes {
     let request = KeyedRequest {
         id: RequestId::of([0, 0]),
+        client: client(),
         method: Method::POST,
         path: "/v1/pipelines/search".to_owned(),
         query: Vec::new(),
@@ -101,10 +104,14 @@ async fn wasm(deployment: &Arc<Deployment>, body: Bytes) -> Bytes {
     deployment.runner.run(Arc::new(request), demand).await.outcome.unwrap().body
 }
 
+fn client() -> Client {
+    Client::at(Ipv4Addr::LOCALHOST.into())
+}
+
 async fn native(deployment: &Arc<Deployment>, app: &Arc<App>, body: Bytes) -> Bytes {
     let host =
         Native { app: Arc::clone(app), searching: deployment.runner.guests.searching().clone() };
-    let run = deployment.runner.guests.run(|| async move {
+    let run = deployment.runner.guests.run(client(), || async move {
         let (hits, mode) = search::answer(&host, &body).await.expect("an answer");
         let mode = format!("\"{}\"", mode.as_str());
         let members = [("mode".to_owned(), mode)];

@@ -36,6 +36,7 @@ use weir_search::catch_up::{CatchUp, Index, Settings};
 use weir_search::exact::ExactStore;
 use weir_server::http::app::App;
 use weir_server::http::body::Room;
+use weir_server::http::parsing::Parsing;
 use weir_server::identity::requests::RequestLimits;
 use weir_server::identity::{Member, Tenants};
 use weir_server::lifecycle::Lifecycle;
@@ -131,6 +132,8 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
     tracing::info!(revision, deployments = deployments.len(), "deployed");
     let in_service = Deployments::default();
     in_service.publish(Snapshot::new(revision, deployments));
+    let weights = tenants.iter().map(|tenant| (&tenant.name, weight_of(&config, &tenant.name)));
+    let parsing = Parsing::start(weights).context("cannot start the threads that parse bodies")?;
     Ok(App {
         deployments: in_service,
         tenants,
@@ -140,6 +143,7 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
         guests,
         metrics,
         lifecycle,
+        parsing,
         bodies: Room::new(config.server.max_bodies_bytes),
         document_bodies: Room::new(config.ingest.max_bodies_bytes),
         deadline_ms: config.engine.deadline_ms,
@@ -298,7 +302,7 @@ fn deploy(
     for tenant in tenants.iter() {
         let configured = config.tenants.get(&tenant.name);
         let hosts = configured.map(|tenant| &tenant.pipelines);
-        let of_tenant = guests.of_tenant(configured.map_or(1, |tenant| tenant.weight));
+        let of_tenant = guests.of_tenant(weight_of(config, &tenant.name));
         for (pipeline, policy) in &plugins.pipelines {
             if hosts.is_none_or(|hosts| hosts.covers(&pipeline.name)) {
                 deployments.push(Deployment::new(
@@ -313,6 +317,11 @@ fn deploy(
         }
     }
     deployments
+}
+
+/// The weight of a tenant, which is 1 if none is configured.
+fn weight_of(config: &Config, tenant: &Name) -> u32 {
+    config.tenants.get(tenant).map_or(1, |tenant| tenant.weight)
 }
 
 /// A digest that identifies a set of deployments.

@@ -49,7 +49,11 @@ struct Inner<K: Hash + Eq + Clone> {
 
 #[derive(Debug)]
 struct State<K: Hash + Eq + Clone> {
+    /// How many units there are.
+    total: usize,
     free: usize,
+    /// How many of those that are held are given up when they come back.
+    owed: usize,
     /// The keys that hold units or wait, and no others.
     keys: HashMap<K, Account<K>>,
     /// How many callers wait, including those that have left since.
@@ -84,7 +88,7 @@ impl<K: Hash + Eq + Clone> Shares<K> {
     /// callers wait with the same key.
     #[must_use]
     pub fn new(units: usize, generosity: usize, max_waiting: usize) -> Self {
-        let state = State { free: units, keys: HashMap::new(), waiting: 0, grants: 0 };
+        let state = State { total: units, free: units, owed: 0, keys: HashMap::new(), waiting: 0, grants: 0 };
         let generosity = generosity.max(1);
         Self { inner: Arc::new(Inner { state: Mutex::new(state), generosity, max_waiting }) }
     }
@@ -112,6 +116,42 @@ impl<K: Hash + Eq + Clone> Shares<K> {
         };
         // The sender is in the queue until it is used, and the queue lives as long as `self`.
         granted.await.map_err(|_| Crowded)
+    }
+
+    /// Divides so many `units` from now on. Those that are held are kept until they are dropped, also
+    /// if there are more.
+    pub fn resize(&self, units: usize) {
+        let mut state = self.inner.state.lock();
+        let (more, fewer) = (units.saturating_sub(state.total), state.total.saturating_sub(units));
+        state.total = units;
+        state.put_back(more);
+        let taken = fewer.min(state.free);
+        state.free -= taken;
+        state.owed += fewer - taken;
+        drop(state);
+        if more > 0 {
+            self.inner.hand_out();
+        }
+    }
+
+    /// How many callers would get what they ask for before one with this key that comes now, if those
+    /// that wait ask for as much and are served in turn. Costs time in proportion to the number of keys.
+    #[must_use]
+    pub fn ahead(&self, key: &K) -> usize {
+        let state = self.inner.state.lock();
+        let of = |account: &Account<K>| {
+            account.waiting.iter().filter(|waiter| !waiter.reply.is_closed()).count()
+        };
+        let own = state.keys.get(key).map_or(0, of);
+        let others = state.keys.iter().filter(|(other, _)| *other != key);
+        own + others.map(|(_, account)| of(account).min(own + 1)).sum::<usize>()
+    }
+
+    /// Whether a caller may wait. One that has left may be taken for one that waits until units become
+    /// free.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        self.inner.state.lock().waiting > 0
     }
 
     /// How many units nobody holds.
@@ -164,7 +204,7 @@ impl<K: Hash + Eq + Clone> Drop for Share<K> {
 impl<K: Hash + Eq + Clone> Inner<K> {
     fn release(self: &Arc<Self>, key: &K, units: usize) {
         let mut state = self.state.lock();
-        state.free += units;
+        state.put_back(units);
         if let Some(account) = state.keys.get_mut(key) {
             account.held -= units;
             if account.is_idle() {
@@ -237,6 +277,13 @@ impl<K: Hash + Eq + Clone> State<K> {
     fn may_have(&self, held: usize, weight: usize, units: usize, generosity: usize) -> bool {
         let most = self.free.saturating_mul(generosity).saturating_mul(weight.max(1));
         units <= self.free && (held == 0 || held.saturating_add(units) <= most)
+    }
+
+    /// Makes units free that nobody holds, except for those that are owed.
+    fn put_back(&mut self, units: usize) {
+        let paid = units.min(self.owed);
+        self.owed -= paid;
+        self.free += units - paid;
     }
 
     fn add(&mut self, key: &K, units: usize) {

@@ -149,14 +149,29 @@ fn a_share_grows_within_what_its_key_may_hold() {
     assert_eq!((share.units(), shares.held(&"a"), shares.free()), (2, 2, 8));
 }
 
+#[test]
+fn callers_ahead_are_counted_by_turns() {
+    let shares = Shares::new(2, usize::MAX, 9);
+    let _held = shares.try_take(&"a", 1, 2).unwrap();
+    let mut waiting: Vec<_> = [&"a", &"a", &"a", &"b"].map(|key| Box::pin(shares.take(key, 1, 1))).into();
+    for one in &mut waiting {
+        assert!(poll(one.as_mut()).is_pending());
+    }
+    let ahead = |key| shares.ahead(&key);
+    assert_eq!((ahead("a"), ahead("b"), ahead("c")), (4, 3, 2));
+    waiting.pop();
+    assert_eq!((ahead("a"), ahead("b"), ahead("c")), (3, 1, 1));
+}
+
 proptest! {
-    /// Whatever is taken, grown and dropped: the units add up, and a key that holds nothing is
+    /// Whatever is taken, grown, dropped and resized: the units add up, and a key that holds nothing is
     /// only refused if less is free than it asks for.
     #[test]
     fn units_are_neither_lost_nor_invented(
-        steps in prop::collection::vec((0..3_u8, 0..4_u8, 1..6_usize), 1..200),
+        steps in prop::collection::vec((0..4_u8, 0..4_u8, 1..6_usize), 1..200),
     ) {
         let shares = Shares::new(16, 1, 4);
+        let mut total = 16;
         let mut held: Vec<Share<u8>> = Vec::new();
         for (step, key, units) in steps {
             match step {
@@ -172,10 +187,14 @@ proptest! {
                         let _ = share.try_grow(units);
                     }
                 }
+                2 => {
+                    total = units * 5;
+                    shares.resize(total);
+                }
                 _ => drop(held.pop()),
             }
             let sum: usize = held.iter().map(Share::units).sum();
-            prop_assert_eq!(sum + shares.free(), 16);
+            prop_assert_eq!(shares.free(), total.saturating_sub(sum));
         }
     }
 }

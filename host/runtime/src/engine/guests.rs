@@ -2,20 +2,29 @@
 //!
 //! A pipeline has two kinds of guests: its runs, and the decisions of its cache policy. They are
 //! charged to the same account, but have slots of their own, so that a hit whose key a policy computes
-//! does not wait for a run.
+//! does not wait for a run. In front of the slots of runs is a [gate](weir_limits::gate), which lets in as
+//! many as are useful, of each client its share.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::time::timeout_at;
+use weir_limits::client::Client;
+use weir_limits::gate::{Bounds, Gate, Refused};
 use weir_limits::priority::Work;
 use weir_limits::threads::{Account, FairThreads, Started};
 use weir_limits::turns::GroupId;
+use weir_limits::waited::Waited;
 
 use super::config;
 use super::epoch::Clock;
 use super::memory::{GuestMemory, MemoryBudget};
 use super::slots::{NoSlot, PipelineSlots, Slots, TenantSlots};
+
+/// Each pipeline may have so many runs at once for each thread, however long they wait: fewer could leave a
+/// thread without work.
+const LEAST_RUNS_PER_THREAD: usize = 6;
 
 /// What all guests of a server share. Dropping it stops them.
 pub struct Guests {
@@ -25,6 +34,8 @@ pub struct Guests {
     runs: Slots,
     decisions: Slots,
     memory: GuestMemory,
+    max_runs: usize,
+    queue_timeout: Duration,
 }
 
 /// The guests of one tenant.
@@ -39,7 +50,12 @@ pub struct TenantGuests {
 pub struct PipelineGuests {
     account: Account,
     searching: Account,
+    waited: Waited,
     weight: u32,
+    /// In front of the slots of runs.
+    gate: Gate<Client>,
+    /// How long a run waits for the gate and a slot.
+    queue_timeout: Duration,
     runs: PipelineSlots,
     decisions: PipelineSlots,
     memory: GuestMemory,
@@ -70,6 +86,8 @@ impl Guests {
             runs: slots(limits.max_concurrent_guests),
             decisions: slots(limits.max_concurrent_decisions),
             memory: GuestMemory::new(limits.max_guests_memory_bytes),
+            max_runs: limits.max_concurrent_guests,
+            queue_timeout,
         })
     }
 
@@ -88,32 +106,53 @@ impl Guests {
     /// Adds a pipeline of a tenant.
     #[must_use]
     pub fn of_pipeline(&self, tenant: &TenantGuests, weight: u32) -> PipelineGuests {
-        let account = self.threads.account(tenant.group, weight);
+        let waited = Waited::default();
+        let account = self.threads.account(tenant.group, weight, waited.clone());
+        let searching = self.searching.account(tenant.searching, weight, waited.clone());
+        let bounds = Bounds {
+            least: self.threads.count() * LEAST_RUNS_PER_THREAD,
+            most: self.max_runs,
+            patience: self.queue_timeout,
+        };
         PipelineGuests {
             weight,
+            gate: Gate::new(bounds, waited.clone()),
+            queue_timeout: self.queue_timeout,
+            waited,
             runs: tenant.runs.of_pipeline(account.id(), weight),
             decisions: tenant.decisions.of_pipeline(account.id(), weight),
             memory: self.memory.clone(),
-            searching: self.searching.account(tenant.searching, weight),
+            searching,
             account,
         }
     }
 }
 
 impl PipelineGuests {
-    /// Waits for a slot and starts the run that `run` makes. It is made only then, because it is large
-    /// and whoever waits for a slot, or only may have to, would be as large.
+    /// Waits for a slot and starts the run that `run` makes for a client. It is made only then, because it
+    /// is large and whoever waits for a slot, or only may have to, would be as large.
     ///
     /// # Errors
-    /// No slot became free in time.
+    /// No slot became free in time, or none would.
     pub async fn run<F>(
         &self,
+        client: Client,
         run: impl FnOnce() -> F + Send + 'static,
     ) -> Result<Started<F::Output>, NoSlot>
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        self.start(&self.runs, run).await
+        let began = Instant::now();
+        let place = async {
+            let pass = self.gate.enter(&client).await.map_err(|Refused| NoSlot)?;
+            let came = Instant::now();
+            let slot = self.runs.slot().await?;
+            self.waited.add(came.elapsed());
+            Ok((pass, slot))
+        };
+        let place = timeout_at((began + self.queue_timeout).into(), place);
+        let place = place.await.unwrap_or(Err(NoSlot))?;
+        Ok(self.start(place, run))
     }
 
     /// Waits for a slot and starts the decision of the pipeline's policy that `decision` makes.
@@ -127,22 +166,35 @@ impl PipelineGuests {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        self.start(&self.decisions, decision).await
+        let slot = self.decisions.slot().await?;
+        Ok(self.start(slot, decision))
     }
 
-    async fn start<F>(
+    /// Starts a guest, which keeps its `place` until it has ended.
+    fn start<F>(
         &self,
-        slots: &PipelineSlots,
+        place: impl Send + 'static,
         guest: impl FnOnce() -> F + Send + 'static,
-    ) -> Result<Started<F::Output>, NoSlot>
+    ) -> Started<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let slot = slots.slot().await?;
-        Ok(self.account.spawn(async move {
-            let _slot = slot;
+        self.account.spawn(async move {
+            let _place = place;
             guest().await
-        }))
+        })
+    }
+
+    /// What everything that the runs wait for in the host adds up in.
+    #[must_use]
+    pub fn waited(&self) -> &Waited {
+        &self.waited
+    }
+
+    /// How many runs there may be at once now.
+    #[must_use]
+    pub fn max_runs(&self) -> usize {
+        self.gate.limit()
     }
 
     /// Where the pipeline's large searches are done.

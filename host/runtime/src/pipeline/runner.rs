@@ -16,6 +16,7 @@ use weir_core::pattern::Scope;
 use weir_core::{Commit, Position};
 use weir_embedding::Origin;
 use weir_embedding::models::Models;
+use weir_limits::client::Client;
 
 use super::answer::Answer;
 use super::error::RunError;
@@ -88,7 +89,8 @@ impl Runner {
         io: Handle,
     ) -> Self {
         let logging = logging::Context::new(tenant.name.clone(), pipeline.name.clone());
-        let origin = Origin::pipeline(tenant.name.as_str(), pipeline.name.as_str());
+        let origin = Origin::pipeline(tenant.name.as_str(), pipeline.name.as_str())
+            .counting(guests.waited().clone());
         let scopes = pipeline.grants.collections.clone().unwrap_or_default();
         let no_writes = documents::Context::new(Arc::clone(&tenant), Scope::default());
         Self {
@@ -148,7 +150,7 @@ impl Runner {
         reading: Reading,
     ) -> Attempt {
         let contexts = self.contexts(Arc::clone(request), deadline, reading);
-        let outcome = self.run_there(contexts.clone()).await;
+        let outcome = self.run_there(request.client, contexts.clone()).await;
         Attempt { outcome, settled: contexts.collections.reading.settle(), contexts }
     }
 
@@ -180,13 +182,13 @@ impl Runner {
         Some(self.tenant.documents.searchable(&writes).await)
     }
 
-    async fn run_there(&self, contexts: Contexts) -> Result<Answer, RunError> {
+    async fn run_there(&self, client: Client, contexts: Contexts) -> Result<Answer, RunError> {
         let deadline = contexts.call.deadline;
         let pipeline = Arc::clone(&self.pipeline);
         let budget = self.guests.memory_budget(pipeline.limits.max_memory_bytes);
         let run = || async move { pipeline.run_here(contexts, budget).await };
         // It also waits for its slot no longer than until its deadline.
-        let guest = match timeout_at(deadline.into(), self.guests.run(run)).await {
+        let guest = match timeout_at(deadline.into(), self.guests.run(client, run)).await {
             Ok(guest) => guest?,
             Err(_) => return Err(self.pipeline.deadline_exceeded()),
         };

@@ -11,6 +11,7 @@ use weir_runtime::tenant::config::Ingest;
 use weir_store::{DataFolder, SystemStore};
 
 use super::body::{BodyLimits, Room};
+use super::parsing::Parsing;
 use crate::config;
 use crate::identity::Tenants;
 use crate::lifecycle::Lifecycle;
@@ -42,6 +43,8 @@ pub struct App {
     pub bodies: Room,
     /// The memory for bodies of documents.
     pub document_bodies: Room,
+    /// Where large bodies are parsed.
+    pub parsing: Parsing,
     /// Metrics, and how they are rendered.
     pub metrics: Metrics,
     /// Whether the server still accepts new work.

@@ -88,10 +88,14 @@ pub(super) async fn embed(
     let (head, body) = request.into_parts();
     json::expect_json(&head.headers)?;
     let body = app.bodies.read(&tenant.name, body, &head.headers, app.body_limits()).await?;
-    // Until the answer is made: the texts are as large as the body.
-    let ChargedBody { bytes, held: _held } = body;
-    let canonical = json::canonical(&bytes, app.server.max_body_bytes)?;
-    let asked: Asked = json::typed(&canonical, codes::INVALID_REQUEST, "The body")?;
+    let max_bytes = app.server.max_body_bytes;
+    let parse = move |ChargedBody { bytes, held }| {
+        let canonical = json::canonical(&bytes, max_bytes)?;
+        let asked: Asked = json::typed(&canonical, codes::INVALID_REQUEST, "The body")?;
+        Ok((asked, held))
+    };
+    // Held until the answer is made: the texts are as large as the body.
+    let (asked, _held) = app.parsing.parse(&tenant.name, body, parse).await?;
     let embedder = model(&asked, &app.models)?;
     let texts = texts(&asked, &*embedder)?;
 

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use weir_core::json::{CanonicalJson, JsonLimits, canonicalize};
 use weir_core::name::Name;
 use weir_limits::charge::Charge;
+use weir_limits::client::Client;
 use weir_runtime::answers::{Bypass, Failed, Served, Via};
 use weir_runtime::deploy::Deployment;
 use weir_runtime::pipeline::RunError;
@@ -34,6 +35,15 @@ const JSON_PARAMETER: &str = "json";
 /// position is not reached.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
+/// Where a request comes from.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'a> {
+    /// Who sent it.
+    pub(super) client: Client,
+    /// Its id.
+    pub(super) id: &'a RequestId,
+}
+
 /// Answers a request of the tenant to `pipeline`.
 pub(super) async fn run(
     app: &App,
@@ -41,7 +51,7 @@ pub(super) async fn run(
     pipeline: &Name,
     head: Parts,
     body: RequestBody,
-    id: &RequestId,
+    caller: Caller<'_>,
 ) -> Response {
     if !matches!(head.method, Method::GET | Method::HEAD | Method::POST | Method::QUERY) {
         return allowing(&head.method, "GET, HEAD, POST, QUERY");
@@ -53,7 +63,7 @@ pub(super) async fn run(
     if deployment.pipeline().writes && head.method != Method::POST {
         return writes_only_by_post(&deployment);
     }
-    match answer(app, member, &deployment, &head, body, id).await {
+    match answer(app, member, &deployment, &head, body, caller).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }
@@ -65,12 +75,13 @@ async fn answer(
     deployment: &Arc<Deployment>,
     head: &Parts,
     body: RequestBody,
-    id: &RequestId,
+    caller: Caller<'_>,
 ) -> Result<Response, Problem> {
     let query = query_parameters(head);
     let (text, charge) = read(app, deployment, head, &query, body).await?;
     let source = Source {
-        id,
+        id: caller.id,
+        client: caller.client,
         method: &head.method,
         // Not as the client wrote it, so that one key has one path.
         path: &deployment.path,
@@ -128,12 +139,14 @@ async fn read(
         json::expect_json(&head.headers)?;
         let tenant = &deployment.tenant().name;
         let body = app.bodies.read(tenant, body, &head.headers, app.body_limits()).await?;
-        let ChargedBody { bytes, mut held } = body;
-        // Both are in memory only while this runs, on as many threads as there are. Afterwards
-        // there is only the canonical text, which is never longer.
-        let text = canonicalize(bytes, limits)?;
-        held.shrink_to(text.text().len());
-        Ok((text, held.charge()))
+        let parse = move |ChargedBody { bytes, mut held }| {
+            // Both are in memory only while this runs, on as many threads as there are. Afterwards
+            // there is only the canonical text, which is never longer.
+            let text = canonicalize(bytes, limits)?;
+            held.shrink_to(text.text().len());
+            Ok((text, held.charge()))
+        };
+        app.parsing.parse(tenant, body, parse).await
     }
 }
 

@@ -19,14 +19,13 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 use weir_limits::charge::Charge;
-use weir_runtime::request::RequestId;
+use weir_limits::client::Client;
 
 use self::app::App;
 use self::body::RequestBody;
 use self::problem::{Problem, codes};
 use self::respond::Exchange;
 use self::unread::Unread;
-use crate::client::Client;
 use crate::identity::Identified;
 use crate::identity::host::Hosts;
 use crate::in_flight::{InFlight, Requests};
@@ -39,6 +38,7 @@ mod embeddings;
 mod handler;
 mod health;
 pub mod json;
+pub mod parsing;
 pub mod path;
 mod position;
 pub mod problem;
@@ -93,7 +93,8 @@ impl Service {
         let in_flight = self.requests.begin();
         let mut of_tenant = None;
         let (route, mut response) = if in_flight.is_some() {
-            let answer = self.dispatch(head, body, exchange.id(), &mut of_tenant);
+            let caller = handler::Caller { client, id: exchange.id() };
+            let answer = self.dispatch(head, body, caller, &mut of_tenant);
             let answer = AssertUnwindSafe(answer).catch_unwind().await;
             answer.unwrap_or_else(|panic| (Route::Other, panicked(&*panic).into_response()))
         } else {
@@ -115,7 +116,7 @@ impl Service {
         &self,
         mut head: Parts,
         body: RequestBody,
-        id: &RequestId,
+        caller: handler::Caller<'_>,
         counted: &mut Option<InFlight>,
     ) -> (Route, Response) {
         if !self.hosts.accept(&head) {
@@ -147,7 +148,7 @@ impl Service {
                 }
                 Err(Some(problem)) => return (Route::Pipeline, problem.into_response()),
             };
-            let response = handler::run(&self.app, member, &name, head, body, id).await;
+            let response = handler::run(&self.app, member, &name, head, body, caller).await;
             return (Route::Pipeline, response);
         }
         tenant::hand_over(&mut head, &member.tenant, prefix_bytes);

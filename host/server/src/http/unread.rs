@@ -20,7 +20,7 @@ use weir_limits::charge::Charge;
 use weir_limits::shares::{Share, Shares};
 
 use super::problem::{Problem, codes};
-use crate::client::Client;
+use weir_limits::client::Client;
 
 /// Smaller answers are not charged.
 pub(crate) const UNCHARGED_BYTES: usize = 64 << 10;

@@ -15,7 +15,7 @@ use tracing::debug;
 use super::outgoing::Outgoing;
 use super::pace::{Pace, Paced};
 use super::watcher::{Limits, Verdict, Watcher};
-use crate::client::Client;
+use weir_limits::client::Client;
 use crate::http::{Answered, Service};
 
 /// State that all connections share.

@@ -19,9 +19,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
+use weir_limits::client::Client;
 use weir_limits::shares::{Share, Shares};
 
-use crate::client::Client;
 use crate::config;
 use crate::http::Service;
 use crate::http::unread::UNCHARGED_BYTES;

@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::net::Ipv4Addr;
+
 use http::{HeaderMap, HeaderValue, Method};
 use weir_bindings::policy::weir::policy::types as wit;
 use weir_cache::CacheKey;
 use weir_cache::key::{KeyBuilder, KeyPrefix};
 use weir_core::json::{CanonicalJson, JsonLimits, canonicalize};
 use weir_limits::charge::Charge;
+use weir_limits::client::Client;
 
 use super::{Plan, PlanError};
 use crate::request::{RequestId, Source};
@@ -65,6 +68,7 @@ impl Asked {
     fn source(&self) -> Source<'_> {
         Source {
             id: &self.id,
+            client: Client::at(Ipv4Addr::LOCALHOST.into()),
             method: &Method::POST,
             path: "/v1/pipelines/p",
             query: &self.query,

@@ -138,20 +138,21 @@ pub(super) async fn put(
     let body = app.document_bodies.read(&tenant.name, body, &head.headers, body_limits).await?;
     // Only now, so that nobody waits for a client that sends its body slowly.
     let turn = tenant.documents.turn().await?;
-    let ChargedBody { bytes, held } = body;
-    let key = key.map(|key| IdempotencyKey { key, fingerprint: fingerprint(&collection, &bytes) });
+    let key = key.map(|key| IdempotencyKey {
+        key,
+        fingerprint: fingerprint(&collection, &body.bytes),
+    });
     if let Some(key) = &key
         && let Some(committed) = tenant.documents.replayed(key).await?
     {
         return Ok(written(&tenant, &collection, committed.commit, None, true).await);
     }
     let max_documents = limits.max_documents;
-    // Parsing megabytes of JSON would block a thread that answers requests.
-    let parsed = tokio::task::spawn_blocking(move || {
-        (parse::documents(media, &bytes, max_documents), turn, held)
-    });
-    let (documents, turn, held) = parsed.await.map_err(Problem::internal)?;
-    let documents = documents?;
+    let parse = move |ChargedBody { bytes, held }| {
+        let documents = parse::documents(media, &bytes, max_documents)?;
+        Ok((documents, turn, held))
+    };
+    let (documents, turn, held) = app.parsing.parse(&tenant.name, body, parse).await?;
     let count = documents.len();
     // In a task of its own: the documents stay in memory until they are written, whether or not
     // the client waits, and so do the turn and what was taken of the memory for bodies.

@@ -1,7 +1,6 @@
 //! The client at the other end of a connection, as limits per client see it.
 //!
-//! Out of scope: who it is ([`identity`](crate::identity)). Behind a proxy, all connections come
-//! from one client.
+//! Out of scope: who it is. Behind a proxy, all connections come from one client.
 
 use std::net::{IpAddr, Ipv6Addr};
 

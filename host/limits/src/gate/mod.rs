@@ -1,0 +1,254 @@
+//! How much work of one kind is done at once, and what waits in front of it.
+//!
+//! Work that has passed the gate competes for the same threads and queues. Up to a point, more of it at
+//! once gets more done; beyond that, each takes longer and nothing is gained. [`limit`] finds that
+//! point while the work goes on. What comes then waits here, in a queue that callers share by turns; and
+//! what would wait here for too long is refused when it comes, while it has cost nothing.
+//!
+//! A burst may wait for as long as the gate's patience. If the queue has not been empty for a while, more
+//! comes than can be done, and a longer queue would only make everybody wait longer ("Controlling queue
+//! delay", Nichols and Jacobson, 2012): then nobody waits much longer than the work takes.
+//!
+//! Out of scope: what the work is, and whether it fits among that of others ([`shares`](crate::shares)).
+
+mod limit;
+
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use self::limit::Limit;
+use crate::shares::{Crowded, Share, Shares};
+use crate::waited::Waited;
+
+/// One caller may do two thirds of what is done at once, so that another one finds a place.
+const GENEROSITY: usize = 2;
+/// The most callers that wait with the same key.
+const MAX_WAITING: usize = 1_024;
+/// A queue that was not empty for so long is not a burst.
+const BURST: Duration = Duration::from_millis(100);
+/// While more comes than can be done, nobody waits longer than so many times what the work takes, …
+const STANDING_WAIT: u32 = 2;
+/// … or than this, which is about what scheduling may cost.
+const LEAST_STANDING_WAIT: Duration = Duration::from_millis(20);
+
+/// How much may be done at once, and how long it may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// At least so much at once, however it goes.
+    pub least: usize,
+    /// At most so much at once.
+    pub most: usize,
+    /// The longest that something may have to wait.
+    pub patience: Duration,
+}
+
+/// Lets work in, of callers with keys.
+#[derive(Debug)]
+pub struct Gate<K: Hash + Eq + Clone> {
+    inner: Arc<Inner<K>>,
+}
+
+#[derive(Debug)]
+struct Inner<K: Hash + Eq + Clone> {
+    places: Shares<K>,
+    state: Mutex<State>,
+    waited: Waited,
+    patience: Duration,
+}
+
+#[derive(Debug)]
+struct State {
+    limit: Limit,
+    /// Since when somebody waits; `None` if nobody did when it was looked at last.
+    queued_since: Option<Instant>,
+}
+
+/// Work that has been let in, until this is dropped.
+#[derive(Debug)]
+#[must_use = "the work is over when it is dropped"]
+pub struct Pass<K: Hash + Eq + Clone> {
+    gate: Arc<Inner<K>>,
+    began: Instant,
+    _place: Share<K>,
+}
+
+/// The work would have to wait for too long.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("more work waits than can be done in time")]
+pub struct Refused;
+
+impl<K: Hash + Eq + Clone> Gate<K> {
+    /// A gate for work that adds to `waited` for how long it waits behind the gate.
+    #[must_use]
+    pub fn new(bounds: Bounds, waited: Waited) -> Self {
+        let limit = Limit::new(bounds.least, bounds.most, waited.total());
+        let places = Shares::new(limit.now(), GENEROSITY, MAX_WAITING);
+        let state = Mutex::new(State { limit, queued_since: None });
+        Self { inner: Arc::new(Inner { places, state, waited, patience: bounds.patience }) }
+    }
+
+    /// Waits until work with this key is let in. Dropping the future gives up the place in the queue.
+    ///
+    /// # Errors
+    /// It would have to wait for too long. That is said at once.
+    pub async fn enter(&self, key: &K) -> Result<Pass<K>, Refused> {
+        let inner = &self.inner;
+        let place = match inner.places.try_take(key, 1, 1) {
+            Some(place) => place,
+            None if inner.is_in_time(key) => {
+                inner.places.take(key, 1, 1).await.map_err(|Crowded| Refused)?
+            }
+            None => return Err(Refused),
+        };
+        Ok(Pass { gate: Arc::clone(inner), began: Instant::now(), _place: place })
+    }
+
+    /// How much may be done at once now.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.inner.state.lock().limit.now()
+    }
+}
+
+impl<K: Hash + Eq + Clone> Inner<K> {
+    /// Whether work with this key that has to wait from now on would not wait for too long.
+    fn is_in_time(&self, key: &K) -> bool {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        state.limit.reached();
+        let queued_since = *state.queued_since.get_or_insert(now);
+        let typical = state.limit.typical();
+        let longest = if now.saturating_duration_since(queued_since) < BURST {
+            self.patience
+        } else {
+            (typical * STANDING_WAIT).max(LEAST_STANDING_WAIT).min(self.patience)
+        };
+        let before = u32::try_from(self.places.ahead(key) + 1).unwrap_or(u32::MAX);
+        let at_once = u32::try_from(state.limit.now()).unwrap_or(u32::MAX);
+        typical.saturating_mul(before) / at_once <= longest
+    }
+}
+
+impl<K: Hash + Eq + Clone> Drop for Pass<K> {
+    fn drop(&mut self) {
+        let Inner { places, state, waited, .. } = &*self.gate;
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.began);
+        let mut state = state.lock();
+        if !places.is_waited_for() {
+            state.queued_since = None;
+        }
+        // While the state is locked, so that a later change is also made later.
+        if let Some(limit) = state.limit.ended(now, took, waited.total()) {
+            places.resize(limit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::pin::pin;
+    use std::thread::sleep;
+
+    use futures::poll;
+
+    use super::*;
+
+    fn gate(least: usize, most: usize) -> Gate<&'static str> {
+        let patience = Duration::from_secs(3_600);
+        Gate::new(Bounds { least, most, patience }, Waited::default())
+    }
+
+    /// Lets in as much as is let in at once.
+    async fn enter_all(gate: &Gate<&'static str>, key: &'static str) -> Vec<Pass<&'static str>> {
+        let mut passes = Vec::new();
+        loop {
+            let pass = pin!(gate.enter(&key));
+            match poll!(pass) {
+                std::task::Poll::Ready(pass) => passes.push(pass.unwrap()),
+                std::task::Poll::Pending => return passes,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_greedy_caller_leaves_a_place_and_does_not_keep_another_waiting() {
+        let gate = gate(3, 6);
+        let mut greedy = enter_all(&gate, "greedy").await;
+        assert_eq!(greedy.len(), 4, "two thirds");
+        let mut waits: Vec<_> = (0..100).map(|_| Box::pin(gate.enter(&"greedy"))).collect();
+        for wait in &mut waits {
+            assert!(poll!(wait.as_mut()).is_pending());
+        }
+        let other = enter_all(&gate, "other").await;
+        assert_eq!(other.len(), 2);
+        let mut next = pin!(gate.enter(&"other"));
+        assert!(poll!(next.as_mut()).is_pending());
+        greedy.clear();
+        assert!(poll!(next.as_mut()).is_ready(), "before the hundred");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_done_in_time_is_refused_when_it_comes() {
+        let gate = gate(1, 1);
+        // It takes a while, so the next is expected to take as long.
+        let first = gate.enter(&"a").await.unwrap();
+        sleep(Duration::from_millis(60));
+        drop(first);
+        let held = gate.enter(&"a").await.unwrap();
+        let mut waits = pin!(gate.enter(&"a"));
+        assert!(poll!(waits.as_mut()).is_pending(), "a burst may wait");
+        gate.inner.state.lock().queued_since = Instant::now().checked_sub(2 * BURST);
+        let mut second = pin!(gate.enter(&"a"));
+        assert!(poll!(second.as_mut()).is_pending(), "twice of what it takes");
+        assert_eq!(gate.enter(&"a").await.err(), Some(Refused), "three times of what it takes");
+        // Another caller is the next.
+        let mut other = pin!(gate.enter(&"b"));
+        assert!(poll!(other.as_mut()).is_pending());
+        drop(held);
+        for next in [other, waits, second] {
+            drop(next.await);
+        }
+        assert_eq!(gate.inner.state.lock().queued_since, None, "nobody waits");
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_beyond_the_patience_even_in_a_burst() {
+        let bounds = Bounds { least: 1, most: 1, patience: Duration::ZERO };
+        let gate = Gate::new(bounds, Waited::default());
+        let first = gate.enter(&"a").await.unwrap();
+        sleep(Duration::from_millis(1));
+        drop(first);
+        let _held = gate.enter(&"a").await.unwrap();
+        assert_eq!(gate.enter(&"a").await.err(), Some(Refused));
+    }
+
+    #[tokio::test]
+    async fn the_limit_follows_how_long_work_waits() {
+        let waited = Waited::default();
+        let patience = Duration::from_secs(3_600);
+        let gate = Gate::new(Bounds { least: 1, most: 64, patience }, waited.clone());
+        let before = gate.limit();
+        let began = Instant::now();
+        while gate.limit() <= before {
+            // As much as there may be, and one that waits, so that more is wanted.
+            let passes = enter_all(&gate, "a").await;
+            sleep(Duration::from_millis(1));
+            drop(passes);
+            assert!(began.elapsed() < Duration::from_secs(60), "it does not grow");
+        }
+        while gate.limit() > 1 {
+            let passes = enter_all(&gate, "a").await;
+            sleep(Duration::from_millis(1));
+            waited.add(Duration::from_secs(1));
+            drop(passes);
+            assert!(began.elapsed() < Duration::from_secs(60), "it does not shrink");
+        }
+    }
+}
