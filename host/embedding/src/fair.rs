@@ -111,7 +111,9 @@ impl<T> Fair<T> {
         self.now = self.now.max(fair.time);
         let taken = fair.take(offer).into_iter();
         taken
-            .map(|(caller, number, item)| (Place { origin: Origin::of(lane, caller), number }, item))
+            .map(|(caller, number, item)| {
+                (Place { origin: Origin::of(lane, caller), number }, item)
+            })
             .collect()
     }
 

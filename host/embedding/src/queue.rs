@@ -237,7 +237,8 @@ impl Queue {
             // Longer text is refused when it is read, which costs little.
             let expected = (1 + text.len() / BYTES_PER_TOKEN).min(self.bounds.max_batch_tokens);
             let (since, waited) = (Instant::now(), origin.waited.clone());
-            let text = Text { text: Arc::clone(text), expected, tokens: None, since, waited, reply };
+            let text =
+                Text { text: Arc::clone(text), expected, tokens: None, since, waited, reply };
             state.texts.push(&place, text);
             Waiting { queue: Arc::clone(self), place, answer, is_answered: false }
         });

@@ -19,6 +19,8 @@ pub struct Server {
     /// Concurrent connections. Further ones wait in the system's backlog. A client, which is an IPv4
     /// address or a /64 of IPv6, gets no more of them than are still free.
     pub max_connections: usize,
+    /// How many new connections of one client are served a second. Further ones wait.
+    pub max_client_connections_per_second: u32,
     /// From a request's first byte to the end of its head.
     pub header_timeout_ms: u64,
     /// From a body's first byte to its last.
@@ -62,6 +64,7 @@ impl Default for Server {
             listen: "127.0.0.1:8080".to_owned(),
             allowed_hosts: Vec::new(),
             max_connections: 4_096,
+            max_client_connections_per_second: 1_000,
             header_timeout_ms: 10_000,
             body_timeout_ms: 30_000,
             idle_timeout_ms: 60_000,

@@ -4,6 +4,7 @@
 mod abandoned;
 mod distinct_keys;
 mod embed_and_leave;
+mod every_slot;
 mod filter_bomb;
 mod guests;
 mod host_check;

@@ -5,7 +5,7 @@ use futures::future::join_all;
 use serde_json::json;
 
 use super::{ATTACKER, connections_are_back, while_attacked};
-use crate::harness::{Client, Raw, Server, document};
+use crate::harness::{Client, Raw, Server, document, eventually};
 
 const CONNECTIONS: u32 = 4;
 /// Of each connection.
@@ -67,6 +67,16 @@ fn payloads(mut received: &[u8], kind: u8) -> Vec<&[u8]> {
     found
 }
 
+/// Attacks until the server ends the connection for it.
+async fn attacker(server: &Server, connection: u32) {
+    let mut raw = Raw::connect_from(ATTACKER, server.address).await;
+    // The server may close the connection before it has read everything.
+    let _ = raw.try_send(&attack(connection)).await;
+    let received = raw.closed().await;
+    let last = payloads(&received, GOAWAY).last().map(|payload| payload[4..8].to_vec());
+    assert_eq!(last, Some(ENHANCE_YOUR_CALM.to_be_bytes().to_vec()), "{received:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_that_are_reset_at_once_end_the_connection() {
     let server = Server::with(|config| {
@@ -78,14 +88,7 @@ async fn streams_that_are_reset_at_once_end_the_connection() {
     let client = &Client::keeping_one(server.address);
     client.create("docs").await;
     client.ingest("docs", &[document("a", "A note about boats.")]).await;
-    let attackers = (0..CONNECTIONS).map(|connection| async move {
-        let mut raw = Raw::connect_from(ATTACKER, server.address).await;
-        // The server may close the connection before it has read everything.
-        let _ = raw.try_send(&attack(connection)).await;
-        let received = raw.closed().await;
-        let last = payloads(&received, GOAWAY).last().map(|payload| payload[4..8].to_vec());
-        assert_eq!(last, Some(ENHANCE_YOUR_CALM.to_be_bytes().to_vec()), "{received:?}");
-    });
+    let attackers = (0..CONNECTIONS).map(|connection| attacker(&server, connection));
     let mut asked = 0;
     let honest = async || {
         asked += 1;
@@ -98,4 +101,19 @@ async fn streams_that_are_reset_at_once_end_the_connection() {
     // What was begun ends, so every slot is free again.
     let question = json!({ "query": "boats again" });
     assert_eq!(client.search(&question).await.ids(), ["a"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_it_waits_for_its_next_connection() {
+    let server = Server::with(|config| {
+        config.search().set("server.max_client_connections_per_second", 1);
+    })
+    .await;
+    let client = &Client::keeping_one(server.address);
+    let delayed = async || client.metric("weir_connections_delayed_total", &[]).await;
+    attacker(&server, 0).await;
+    connections_are_back(client).await;
+    assert_eq!(delayed().await, 0.0);
+    let _next = Raw::connect_from(ATTACKER, server.address).await;
+    eventually("its next connection waits", async || (delayed().await == 1.0).then_some(())).await;
 }

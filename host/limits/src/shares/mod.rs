@@ -88,7 +88,14 @@ impl<K: Hash + Eq + Clone> Shares<K> {
     /// callers wait with the same key.
     #[must_use]
     pub fn new(units: usize, generosity: usize, max_waiting: usize) -> Self {
-        let state = State { total: units, free: units, owed: 0, keys: HashMap::new(), waiting: 0, grants: 0 };
+        let state = State {
+            total: units,
+            free: units,
+            owed: 0,
+            keys: HashMap::new(),
+            waiting: 0,
+            grants: 0,
+        };
         let generosity = generosity.max(1);
         Self { inner: Arc::new(Inner { state: Mutex::new(state), generosity, max_waiting }) }
     }

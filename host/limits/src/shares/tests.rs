@@ -153,7 +153,8 @@ fn a_share_grows_within_what_its_key_may_hold() {
 fn callers_ahead_are_counted_by_turns() {
     let shares = Shares::new(2, usize::MAX, 9);
     let _held = shares.try_take(&"a", 1, 2).unwrap();
-    let mut waiting: Vec<_> = [&"a", &"a", &"a", &"b"].map(|key| Box::pin(shares.take(key, 1, 1))).into();
+    let mut waiting: Vec<_> =
+        [&"a", &"a", &"a", &"b"].map(|key| Box::pin(shares.take(key, 1, 1))).into();
     for one in &mut waiting {
         assert!(poll(one.as_mut()).is_pending());
     }

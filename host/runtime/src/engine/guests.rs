@@ -34,7 +34,6 @@ pub struct Guests {
     runs: Slots,
     decisions: Slots,
     memory: GuestMemory,
-    max_runs: usize,
     queue_timeout: Duration,
 }
 
@@ -86,7 +85,6 @@ impl Guests {
             runs: slots(limits.max_concurrent_guests),
             decisions: slots(limits.max_concurrent_decisions),
             memory: GuestMemory::new(limits.max_guests_memory_bytes),
-            max_runs: limits.max_concurrent_guests,
             queue_timeout,
         })
     }
@@ -109,9 +107,10 @@ impl Guests {
         let waited = Waited::default();
         let account = self.threads.account(tenant.group, weight, waited.clone());
         let searching = self.searching.account(tenant.searching, weight, waited.clone());
+        let runs = tenant.runs.of_pipeline(account.id(), weight);
         let bounds = Bounds {
             least: self.threads.count() * LEAST_RUNS_PER_THREAD,
-            most: self.max_runs,
+            most: runs.most(),
             patience: self.queue_timeout,
         };
         PipelineGuests {
@@ -119,7 +118,7 @@ impl Guests {
             gate: Gate::new(bounds, waited.clone()),
             queue_timeout: self.queue_timeout,
             waited,
-            runs: tenant.runs.of_pipeline(account.id(), weight),
+            runs,
             decisions: tenant.decisions.of_pipeline(account.id(), weight),
             memory: self.memory.clone(),
             searching,

@@ -93,6 +93,13 @@ impl TenantSlots {
 }
 
 impl PipelineSlots {
+    /// How many slots the pipeline can have while nobody else has any.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        let parts = PIPELINE_GENEROSITY * self.weight.max(1);
+        (self.of.slots.of_tenant * parts / (parts + 1)).max(1)
+    }
+
     /// Waits for a slot, which is free again when the returned value is dropped.
     ///
     /// # Errors
@@ -161,9 +168,10 @@ mod tests {
     fn a_greedy_pipeline_leaves_slots_for_others_of_its_tenant() {
         let (_ticker, pipelines) = pipelines(1);
         let [greedy, other] = &pipelines[0];
+        let most = greedy.most();
         let greedy = take_all(greedy);
         let other = take_all(other);
-        assert_eq!((greedy.len(), other.len()), (6, 3));
+        assert_eq!((greedy.len(), other.len(), most), (6, 3, 6));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use metrics::{Gauge, gauge};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
@@ -68,6 +69,8 @@ pub struct Runner {
     models: Arc<Models>,
     /// Whose work the texts are that it embeds.
     origin: Arc<Origin>,
+    /// How many runs there may be at once.
+    max_runs: Gauge,
     logging: Arc<logging::Context>,
     /// For pipelines that are not granted to write: nothing is ever recorded in it, so all runs
     /// share one.
@@ -93,6 +96,7 @@ impl Runner {
             .counting(guests.waited().clone());
         let scopes = pipeline.grants.collections.clone().unwrap_or_default();
         let no_writes = documents::Context::new(Arc::clone(&tenant), Scope::default());
+        let max_runs = max_runs(&tenant, &pipeline);
         Self {
             pipeline,
             tenant,
@@ -100,6 +104,7 @@ impl Runner {
             scopes,
             models,
             origin: Arc::new(origin),
+            max_runs,
             logging: Arc::new(logging),
             no_writes: Arc::new(no_writes),
             unattended: Semaphore::new(MAX_UNATTENDED_RUNS),
@@ -130,6 +135,7 @@ impl Runner {
         let outcome = unreached.map_or(outcome, Err);
         let compute = began.elapsed();
         self.pipeline.counters.ran(outcome.as_ref().err().map(RunError::label));
+        self.max_runs.set(f64::from(u32::try_from(self.guests.max_runs()).unwrap_or(u32::MAX)));
         // A failure is answered at once: it says nothing about its writes.
         let searchable = if outcome.is_ok() { self.searchable(&contexts).await } else { None };
         Run {
@@ -242,6 +248,11 @@ impl Runner {
         }
         Arc::new(documents::Context::new(Arc::clone(&self.tenant), scope.clone()))
     }
+}
+
+fn max_runs(tenant: &Tenant, pipeline: &Pipeline) -> Gauge {
+    let (tenant, pipeline) = (tenant.name.to_string(), pipeline.name.to_string());
+    gauge!("weir_pipeline_max_runs", "tenant" => tenant, "pipeline" => pipeline)
 }
 
 /// One of at most two executions of a run.

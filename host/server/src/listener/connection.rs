@@ -1,6 +1,8 @@
 //! One connection, HTTP/1.1 or HTTP/2, from its first byte to its last.
 
 use std::convert::Infallible;
+use std::error::Error;
+use std::iter;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -15,14 +17,23 @@ use tracing::debug;
 use super::outgoing::Outgoing;
 use super::pace::{Pace, Paced};
 use super::watcher::{Limits, Verdict, Watcher};
-use weir_limits::client::Client;
 use crate::http::{Answered, Service};
+use weir_limits::client::Client;
 
 /// State that all connections share.
 pub(super) struct Shared {
     pub(super) service: Service,
     pub(super) protocol: Builder<TokioExecutor>,
     pub(super) limits: Limits,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// As connections do.
+    Usual,
+    /// The server ended it, because of what its client had done.
+    ForViolation,
 }
 
 /// Serves `stream` of `client` until its peer closes it, until it is too slow, idle for too long or
@@ -32,7 +43,7 @@ pub(super) async fn drive(
     stream: TcpStream,
     client: Client,
     mut draining: watch::Receiver<bool>,
-) {
+) -> Ended {
     let connections = &shared.service.app().metrics.connections;
     connections.increment(1.0);
     let pace = Arc::new(Pace::default());
@@ -52,12 +63,16 @@ pub(super) async fn drive(
     let mut ticks = interval_at(Instant::now() + watcher.period(), watcher.period());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut closing = false;
+    let mut how = Ended::Usual;
     loop {
         tokio::select! {
             biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     debug!(%error, "connection ended");
+                    if is_violation(&*error) {
+                        how = Ended::ForViolation;
+                    }
                 }
                 break;
             }
@@ -81,4 +96,16 @@ pub(super) async fn drive(
         }
     }
     connections.decrement(1.0);
+    how
+}
+
+/// Whether a connection ended because its client broke the protocol, or what the server allows of it, such
+/// as beginning streams only to reset them.
+fn is_violation(error: &(dyn Error + 'static)) -> bool {
+    iter::successors(Some(error), |&error| error.source()).any(|error| {
+        let of_http_2 = error.downcast_ref::<h2::Error>();
+        let of_http_1 = error.downcast_ref::<hyper::Error>();
+        of_http_2.is_some_and(|error| error.is_go_away() && error.is_library())
+            || of_http_1.is_some_and(hyper::Error::is_parse)
+    })
 }

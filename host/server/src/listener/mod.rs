@@ -2,14 +2,15 @@
 //!
 //! `axum::serve` sets no timeouts and no limits, so Weir has its own loop. It accepts at most
 //! `server.max_connections` at once; further ones wait in the system's backlog. [`connection`]
-//! serves each of them with the timeouts of [`watcher`], and a client
-//! gets no more connections than are still free. A drain stops accepting, lets requests in
+//! serves each of them with the timeouts of [`watcher`]. A client
+//! gets no more connections than are still free, and has to wait for new ones when it opens very many a
+//! second. A drain stops accepting, lets requests in
 //! flight finish, and ends after `server.drain_timeout_ms` at the latest. Out of scope: requests
 //! (`http`).
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -20,6 +21,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 use weir_limits::client::Client;
+use weir_limits::rates::Rates;
 use weir_limits::shares::{Share, Shares};
 
 use crate::config;
@@ -32,7 +34,8 @@ mod pace;
 mod signals;
 mod watcher;
 
-pub use signals::Signals;
+use self::connection::Ended;
+pub use self::signals::Signals;
 
 /// The window of an HTTP/2 stream: what may arrive of a body that nobody reads.
 const STREAM_WINDOW_BYTES: u32 = 128 << 10;
@@ -44,6 +47,8 @@ const FRAME_BYTES: u32 = 16 << 10;
 const MAX_RESETS: usize = 20;
 /// How many streams may be reset for errors of the client. More end the connection.
 const MAX_ERRORS: usize = 256;
+/// A connection that is ended because of what its client did counts as so many new ones.
+const VIOLATION_COST: u32 = 100;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// Why listening failed.
@@ -101,6 +106,8 @@ struct Server {
     places: Arc<Semaphore>,
     /// The same places, divided among clients.
     clients: Shares<Client>,
+    /// How many new connections a client gets a second.
+    arrivals: Arc<Rates<Client>>,
 }
 
 impl Server {
@@ -109,6 +116,7 @@ impl Server {
         let places = Arc::new(Semaphore::new(limits.max_connections));
         let protocol = protocol(limits);
         let clients = Shares::new(limits.max_connections, 1, 0);
+        let arrivals = Rates::per_second(limits.max_client_connections_per_second);
         let limits = watcher::Limits {
             head: Duration::from_millis(limits.header_timeout_ms),
             idle: Duration::from_millis(limits.idle_timeout_ms),
@@ -122,6 +130,7 @@ impl Server {
             connections: TaskTracker::new(),
             places,
             clients,
+            arrivals: Arc::new(arrivals),
         }
     }
 
@@ -166,9 +175,19 @@ impl Server {
             warn!(%error, "cannot set TCP_NODELAY");
         }
         let shared = self.shared.clone();
-        let draining = self.draining.subscribe();
+        let arrivals = self.arrivals.clone();
+        let mut draining = self.draining.subscribe();
+        let wait = arrivals.take(client, 1, Instant::now());
         self.connections.spawn(async move {
-            connection::drive(&shared, stream, client, draining).await;
+            if wait > Duration::ZERO {
+                shared.service.app().metrics.connections_delayed.increment(1);
+                // What waits when a drain begins is served at once.
+                let _ = timeout(wait, draining.wait_for(|draining| *draining)).await;
+            }
+            let ended = connection::drive(&shared, stream, client, draining).await;
+            if ended == Ended::ForViolation {
+                arrivals.take(client, VIOLATION_COST, Instant::now());
+            }
             // The share first, so that whoever has a place finds one free.
             drop::<Share<Client>>(share);
             drop(place);

@@ -43,6 +43,8 @@ pub struct Metrics {
     pub connections_waited: Counter,
     /// How many connections were refused because their client had its share of them.
     pub connections_refused: Counter,
+    /// Connections that waited because their client had opened very many.
+    pub connections_delayed: Counter,
 }
 
 impl Metrics {
@@ -99,6 +101,7 @@ impl Default for Metrics {
             connections: gauge!("weir_http_connections"),
             connections_waited: counter!("weir_http_connections_waited_total"),
             connections_refused: counter!("weir_connections_refused_total"),
+            connections_delayed: counter!("weir_connections_delayed_total"),
         }
     }
 }
@@ -118,6 +121,10 @@ fn describe() {
     describe_counter!(
         "weir_http_connections_waited_total",
         "Connections that waited because server.max_connections others were open."
+    );
+    describe_counter!(
+        "weir_connections_delayed_total",
+        "Connections that waited because their client had opened very many."
     );
     describe_counter!(
         "weir_connections_refused_total",

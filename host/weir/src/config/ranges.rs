@@ -19,6 +19,12 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     const HOUR_MS: u64 = 3_600_000;
     const ANY: u64 = u64::MAX;
     within("server.max_connections", server.max_connections as u64, 1, 1 << 20);
+    within(
+        "server.max_client_connections_per_second",
+        server.max_client_connections_per_second.into(),
+        1,
+        1_000_000,
+    );
     within("server.header_timeout_ms", server.header_timeout_ms, 1, HOUR_MS);
     within("server.body_timeout_ms", server.body_timeout_ms, 1, HOUR_MS);
     within("server.idle_timeout_ms", server.idle_timeout_ms, 1, HOUR_MS);

@@ -138,10 +138,8 @@ pub(super) async fn put(
     let body = app.document_bodies.read(&tenant.name, body, &head.headers, body_limits).await?;
     // Only now, so that nobody waits for a client that sends its body slowly.
     let turn = tenant.documents.turn().await?;
-    let key = key.map(|key| IdempotencyKey {
-        key,
-        fingerprint: fingerprint(&collection, &body.bytes),
-    });
+    let key =
+        key.map(|key| IdempotencyKey { key, fingerprint: fingerprint(&collection, &body.bytes) });
     if let Some(key) = &key
         && let Some(committed) = tenant.documents.replayed(key).await?
     {
