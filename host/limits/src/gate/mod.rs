@@ -31,7 +31,7 @@ const MAX_WAITING: usize = 1_024;
 /// A queue that was not empty for so long is not a burst.
 const BURST: Duration = Duration::from_millis(100);
 /// While more comes than can be done, nobody waits longer than so many times what the work takes, …
-const STANDING_WAIT: u32 = 2;
+const STANDING_WAIT: u32 = 3;
 /// … or than this, which is about what scheduling may cost.
 const LEAST_STANDING_WAIT: Duration = Duration::from_millis(20);
 
@@ -206,13 +206,15 @@ mod tests {
         assert!(poll!(waits.as_mut()).is_pending(), "a burst may wait");
         gate.inner.state.lock().queued_since = Instant::now().checked_sub(2 * BURST);
         let mut second = pin!(gate.enter(&"a"));
-        assert!(poll!(second.as_mut()).is_pending(), "twice of what it takes");
-        assert_eq!(gate.enter(&"a").await.err(), Some(Refused), "three times of what it takes");
+        assert!(poll!(second.as_mut()).is_pending(), "twice what it takes");
+        let mut third = pin!(gate.enter(&"a"));
+        assert!(poll!(third.as_mut()).is_pending(), "three times what it takes");
+        assert_eq!(gate.enter(&"a").await.err(), Some(Refused), "four times what it takes");
         // Another caller is the next.
         let mut other = pin!(gate.enter(&"b"));
         assert!(poll!(other.as_mut()).is_pending());
         drop(held);
-        for next in [other, waits, second] {
+        for next in [other, waits, second, third] {
             drop(next.await);
         }
         assert_eq!(gate.inner.state.lock().queued_since, None, "nobody waits");
