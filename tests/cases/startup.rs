@@ -4,8 +4,10 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use tempfile::TempDir;
 
+use super::asking::ask;
 use crate::harness::{
     Config, Server, guest, in_model, model as model_file, plugin, tokenizer as tokenizer_file, weir,
 };
@@ -129,6 +131,32 @@ async fn configurations() {
     let (_folder, broken) = file("weir.toml", b"[server\n");
     weir(&["serve", "--config", &value(&broken)]).await.assert_refused(&["weir.toml:1:"]);
     weir(&["serve"]).await.assert_refused(&["--config"]);
+}
+
+#[tokio::test]
+async fn a_machine_that_does_not_allow_pools() {
+    // The address space that it needs is larger than any machine's.
+    let impossible = |config: &mut Config| {
+        config.set("engine.max_concurrent_guests", 65_536);
+    };
+    let ended = Server::refused(|config| {
+        impossible(config);
+        config.set("engine.pool", "required");
+    });
+    ended
+        .await
+        .assert_refused(&["lower engine.max_concurrent_guests", "engine.pool = \"preferred\""]);
+    let server = Server::with(|config| {
+        impossible(config);
+        config.pipeline("echo", &plugin("echo"), &[]);
+    })
+    .await;
+    ask(&server.client, "echo", &json!("on demand")).await.assert_status(200);
+    server.logged("instances are not pooled but allocated on demand").await;
+    for (engine, pooled) in [("pipelines", 0.0), ("policies", 1.0)] {
+        let shown = server.client.metric("weir_engine_pooled", &[("engine", engine)]).await;
+        assert_eq!(shown, pooled, "{engine}");
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ const MIB_U64: u64 = 1 << 20;
 pub struct Engine {
     /// Threads that run guests; 0 means one for each core.
     pub guest_threads: usize,
+    /// Whether the server starts on a machine that does not allow pools of instances.
+    pub pool: Pool,
     /// The memory of one request: the sum of its memories and tables.
     pub max_memory_bytes: usize,
     /// The memory of all guests together.
@@ -33,10 +35,22 @@ pub struct Engine {
     pub policy_fuel: u64,
 }
 
+/// What happens if the machine does not allow wasmtime the address space of a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pool {
+    /// Instances are allocated on demand, which is slower; a warning and a metric say so.
+    #[default]
+    Preferred,
+    /// The server does not start.
+    Required,
+}
+
 impl Default for Engine {
     fn default() -> Self {
         Self {
             guest_threads: 0,
+            pool: Pool::Preferred,
             max_memory_bytes: 64 * MIB,
             max_guests_memory_bytes: 1 << 30,
             max_concurrent_guests: 256,

@@ -123,15 +123,15 @@ impl ResourceLimiter for MemoryBudget {
     }
 
     fn instances(&self) -> usize {
-        super::MAX_CORE_INSTANCES as usize
+        super::pool::MAX_CORE_INSTANCES as usize
     }
 
     fn memories(&self) -> usize {
-        super::MAX_MEMORIES as usize
+        super::pool::MAX_MEMORIES as usize
     }
 
     fn tables(&self) -> usize {
-        super::MAX_TABLES as usize
+        super::pool::MAX_TABLES as usize
     }
 
     fn table_growing(

@@ -2,7 +2,7 @@
 //! run on, and the clock that interrupts them.
 //!
 //! [`component`] reads and compiles components, and [`epoch`] is the clock. [`guests`] puts together
-//! what guests share: threads, [`slots`] and [`memory`]. Out of scope: what guests may import
+//! what guests share: threads, [`slots`] and [`memory`]; `pool` is where instances come from. Out of scope: what guests may import
 //! (`capability`) and how they are called (`pipeline`, `policy`).
 
 pub mod component;
@@ -10,32 +10,21 @@ pub mod config;
 pub mod epoch;
 pub mod guests;
 pub mod memory;
+mod pool;
 pub mod slots;
 
 use thiserror::Error;
-use tracing::warn;
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::Config;
 
 use epoch::{Clock, Ticker};
+use pool::{Places, pooled};
 
-/// Core instances of one component. Those made by `wit-component` have three or four.
-const MAX_CORE_INSTANCES: u32 = 16;
-/// Memories of one component: its own and one of an adapter.
-const MAX_MEMORIES: u32 = 2;
-/// Tables of one component.
-const MAX_TABLES: u32 = 8;
-/// Elements of one table.
-const MAX_TABLE_ELEMENTS: usize = 16_384;
 /// The wasm stack of one guest. A guest that needs more traps.
 const MAX_WASM_STACK_BYTES: usize = 512 << 10;
 /// The stack of a guest's fiber, for its wasm frames and the host functions that it calls.
 const ASYNC_STACK_BYTES: usize = 1 << 20;
 /// The memory of one decision of a policy. It is small because a policy sees one request at a time.
 pub const MAX_DECISION_MEMORY_BYTES: usize = 16 << 20;
-/// This much of a memory or table stays mapped between requests: zeroing it costs less than the
-/// system calls that would return it to the operating system.
-const KEEP_RESIDENT_BYTES: usize = 2 << 20;
-
 /// The engines, and the thread that advances the epoch of the pipelines' engine.
 pub struct Engines {
     /// Pipelines: asynchronous, interrupted by epochs, pooled.
@@ -47,15 +36,34 @@ pub struct Engines {
 
 /// Why the engines cannot be set up.
 #[derive(Debug, Error)]
-#[error("wasmtime cannot be set up on this machine: {0:#}")]
-pub struct EngineError(#[from] wasmtime::Error);
+pub enum EngineError {
+    /// wasmtime refuses the configuration, or a thread cannot be started.
+    #[error("wasmtime cannot be set up on this machine: {0:#}")]
+    Wasmtime(#[from] wasmtime::Error),
+    /// The machine does not allow a pool, and one is required.
+    #[error(
+        "wasmtime cannot reserve {reserved_gib} GiB of address space for a pool of {guests} guests: \
+         {error:#}. Allow the process more of it (`ulimit -v`, the limits of the container), lower \
+         {key}, or set engine.pool = \"preferred\" to allocate instances on demand"
+    )]
+    NoPool {
+        /// How many guests the pool is for.
+        guests: usize,
+        /// The key of the configuration that says so.
+        key: &'static str,
+        /// The address space of the memories of so many guests.
+        reserved_gib: u64,
+        /// wasmtime's reason.
+        error: wasmtime::Error,
+    },
+}
 
 impl Engines {
     /// Sets up both engines and starts the clock.
     ///
     /// # Errors
-    /// wasmtime refuses the configuration on this machine, or the clock's thread cannot be
-    /// started.
+    /// wasmtime refuses the configuration on this machine, or the pools that are required, or the
+    /// clock's thread cannot be started.
     pub fn new(limits: &config::Engine) -> Result<Self, EngineError> {
         let pipelines = pipeline_engine(limits)?;
         let policies = policy_engine(limits)?;
@@ -86,70 +94,35 @@ fn base_config() -> Config {
     config
 }
 
-fn pipeline_engine(limits: &config::Engine) -> Result<wasmtime::Engine, wasmtime::Error> {
+fn pipeline_engine(limits: &config::Engine) -> Result<wasmtime::Engine, EngineError> {
     let mut config = base_config();
     config
         .wasm_component_model_async(true)
         .epoch_interruption(true)
         .async_stack_size(ASYNC_STACK_BYTES);
-    let pool = pool(limits.max_concurrent_guests, limits.max_memory_bytes);
-    pooled(config, pool)
-}
-
-/// An engine whose instances come from `pool`, or are allocated on demand where the machine does not
-/// allow that.
-fn pooled(
-    mut config: Config,
-    pool: PoolingAllocationConfig,
-) -> Result<wasmtime::Engine, wasmtime::Error> {
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    match wasmtime::Engine::new(&config) {
-        Ok(engine) => Ok(engine),
-        Err(error) => {
-            // The pool reserves address space up front, which a container may not allow.
-            warn!("instances are not pooled but allocated on demand: {error:#}");
-            config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-            wasmtime::Engine::new(&config)
-        }
-    }
-}
-
-/// A pool for so many guests at once, each with memories of at most so many bytes.
-fn pool(max_guests: usize, max_memory_bytes: usize) -> PoolingAllocationConfig {
-    let guests = u32::try_from(max_guests).unwrap_or(u32::MAX);
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(guests)
-        .total_core_instances(guests.saturating_mul(MAX_CORE_INSTANCES))
-        .total_memories(guests.saturating_mul(MAX_MEMORIES))
-        .total_tables(guests.saturating_mul(MAX_TABLES))
-        .total_stacks(guests.saturating_mul(2))
-        .max_core_instances_per_component(MAX_CORE_INSTANCES)
-        .max_memories_per_component(MAX_MEMORIES)
-        .max_tables_per_component(MAX_TABLES)
-        .table_elements(MAX_TABLE_ELEMENTS)
-        .max_memory_size(max_memory_bytes)
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
-        .table_keep_resident(KEEP_RESIDENT_BYTES)
-        .pagemap_scan(Enabled::Auto)
-        .decommit_batch_size(decommit_batch_size(max_guests));
-    pool
-}
-
-/// While one thread decommits a batch, its parts of the pool are not available to any other.
-/// Batches are small compared to the number of guests, so that a guest with a guest slot also
-/// finds room in the pool.
-fn decommit_batch_size(places: usize) -> usize {
-    (places / 8).clamp(1, 32)
+    let places = Places {
+        engine: "pipelines",
+        guests: limits.max_concurrent_guests,
+        key: "engine.max_concurrent_guests",
+        max_memory_bytes: limits.max_memory_bytes,
+    };
+    pooled(config, &places, limits.pool)
 }
 
 /// Uses fuel and not epochs: fuel does not depend on the machine's speed, so a policy runs out of
 /// it at the same point on every node.
-fn policy_engine(limits: &config::Engine) -> Result<wasmtime::Engine, wasmtime::Error> {
+fn policy_engine(limits: &config::Engine) -> Result<wasmtime::Engine, EngineError> {
     let mut config = base_config();
     config
         .concurrency_support(false)
         .consume_fuel(true)
         .async_stack_size(ASYNC_STACK_BYTES)
         .cranelift_nan_canonicalization(true);
-    pooled(config, pool(limits.max_concurrent_decisions, MAX_DECISION_MEMORY_BYTES))
+    let places = Places {
+        engine: "policies",
+        guests: limits.max_concurrent_decisions,
+        key: "engine.max_concurrent_decisions",
+        max_memory_bytes: MAX_DECISION_MEMORY_BYTES,
+    };
+    pooled(config, &places, limits.pool)
 }
