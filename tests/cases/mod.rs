@@ -23,6 +23,7 @@ mod policies;
 mod positions;
 mod quotas;
 mod search;
+mod sizes;
 mod startup;
 mod telemetry;
 mod tenants;

@@ -96,7 +96,7 @@ pub fn load_plugins(engines: &Engines, config: &Config) -> Result<Plugins, Plugi
     }
     let mut pipelines = Vec::new();
     for (name, pipeline) in &config.pipelines {
-        match Pipeline::load(&engines.pipelines, name.clone(), pipeline, &config.engine) {
+        match Pipeline::load(engines, name.clone(), pipeline, &config.engine) {
             Ok(loaded) => {
                 let policy = pipeline.policy.as_ref().and_then(|name| policies.get(name));
                 pipelines.push((Arc::new(loaded), policy.map(Arc::clone)));
@@ -114,7 +114,7 @@ pub fn load_plugins(engines: &Engines, config: &Config) -> Result<Plugins, Plugi
 pub async fn app(config: Config) -> anyhow::Result<App> {
     let metrics = Metrics::install().context("cannot install the metrics recorder")?;
     let (engines, plugins, config) = tokio::task::spawn_blocking(move || {
-        let engines = Engines::new(&config.engine)?;
+        let engines = Engines::new(&config.engine, config.sizes())?;
         let plugins = load_plugins(&engines, &config)?;
         anyhow::Ok((engines, plugins, config))
     })
@@ -309,7 +309,7 @@ fn deploy(
                     Arc::clone(pipeline),
                     policy.clone(),
                     Arc::clone(tenant),
-                    guests.of_pipeline(&of_tenant, pipeline.weight),
+                    guests.of_pipeline(&of_tenant, pipeline.weight, pipeline.size),
                     Arc::clone(models),
                     Handle::current(),
                 ));

@@ -38,7 +38,7 @@ async fn a_policy_that_takes_memory_without_end_fails_its_decision() {
     let server = Server::with(|config| {
         under_attack(config);
         config
-            .set("engine.max_guests_memory_bytes", 128 << 20)
+            .set("engine.max_guests_memory_bytes", 192 << 20)
             .set("engine.max_concurrent_decisions", 4)
             .set("engine.queue_timeout_ms", 60_000);
     })

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use wasmtime::component::Component;
 
+use super::size::Shape;
+
 /// The version of every package of the WIT.
 pub const WIT_VERSION: &str = "0.2.0";
 
@@ -48,6 +50,22 @@ pub enum LoadError {
         /// wasmtime's reason.
         reason: String,
     },
+    /// It needs more than its guests have.
+    #[error("{path} needs more than its guests have: {reason}{advice}")]
+    NeedsMore {
+        /// The file.
+        path: PathBuf,
+        /// What it lacks.
+        reason: String,
+        /// How to give it more, if that is possible.
+        advice: &'static str,
+    },
+    /// It is large, and no large guests are allowed.
+    #[error(
+        "it has size = \"large\", but no large guests are allowed: set \
+         engine.large.max_concurrent_guests to allow some"
+    )]
+    NoLargeGuests,
     /// It does not export what a plugin of its role must export.
     #[error("{path} does not have the right world: it exports {exports}, not {needed}")]
     WrongWorld {
@@ -107,7 +125,8 @@ pub fn read_component(path: &Path, max_bytes: u64) -> Result<Vec<u8>, LoadError>
 /// Compiles a component from its binary form. The text format is not accepted.
 ///
 /// # Errors
-/// `bytes` is not a component, or not one that this host can run.
+/// `bytes` is not a component, not one that this host can run, or one that needs more than the
+/// engine's pool has for a guest.
 pub fn compile(
     engine: &wasmtime::Engine,
     path: &Path,
@@ -120,7 +139,37 @@ pub fn compile(
                       converts core modules; `cargo xtask` does so for Weir's own plugins)";
         return Err(not_a_component(reason.to_owned()));
     }
-    Component::from_binary(engine, bytes).map_err(|error| not_a_component(format!("{error:#}")))
+    Component::from_binary(engine, bytes).map_err(|error| {
+        let reason = format!("{error:#}");
+        if EXCEEDS.iter().any(|exceeds| reason.contains(exceeds)) {
+            LoadError::NeedsMore { path: path.to_owned(), reason, advice: "" }
+        } else {
+            not_a_component(reason)
+        }
+    })
+}
+
+/// What wasmtime says of a component that does not fit a pool. It has no type for that.
+const EXCEEDS: [&str; 3] =
+    ["exceeds the configured maximum", "exceeds the limit of", "exceeds the per-instance limit"];
+
+/// Checks that the guests of a component have what it needs from the start, with this much memory.
+/// A pool has checked some of it, but there may be none, and a pipeline may have less memory.
+///
+/// # Errors
+/// It needs more.
+pub fn check_needs(
+    path: &Path,
+    component: &Component,
+    shape: &Shape,
+    max_memory_bytes: usize,
+) -> Result<(), LoadError> {
+    // A component that imports modules has no needs of its own; the linker refuses it.
+    let needed = component.resources_required();
+    match needed.and_then(|needed| shape.lacks(&needed, max_memory_bytes)) {
+        Some(reason) => Err(LoadError::NeedsMore { path: path.to_owned(), reason, advice: "" }),
+        None => Ok(()),
+    }
 }
 
 /// Whether `bytes` starts with the header of a component: magic, version 13, layer 1.

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::size::Size;
+
 const MIB: usize = 1 << 20;
 const MIB_U64: u64 = 1 << 20;
 
@@ -15,7 +17,7 @@ pub struct Engine {
     pub pool: Pool,
     /// The memory of one request: the sum of its memories and tables.
     pub max_memory_bytes: usize,
-    /// The memory of all guests together.
+    /// The memory of all guests together, with what is kept of those that have ended for the next.
     pub max_guests_memory_bytes: usize,
     /// How many pipelines run at once: the guest slots.
     pub max_concurrent_guests: usize,
@@ -33,6 +35,35 @@ pub struct Engine {
     pub max_concurrent_host_calls: usize,
     /// Fuel of one policy decision, in wasmtime's unit: about one per instruction.
     pub policy_fuel: u64,
+    /// `[engine.large]`: guests of the other size.
+    pub large: Large,
+}
+
+/// `[engine.large]`: what the guests of pipelines with `size = "large"` may use.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Large {
+    /// How many run at once; they have slots of their own. 0 means that none are allowed.
+    pub max_concurrent_guests: usize,
+    /// The memory of one request: the sum of its memories and tables.
+    pub max_memory_bytes: usize,
+}
+
+impl Default for Large {
+    fn default() -> Self {
+        Self { max_concurrent_guests: 0, max_memory_bytes: 256 * MIB }
+    }
+}
+
+impl Engine {
+    /// The most memory of one request to a pipeline of this size.
+    #[must_use]
+    pub fn max_memory_bytes_of(&self, size: Size) -> usize {
+        match size {
+            Size::Small => self.max_memory_bytes,
+            Size::Large => self.large.max_memory_bytes,
+        }
+    }
 }
 
 /// What happens if the machine does not allow wasmtime the address space of a pool.
@@ -61,6 +92,7 @@ impl Default for Engine {
             max_component_bytes: 32 * MIB_U64,
             max_concurrent_host_calls: 64,
             policy_fuel: 10_000_000,
+            large: Large::default(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The clock of running guests: an OS thread that advances an engine's epoch every
+//! The clock of running guests: an OS thread that advances the epoch of their engines every
 //! millisecond while a guest is running, and sleeps otherwise. It is a dedicated thread, because
 //! guests can occupy all threads of an async runtime.
 
@@ -35,13 +35,14 @@ pub struct Clock {
 }
 
 impl Ticker {
-    /// Starts the thread that advances `engine`'s epoch.
+    /// Starts the thread that advances the epoch of these engines.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(engine: &wasmtime::Engine) -> io::Result<Self> {
+    pub fn start(engines: &[&wasmtime::Engine]) -> io::Result<Self> {
         let state = Arc::new(State::default());
-        let (ticking, engine) = (Arc::clone(&state), engine.clone());
+        let ticking = Arc::clone(&state);
+        let engines: Vec<_> = engines.iter().copied().cloned().collect();
         let tick = move || {
             while !ticking.stop.load(Ordering::SeqCst) {
                 if ticking.guests.load(Ordering::SeqCst) == 0 {
@@ -50,7 +51,7 @@ impl Ticker {
                     thread::park();
                 } else {
                     thread::sleep(TICK);
-                    engine.increment_epoch();
+                    engines.iter().for_each(wasmtime::Engine::increment_epoch);
                 }
             }
         };
@@ -116,11 +117,11 @@ mod tests {
     fn a_guest_at_work_is_interrupted_also_after_a_pause() {
         let mut config = wasmtime::Config::new();
         config.epoch_interruption(true);
-        let engine = wasmtime::Engine::new(&config).unwrap();
-        let ticker = Ticker::start(&engine).unwrap();
-        for _ in 0..3 {
+        let engines = [(); 2].map(|()| wasmtime::Engine::new(&config).unwrap());
+        let ticker = Ticker::start(&engines.each_ref()).unwrap();
+        for engine in engines.iter().cycle().take(4) {
             let _at_work = ticker.clock().begin();
-            assert!(loops_until_interrupted(&engine));
+            assert!(loops_until_interrupted(engine));
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A pipeline has two kinds of guests: its runs, and the decisions of its cache policy. They are
 //! charged to the same account, but have slots of their own, so that a hit whose key a policy computes
-//! does not wait for a run. In front of the slots of runs is a [gate](weir_limits::gate), which lets in as
-//! many as are useful, of each client its share.
+//! does not wait for a run. The runs of large pipelines have slots of their own, too. In front of the slots
+//! of runs is a [gate](weir_limits::gate), which lets in as many as are useful, of each client its share.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -17,9 +17,12 @@ use weir_limits::threads::{Account, FairThreads, Started};
 use weir_limits::turns::GroupId;
 use weir_limits::waited::Waited;
 
+use super::MAX_DECISION_MEMORY_BYTES;
 use super::config;
 use super::epoch::Clock;
 use super::memory::{GuestMemory, MemoryBudget};
+use super::pool::Division;
+use super::size::Size;
 use super::slots::{NoSlot, PipelineSlots, Slots, TenantSlots};
 
 /// Each pipeline may have so many runs at once for each thread, however long they wait: fewer could leave a
@@ -32,6 +35,7 @@ pub struct Guests {
     /// For searches that would keep a guest's thread too long. They are charged to the pipeline.
     searching: FairThreads,
     runs: Slots,
+    large_runs: Slots,
     decisions: Slots,
     memory: GuestMemory,
     queue_timeout: Duration,
@@ -42,6 +46,7 @@ pub struct TenantGuests {
     group: GroupId,
     searching: GroupId,
     runs: TenantSlots,
+    large_runs: TenantSlots,
     decisions: TenantSlots,
 }
 
@@ -51,6 +56,7 @@ pub struct PipelineGuests {
     searching: Account,
     waited: Waited,
     weight: u32,
+    size: Size,
     /// In front of the slots of runs.
     gate: Gate<Client>,
     /// How long a run waits for the gate and a slot.
@@ -83,8 +89,9 @@ impl Guests {
             )?,
             searching: FairThreads::start("weir-search", Work::Shared, 0, None)?,
             runs: slots(limits.max_concurrent_guests),
+            large_runs: slots(limits.large.max_concurrent_guests),
             decisions: slots(limits.max_concurrent_decisions),
-            memory: GuestMemory::new(limits.max_guests_memory_bytes),
+            memory: GuestMemory::new(Division::of(limits).used_bytes),
             queue_timeout,
         })
     }
@@ -97,17 +104,22 @@ impl Guests {
             group,
             searching: self.searching.group(weight),
             runs: self.runs.of_tenant(group, weight),
+            large_runs: self.large_runs.of_tenant(group, weight),
             decisions: self.decisions.of_tenant(group, weight),
         }
     }
 
-    /// Adds a pipeline of a tenant.
+    /// Adds a pipeline of a tenant, whose runs have this size.
     #[must_use]
-    pub fn of_pipeline(&self, tenant: &TenantGuests, weight: u32) -> PipelineGuests {
+    pub fn of_pipeline(&self, tenant: &TenantGuests, weight: u32, size: Size) -> PipelineGuests {
         let waited = Waited::default();
         let account = self.threads.account(tenant.group, weight, waited.clone());
         let searching = self.searching.account(tenant.searching, weight, waited.clone());
-        let runs = tenant.runs.of_pipeline(account.id(), weight);
+        let runs = match size {
+            Size::Small => &tenant.runs,
+            Size::Large => &tenant.large_runs,
+        };
+        let runs = runs.of_pipeline(account.id(), weight);
         let bounds = Bounds {
             least: self.threads.count() * LEAST_RUNS_PER_THREAD,
             most: runs.most(),
@@ -115,6 +127,7 @@ impl Guests {
         };
         PipelineGuests {
             weight,
+            size,
             gate: Gate::new(bounds, waited.clone()),
             queue_timeout: self.queue_timeout,
             waited,
@@ -202,9 +215,16 @@ impl PipelineGuests {
         &self.searching
     }
 
-    /// The memory budget of a store that one of the guests runs in.
+    /// The memory budget of a run.
     #[must_use]
     pub fn memory_budget(&self, max_bytes: usize) -> MemoryBudget {
-        self.memory.budget(self.account.id(), self.weight, max_bytes)
+        self.memory.budget(self.account.id(), self.weight, self.size.shape(), max_bytes)
+    }
+
+    /// The memory budget of a decision.
+    #[must_use]
+    pub fn decision_budget(&self) -> MemoryBudget {
+        let shape = Size::Small.shape();
+        self.memory.budget(self.account.id(), self.weight, shape, MAX_DECISION_MEMORY_BYTES)
     }
 }

@@ -3,11 +3,13 @@
 //! [`MemoryBudget`] adds up all of a store's memories and tables (wasmtime's own `StoreLimits` limits
 //! each of them separately), and takes what it hands out from [`GuestMemory`], which pipelines share by
 //! the rule of [`Shares`]: a pipeline may use as much as is left for others. Out of scope: memory
-//! that the pool keeps mapped for the next guest (`engine`).
+//! that pools keep mapped for the next guest (`pool`).
 
 use wasmtime::{Error, ResourceLimiter};
 use weir_limits::shares::{Share, Shares};
 use weir_limits::turns::AccountId;
+
+use super::size::Shape;
 
 /// The size of a table element on a 64-bit machine.
 const TABLE_ELEMENT_BYTES: usize = 8;
@@ -32,6 +34,7 @@ pub struct MemoryBudget {
     memory: GuestMemory,
     account: AccountId,
     weight: usize,
+    shape: &'static Shape,
     taken: Option<Share<AccountId>>,
 }
 
@@ -53,9 +56,15 @@ impl GuestMemory {
         Self(Shares::new((bytes / PIECE_BYTES).max(1), 1, 0))
     }
 
-    /// An unused budget of `max_bytes` for a store that is charged to `account`.
+    /// An unused budget of `max_bytes` for a store of this shape that is charged to `account`.
     #[must_use]
-    pub fn budget(&self, account: AccountId, weight: u32, max_bytes: usize) -> MemoryBudget {
+    pub fn budget(
+        &self,
+        account: AccountId,
+        weight: u32,
+        shape: &'static Shape,
+        max_bytes: usize,
+    ) -> MemoryBudget {
         MemoryBudget {
             max_bytes,
             used_bytes: 0,
@@ -64,6 +73,7 @@ impl GuestMemory {
             memory: self.clone(),
             account,
             weight: weight as usize,
+            shape,
             taken: None,
         }
     }
@@ -123,15 +133,15 @@ impl ResourceLimiter for MemoryBudget {
     }
 
     fn instances(&self) -> usize {
-        super::pool::MAX_CORE_INSTANCES as usize
+        self.shape.core_instances as usize
     }
 
     fn memories(&self) -> usize {
-        super::pool::MAX_MEMORIES as usize
+        self.shape.memories as usize
     }
 
     fn tables(&self) -> usize {
-        super::pool::MAX_TABLES as usize
+        self.shape.tables as usize
     }
 
     fn table_growing(
@@ -150,6 +160,7 @@ mod tests {
     use weir_limits::turns::Turns;
 
     use super::*;
+    use crate::engine::size::Size;
 
     fn accounts() -> [AccountId; 2] {
         let mut turns = Turns::<()>::default();
@@ -157,9 +168,13 @@ mod tests {
         [(); 2].map(|()| turns.add_account(group, 1))
     }
 
+    fn of(memory: &GuestMemory, account: AccountId, max_bytes: usize) -> MemoryBudget {
+        memory.budget(account, 1, Size::Small.shape(), max_bytes)
+    }
+
     #[test]
     fn memories_and_tables_share_one_budget() {
-        let mut budget = GuestMemory::new(PIECE_BYTES).budget(accounts()[0], 1, 1_000);
+        let mut budget = of(&GuestMemory::new(PIECE_BYTES), accounts()[0], 1_000);
         let mut memory = |current, desired| budget.memory_growing(current, desired, None);
         assert!(memory(0, 400).is_ok_and(|fits| fits));
         assert!(memory(0, 400).is_ok_and(|fits| fits), "a second memory");
@@ -173,19 +188,19 @@ mod tests {
     fn a_pipeline_leaves_memory_for_others_and_gives_it_back() {
         let memory = GuestMemory::new(8 * PIECE_BYTES);
         let [one, other] = accounts();
-        let mut greedy = memory.budget(one, 1, usize::MAX);
+        let mut greedy = of(&memory, one, usize::MAX);
         assert!(greedy.grow(0, 1));
         assert!(greedy.grow(1, 4 * PIECE_BYTES));
         assert!(!greedy.grow(4 * PIECE_BYTES, 4 * PIECE_BYTES + 1));
         assert_eq!(greedy.refused(), Some(Refused::Crowded));
-        assert!(memory.budget(other, 1, usize::MAX).grow(0, 4 * PIECE_BYTES));
+        assert!(of(&memory, other, usize::MAX).grow(0, 4 * PIECE_BYTES));
         drop(greedy);
-        assert!(memory.budget(one, 1, usize::MAX).grow(0, 8 * PIECE_BYTES));
+        assert!(of(&memory, one, usize::MAX).grow(0, 8 * PIECE_BYTES));
     }
 
     #[test]
     fn a_store_does_not_grow_without_end_in_small_steps() {
-        let mut budget = GuestMemory::new(PIECE_BYTES).budget(accounts()[0], 1, 1 << 20);
+        let mut budget = of(&GuestMemory::new(PIECE_BYTES), accounts()[0], 1 << 20);
         let grown = (0..100_000).take_while(|bytes| budget.grow(*bytes, *bytes + 1)).count();
         assert_eq!(grown, MAX_GROWTHS as usize);
         assert_eq!(budget.refused(), Some(Refused::TooOften));

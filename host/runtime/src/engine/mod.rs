@@ -1,5 +1,5 @@
-//! wasmtime's setup: an engine for pipelines, an engine for policies, the threads that guests
-//! run on, and the clock that interrupts them.
+//! wasmtime's setup: an engine for pipelines of each size, an engine for policies, the threads that
+//! guests run on, and the clock that interrupts them.
 //!
 //! [`component`] reads and compiles components, and [`epoch`] is the clock. [`guests`] puts together
 //! what guests share: threads, [`slots`] and [`memory`]; `pool` is where instances come from. Out of scope: what guests may import
@@ -11,24 +11,24 @@ pub mod epoch;
 pub mod guests;
 pub mod memory;
 mod pool;
+pub mod size;
 pub mod slots;
 
 use thiserror::Error;
 use wasmtime::Config;
 
 use epoch::{Clock, Ticker};
-use pool::{Places, pooled};
+use pool::{Division, Places, pooled};
+use size::Size;
 
-/// The wasm stack of one guest. A guest that needs more traps.
-const MAX_WASM_STACK_BYTES: usize = 512 << 10;
-/// The stack of a guest's fiber, for its wasm frames and the host functions that it calls.
-const ASYNC_STACK_BYTES: usize = 1 << 20;
 /// The memory of one decision of a policy. It is small because a policy sees one request at a time.
 pub const MAX_DECISION_MEMORY_BYTES: usize = 16 << 20;
-/// The engines, and the thread that advances the epoch of the pipelines' engine.
+/// The engines, and the thread that advances the epoch of the pipelines' engines.
 pub struct Engines {
     /// Pipelines: asynchronous, interrupted by epochs, pooled.
-    pub pipelines: wasmtime::Engine,
+    small: wasmtime::Engine,
+    /// The same for large ones, if there are any.
+    large: Option<wasmtime::Engine>,
     /// Policies: bounded by fuel, so a decision is the same on every node; pooled.
     pub policies: wasmtime::Engine,
     ticker: Ticker,
@@ -59,16 +59,32 @@ pub enum EngineError {
 }
 
 impl Engines {
-    /// Sets up both engines and starts the clock.
+    /// Sets up the engines for pipelines of these sizes, and starts the clock.
     ///
     /// # Errors
     /// wasmtime refuses the configuration on this machine, or the pools that are required, or the
     /// clock's thread cannot be started.
-    pub fn new(limits: &config::Engine) -> Result<Self, EngineError> {
-        let pipelines = pipeline_engine(limits)?;
+    pub fn new(
+        limits: &config::Engine,
+        sizes: impl IntoIterator<Item = Size>,
+    ) -> Result<Self, EngineError> {
+        let small = pipeline_engine(limits, Size::Small)?;
+        let has_large = sizes.into_iter().any(|size| size == Size::Large)
+            && limits.large.max_concurrent_guests > 0;
+        let large = has_large.then(|| pipeline_engine(limits, Size::Large)).transpose()?;
         let policies = policy_engine(limits)?;
-        let ticker = Ticker::start(&pipelines).map_err(wasmtime::Error::from)?;
-        Ok(Self { pipelines, policies, ticker })
+        let interrupted: Vec<_> = std::iter::once(&small).chain(&large).collect();
+        let ticker = Ticker::start(&interrupted).map_err(wasmtime::Error::from)?;
+        Ok(Self { small, large, policies, ticker })
+    }
+
+    /// The engine of pipelines of this size, if they are allowed.
+    #[must_use]
+    pub fn of_pipelines(&self, size: Size) -> Option<&wasmtime::Engine> {
+        match size {
+            Size::Small => Some(&self.small),
+            Size::Large => self.large.as_ref(),
+        }
     }
 
     /// The clock that running pipelines register with.
@@ -78,7 +94,7 @@ impl Engines {
     }
 }
 
-/// The settings of both engines. Features that no plugin needs are off.
+/// The settings of all engines. Features that no plugin needs are off.
 fn base_config() -> Config {
     let mut config = Config::new();
     config
@@ -89,22 +105,28 @@ fn base_config() -> Config {
         .relaxed_simd_deterministic(true)
         .wasm_tail_call(false)
         .wasm_wide_arithmetic(false)
-        .wasm_custom_page_sizes(false)
-        .max_wasm_stack(MAX_WASM_STACK_BYTES);
+        .wasm_custom_page_sizes(false);
     config
 }
 
-fn pipeline_engine(limits: &config::Engine) -> Result<wasmtime::Engine, EngineError> {
+fn pipeline_engine(limits: &config::Engine, size: Size) -> Result<wasmtime::Engine, EngineError> {
     let mut config = base_config();
-    config
-        .wasm_component_model_async(true)
-        .epoch_interruption(true)
-        .async_stack_size(ASYNC_STACK_BYTES);
+    config.wasm_component_model_async(true).epoch_interruption(true);
+    let (engine, guests, key) = match size {
+        Size::Small => ("pipelines", limits.max_concurrent_guests, "engine.max_concurrent_guests"),
+        Size::Large => (
+            "large-pipelines",
+            limits.large.max_concurrent_guests,
+            "engine.large.max_concurrent_guests",
+        ),
+    };
     let places = Places {
-        engine: "pipelines",
-        guests: limits.max_concurrent_guests,
-        key: "engine.max_concurrent_guests",
-        max_memory_bytes: limits.max_memory_bytes,
+        engine,
+        guests,
+        key,
+        max_memory_bytes: limits.max_memory_bytes_of(size),
+        shape: size.shape(),
+        kept_bytes_of_guest: Division::of(limits).kept_bytes_of_guest,
     };
     pooled(config, &places, limits.pool)
 }
@@ -113,16 +135,14 @@ fn pipeline_engine(limits: &config::Engine) -> Result<wasmtime::Engine, EngineEr
 /// it at the same point on every node.
 fn policy_engine(limits: &config::Engine) -> Result<wasmtime::Engine, EngineError> {
     let mut config = base_config();
-    config
-        .concurrency_support(false)
-        .consume_fuel(true)
-        .async_stack_size(ASYNC_STACK_BYTES)
-        .cranelift_nan_canonicalization(true);
+    config.concurrency_support(false).consume_fuel(true).cranelift_nan_canonicalization(true);
     let places = Places {
         engine: "policies",
         guests: limits.max_concurrent_decisions,
         key: "engine.max_concurrent_decisions",
         max_memory_bytes: MAX_DECISION_MEMORY_BYTES,
+        shape: Size::Small.shape(),
+        kept_bytes_of_guest: Division::of(limits).kept_bytes_of_guest,
     };
     pooled(config, &places, limits.pool)
 }

@@ -147,7 +147,7 @@ mod tests {
     /// Slots of two pipelines of each of so many tenants, of which there are 12 in all.
     fn pipelines(tenants: usize) -> (Ticker, Vec<[PipelineSlots; 2]>) {
         let engine = wasmtime::Engine::default();
-        let ticker = Ticker::start(&engine).unwrap();
+        let ticker = Ticker::start(&[&engine]).unwrap();
         let slots = Slots::new(12, tenants, ticker.clock(), Duration::from_millis(1));
         let mut accounts = Turns::<()>::default();
         let pipelines = (0..tenants).map(|_| {

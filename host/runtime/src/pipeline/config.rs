@@ -6,6 +6,7 @@ use serde::Deserialize;
 use weir_core::name::Name;
 
 use crate::capability::grants::Grants;
+use crate::engine::size::Size;
 use crate::settings::Settings;
 
 /// `[pipelines.NAME]`: a pipeline.
@@ -21,7 +22,11 @@ pub struct Pipeline {
     pub grants: Grants,
     /// The deadline of its whole run. The default is `engine.deadline_ms`.
     pub deadline_ms: Option<u64>,
-    /// The memory of one request. The default is `engine.max_memory_bytes`.
+    /// The size of its guests.
+    #[serde(default)]
+    pub size: Size,
+    /// The memory of one request. The default is that of its size: `engine.max_memory_bytes` or
+    /// `engine.large.max_memory_bytes`.
     pub max_memory_bytes: Option<usize>,
     /// Whether its answers may be documents that a browser runs: HTML, XML, SVG and scripts.
     #[serde(default)]

@@ -17,10 +17,13 @@ use super::counters::Counters;
 use crate::capability::grants::{self, Access, Grants};
 use crate::capability::guest::{GuestState, is_types, link};
 use crate::capability::settings;
+use crate::engine::Engines;
 use crate::engine::component::{
-    LoadError, WIT_VERSION, check_export, compile, import_names, interface, read_component,
+    LoadError, WIT_VERSION, check_export, check_needs, compile, import_names, interface,
+    read_component,
 };
 use crate::engine::config::Engine;
+use crate::engine::size::Size;
 
 /// The interfaces of which a pipeline exports one, without their version: with an `async func`, and
 /// the plain variant for guests without component-model async. The host calls both in the same way.
@@ -49,6 +52,8 @@ pub struct Pipeline {
     pub deadline: Duration,
     /// Its weight where pipelines of a tenant share something.
     pub weight: u32,
+    /// The size of its guests.
+    pub size: Size,
     /// Its metrics.
     pub counters: Counters,
     pub(super) pre: InstancePre<GuestState>,
@@ -76,14 +81,23 @@ impl Pipeline {
     /// # Errors
     /// The file or its world is invalid, or it imports something that is not granted or offered.
     pub fn load(
-        engine: &wasmtime::Engine,
+        engines: &Engines,
         name: Name,
         pipeline: &config::Pipeline,
         defaults: &Engine,
     ) -> Result<Self, LoadError> {
         let path = &pipeline.component;
+        let size = pipeline.size;
+        let max_memory_bytes =
+            pipeline.max_memory_bytes.unwrap_or(defaults.max_memory_bytes_of(size));
+        let engine = engines.of_pipelines(size).ok_or(LoadError::NoLargeGuests)?;
         let bytes = read_component(path, defaults.max_component_bytes)?;
-        let component = compile(engine, path, &bytes)?;
+        let component = compile(engine, path, &bytes)
+            .and_then(|component| {
+                check_needs(path, &component, size.shape(), max_memory_bytes)?;
+                Ok(component)
+            })
+            .map_err(|error| with_advice(error, size))?;
         let exported = check_export(engine, path, &component, &HANDLERS)?;
         let imports = import_names(engine, &component);
         check_imports(path, &imports, &pipeline.grants)?;
@@ -104,6 +118,7 @@ impl Pipeline {
             digest: hex::encode(Sha256::digest(&bytes)),
             grants: pipeline.grants.clone(),
             weight: pipeline.weight,
+            size,
             writes: imports.iter().any(|import| grants::writes(interface(import))),
             deadline: Duration::from_millis(pipeline.deadline_ms.unwrap_or(defaults.deadline_ms)),
             pre,
@@ -115,11 +130,27 @@ impl Pipeline {
                 redirects: pipeline.redirects,
             },
             limits: Limits {
-                max_memory_bytes: pipeline.max_memory_bytes.unwrap_or(defaults.max_memory_bytes),
+                max_memory_bytes,
                 max_answer_bytes: defaults.max_answer_bytes,
                 max_host_calls: defaults.max_concurrent_host_calls,
             },
         })
+    }
+}
+
+/// The error, with how to give the pipeline what it lacks.
+fn with_advice(error: LoadError, size: Size) -> LoadError {
+    match error {
+        LoadError::NeedsMore { path, reason, .. } => {
+            let advice = match size {
+                Size::Small => {
+                    ". Set size = \"large\" for the pipeline, which engine.large must allow"
+                }
+                Size::Large => "",
+            };
+            LoadError::NeedsMore { path, reason, advice }
+        }
+        other => other,
     }
 }
 

@@ -17,6 +17,7 @@ use weir_limits::turns::Turns;
 use crate::engine::MAX_DECISION_MEMORY_BYTES;
 use crate::engine::guests::PipelineGuests;
 use crate::engine::memory::{GuestMemory, MemoryBudget};
+use crate::engine::size::Size;
 
 /// The most bytes of strings and lists that a decision may return.
 const MAX_DECISION_BYTES: usize = 1 << 20;
@@ -46,7 +47,7 @@ impl Sandbox {
 
     /// The memory budget of a decision about a request to a pipeline.
     pub(super) fn budget(guests: &PipelineGuests) -> MemoryBudget {
-        guests.memory_budget(MAX_DECISION_MEMORY_BYTES)
+        guests.decision_budget()
     }
 
     /// The memory budget of what a policy is asked when it is loaded, before there are guests.
@@ -55,7 +56,7 @@ impl Sandbox {
         let group = nobody.add_group(1);
         let account = nobody.add_account(group, 1);
         let memory = GuestMemory::new(MAX_DECISION_MEMORY_BYTES);
-        memory.budget(account, 1, MAX_DECISION_MEMORY_BYTES)
+        memory.budget(account, 1, Size::Small.shape(), MAX_DECISION_MEMORY_BYTES)
     }
 
     /// Calls `ask` with a fresh instance.

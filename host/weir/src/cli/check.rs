@@ -22,7 +22,7 @@ pub(super) fn run(path: &Path) -> anyhow::Result<()> {
         .map(|(key, file)| format!("{key}: there is no file {}", file.display()))
         .collect();
     ensure!(missing.is_empty(), "{}:\n  {}", path.display(), missing.join("\n  "));
-    let engines = Engines::new(&config.engine)?;
+    let engines = Engines::new(&config.engine, config.sizes())?;
     build::load_plugins(&engines, &config)?;
     println!(
         "{}: valid, with {} pipelines, {} policies and {} tenants",

@@ -23,6 +23,7 @@ pub use diagnose::Mistake;
 pub use sections::{Data, Embedding, Model};
 use weir_runtime::answers::config::Cache;
 use weir_runtime::engine::config::Engine;
+use weir_runtime::engine::size::Size;
 use weir_runtime::pipeline::config::Pipeline;
 use weir_runtime::policy::config::Policy;
 use weir_runtime::tenant::config::Ingest;
@@ -111,6 +112,11 @@ impl Config {
     /// The first mistake, with its line.
     pub fn parse(text: &str) -> Result<Self, Mistake> {
         toml::from_str(text).map_err(|error| Mistake::of(text, &error))
+    }
+
+    /// The sizes of the pipelines' guests.
+    pub fn sizes(&self) -> impl Iterator<Item = Size> {
+        self.pipelines.values().map(|pipeline| pipeline.size)
     }
 
     /// The files that the configuration names, with their keys.

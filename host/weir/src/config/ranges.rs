@@ -66,14 +66,16 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     }
     within("engine.guest_threads", engine.guest_threads as u64, 0, 1_024);
     within("engine.max_memory_bytes", engine.max_memory_bytes as u64, 65_536, 4 << 30);
-    // A pipeline gets no more than is free.
-    let largest = (engine.max_memory_bytes as u64).saturating_mul(2);
-    within(
-        "engine.max_guests_memory_bytes",
-        engine.max_guests_memory_bytes as u64,
-        largest,
-        1 << 40,
-    );
+    let large = &engine.large;
+    within("engine.large.max_memory_bytes", large.max_memory_bytes as u64, 65_536, 4 << 30);
+    within("engine.large.max_concurrent_guests", large.max_concurrent_guests as u64, 0, 4_096);
+    // A third is kept for the next guests, and a pipeline gets no more than is free.
+    let largest = match large.max_concurrent_guests {
+        0 => engine.max_memory_bytes,
+        _ => engine.max_memory_bytes.max(large.max_memory_bytes),
+    };
+    let least = (largest as u64).saturating_mul(3);
+    within("engine.max_guests_memory_bytes", engine.max_guests_memory_bytes as u64, least, 1 << 40);
     within("engine.max_concurrent_decisions", engine.max_concurrent_decisions as u64, 1, 4_096);
     within("engine.max_concurrent_guests", engine.max_concurrent_guests as u64, 1, 65_536);
     within("engine.queue_timeout_ms", engine.queue_timeout_ms, 1, HOUR_MS);
@@ -111,7 +113,8 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
         }
         if let Some(bytes) = pipeline.max_memory_bytes {
             let key = format!("pipelines.{name}.max_memory_bytes");
-            within(&key, bytes as u64, 65_536, engine.max_memory_bytes as u64);
+            let most = engine.max_memory_bytes_of(pipeline.size) as u64;
+            within(&key, bytes as u64, 65_536, most);
         }
     }
 }
