@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::asking::ask;
-use crate::harness::{Client, Server, document};
+use crate::harness::{Client, Server, document, guest};
 
 const DOCUMENTS: usize = 200;
 const DOCUMENTS_OF_A_REQUEST: usize = 20;
@@ -56,6 +56,37 @@ async fn a_filter_that_takes_too_much_work_is_refused() {
     let filter = json!({ "must": [{ "field": "many", "any_of": [-1, 10_001] }] });
     let question = json!({ "query": "boats", "mode": "keyword", "filter": filter });
     assert_eq!(client.search(&question).await.ids().len(), 10);
+}
+
+/// A guest is refused as its clients are, however often it tries.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_is_one_of_a_guest() {
+    let server = Server::with(|config| {
+        config.search().pipeline("attacks", &guest("attacks"), &["embedding", "read", "logging"]);
+        config.set("pipelines.attacks.deadline_ms", 60_000);
+    })
+    .await;
+    let client = &server.client;
+    client.create("docs").await;
+    client.create("notes").await;
+    ingest_large(client).await;
+    client.ingest("notes", &[document("a", "A note about boats.")]).await;
+    let bombs = (0..4).map(async |number| {
+        let body = json!({
+            "attack": "filters", "collection": "docs", "searches": 10, "number": number,
+        });
+        let answer = ask(client, "attacks", &body).await;
+        answer.assert_status(200);
+        assert_eq!(answer.json(), json!({ "done": 10 }));
+    });
+    let neighbour = async {
+        for number in 0..10 {
+            let query = format!("boats {number}");
+            let question = json!({ "collection": "notes", "query": query, "mode": "keyword" });
+            assert_eq!(client.search(&question).await.ids(), ["a"]);
+        }
+    };
+    futures::join!(futures::future::join_all(bombs), neighbour);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! what that needs. Each does as much as it can, and answers with what it was let do, if it gets
 //! that far. All need grants for embedding, reading and logging.
 
+mod filters;
 mod handles;
 mod lists;
 mod logs;
@@ -19,6 +20,7 @@ impl Pipeline for Attacks {
         let body: Value = request.json()?;
         let done = match body["attack"].as_str().unwrap_or_default() {
             "searches" => searches::not_awaited(&body).await?,
+            "filters" => filters::search(&body).await?,
             "parts" => parts::read(&request),
             "lists" => lists::pass(&body).await,
             "handles" => handles::keep()?,

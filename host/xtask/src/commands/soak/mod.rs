@@ -3,6 +3,7 @@
 //! `freshness` and `faults` run tests of `tests/`. [`neighbours`] is an experiment of its own: its
 //! result is a table of times, so it is not a test.
 
+mod experiment;
 mod neighbours;
 
 use anyhow::Result;

@@ -11,14 +11,10 @@ use anyhow::{Result, ensure};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use tokio::task::JoinSet;
 
-use super::outcome::{self, Counts, Outcome};
-use super::schedule::{Clock, Real, open_loop};
-use super::texts;
-
-/// The collection that it searches.
-pub(super) const GOOD: &str = "good";
-/// The collection that it writes to.
-pub(super) const JOURNAL: &str = "journal";
+use crate::commands::soak::experiment::outcome::{self, Counts, Outcome};
+use crate::commands::soak::experiment::schedule::{Clock, Real, open_loop};
+use crate::commands::soak::experiment::texts;
+use crate::commands::soak::experiment::world::{GOOD, JOURNAL};
 
 const HITS_PER_SECOND: u32 = 200;
 const MISSES_PER_SECOND: u32 = 10;

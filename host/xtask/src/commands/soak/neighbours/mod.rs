@@ -1,37 +1,27 @@
 //! `cargo xtask soak neighbours`: what a good client notices of attacks on the same server.
 //!
-//! The good client ([`good_client`], at fixed times: [`schedule`]) is measured alone, next to an
-//! honest neighbour, and during each of [`attacks`], one [`phase`] after the other, on one server
-//! ([`world`]). [`verdict`] compares, and [`report`] prints. docs/containment.md explains the result.
+//! The good client ([`good_client`]) is measured alone, next to an honest neighbour, and during each
+//! of [`attacks`], one [`phase`] after the other, on one server. [`verdict`] compares, and [`report`]
+//! prints. docs/containment.md explains the result.
 
 mod attacks;
 mod good_client;
-mod outcome;
 mod phase;
 mod report;
-mod schedule;
-mod target;
-mod texts;
 mod verdict;
-mod watch;
-mod world;
 
-use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use self::attacks::{ATTACKS, Attack, HONEST};
 use self::phase::Settings;
 use self::verdict::Phase;
 use crate::commands::bench::machine;
-use crate::commands::test::build_server;
+use crate::commands::soak::experiment::stage::Stage;
 use crate::interrupt::Interrupt;
 use crate::server::Server;
-use crate::workspace::Workspace;
-use crate::{components, set_up};
 
 /// The phase without a neighbour.
 const ALONE: &str = "alone";
@@ -85,29 +75,13 @@ impl Neighbours {
     }
 
     async fn measure(&self, attacks: &[&'static Attack]) -> Result<()> {
-        let workspace = Workspace::find()?;
-        let tools = set_up::set_up()?;
-        if !self.no_build {
-            components::build(&workspace, &tools.wasm)?;
-            build_server(&workspace)?;
-        }
-        allow_connections()?;
-        machine::warn_if_busy()?;
-        let folder = tempfile::tempdir().context("creating a folder for the server")?;
-        let mut server = world::start(&workspace, &tools.embedding, folder.path()).await?;
-        world::fill(&server).await.map_err(|error| server.explain(&error))?;
+        let stage = Stage::set(self.no_build, |_| {}).await?;
         let mut phases = Vec::new();
-        let measured = self.phases(&server, attacks, &mut phases).await;
-        let report =
-            report::markdown(&phases, HONEST.name, self.budget_mib, &machine::description()?);
-        println!("\n{report}");
-        let file = workspace.target.join("soak/neighbours.md");
-        fs::create_dir_all(workspace.target.join("soak"))?;
-        fs::write(&file, report).with_context(|| format!("writing {}", file.display()))?;
-        if let Err(error) = measured {
-            return Err(explained(&mut server, error).await);
-        }
-        server.stop().await?;
+        let measured = self.phases(&stage.server, attacks, &mut phases).await;
+        let machine = machine::description()?;
+        let report = report::markdown(&phases, HONEST.name, self.budget_mib, &machine);
+        stage.report("neighbours", &report)?;
+        stage.clear(measured).await?;
         self.judge(&phases)
     }
 
@@ -159,18 +133,6 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Attack>> {
     }
     let is_chosen = |attack: &&Attack| only.is_empty() || only.iter().any(|n| n == attack.name);
     Ok(ATTACKS.iter().filter(is_chosen).collect())
-}
-
-/// Lets this process and the server have as many connections as the system allows.
-fn allow_connections() -> Result<()> {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raising the limit of open files")
-}
-
-/// Adds how the server ended, if it has.
-async fn explained(server: &mut Server, error: anyhow::Error) -> anyhow::Error {
-    let ended = tokio::time::timeout(Duration::from_secs(1), server.ended()).await;
-    ended.map_or(error, |ended| ended)
 }
 
 #[cfg(test)]

@@ -4,28 +4,24 @@
 //! waits for the other's work. They share the machine's cores with the server, as the honest
 //! neighbour does: every phase pays for its clients.
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::setpriority_process;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::attacks::Attack;
 use super::good_client::{GoodClient, Seen};
-use super::target::Target;
 use super::verdict::Phase;
-use super::watch::{Handles, Peak, Process};
-use super::world;
+use crate::commands::soak::experiment::afterwards::{Afterwards, wait_until_quiet};
+use crate::commands::soak::experiment::target::Target;
+use crate::commands::soak::experiment::threads::on_own_thread;
+use crate::commands::soak::experiment::watch::{Peak, Process};
 use crate::server::Server;
 
 /// Before the first request that counts.
 const WARM: Duration = Duration::from_secs(3);
-/// How long the server may take to be quiet again; longer than any of its limits.
-const QUIET_WITHIN: Duration = Duration::from_secs(60);
 /// Much more than the budget would take the machine's memory from others: the phase ends.
 const ABANDONED_AT: u64 = 4;
 /// How much an attack yields to the server and to the good client, as in `nice(1)`.
@@ -63,13 +59,11 @@ pub(super) async fn run(
     };
     let got = attack.map(|_| target.got().to_string()).unwrap_or_default();
     drop(target);
-    let quiet_after = wait_until_quiet(&process, Some(before)).await?;
-    let no_slot = world::echo(server).await.err().map(|error| format!("{error:#}"));
-    let after = settled(&process, before).await?;
+    let after = Afterwards::see(server, before).await?;
     if let Some(attack) = attack {
         attack.clear(Target::new(server.address())?).await.context("clearing up")?;
     }
-    Ok(Phase { name, seen, peak, handles: [before, after], quiet_after, no_slot, got })
+    Ok(Phase { name, seen, peak, after, got })
 }
 
 /// Measures the good client while the attack runs.
@@ -117,51 +111,4 @@ async fn measure(
     drop(stop);
     attacked.await??;
     seen
-}
-
-/// Runs a future on a thread with a runtime of its own. Its sockets are closed when it has ended.
-fn on_own_thread<T, F>(
-    name: &str,
-    future: impl FnOnce() -> F + Send + 'static,
-) -> Result<oneshot::Receiver<Result<T>>>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<T>>,
-{
-    let (sender, receiver) = oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let result = runtime.block_on(future());
-        drop(runtime);
-        // Nobody waits for it if the phase has failed.
-        let _ = sender.send(result);
-    })?;
-    Ok(receiver)
-}
-
-/// Waits until the server does nothing and, if it is known, has no more connections than before.
-/// Returns how long it took, or nothing if it took too long.
-async fn wait_until_quiet(process: &Process, before: Option<Handles>) -> Result<Option<Duration>> {
-    let began = Instant::now();
-    let quiet = async {
-        loop {
-            let is_quiet = process.is_quiet().await?;
-            let sockets = process.handles()?.sockets;
-            if is_quiet && before.is_none_or(|before| sockets <= before.sockets) {
-                return anyhow::Ok(began.elapsed());
-            }
-        }
-    };
-    timeout(QUIET_WITHIN, quiet).await.ok().transpose()
-}
-
-/// What the server has open when the request that has just been answered has gone.
-async fn settled(process: &Process, before: Handles) -> Result<Handles> {
-    for _ in 0..5 {
-        if process.handles()?.sockets <= before.sockets {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    process.handles()
 }

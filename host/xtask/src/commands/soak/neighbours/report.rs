@@ -1,10 +1,10 @@
 //! The table of the experiment, in Markdown, and the lines below it that say how requests ended.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use super::good_client::Kind;
-use super::verdict::{HITS_RATIO, MISSES_RATIO, Phase, quantile, ratio};
+use super::verdict::{HITS_RATIO, MISSES_RATIO, Phase, ratio};
+use crate::commands::soak::experiment::times::{milliseconds, quantile};
 
 const HEAD: &str = "| phase | hits p50 / p99 | misses p50 / p99 | writes p50 / max | errors \
     | memory | within the bounds |\n|---|---:|---:|---:|---:|---:|---|\n";
@@ -73,11 +73,6 @@ fn times(kind: &Kind, honest: Option<&Kind>) -> String {
     }
 }
 
-fn milliseconds(time: Option<Duration>) -> String {
-    let time = time.map(|time| time.as_secs_f64() * 1e3);
-    time.map_or("–".to_owned(), |time| format!("{time:.1}"))
-}
-
 fn details(phase: &Phase) -> String {
     let mut text = format!("- {}: ", phase.name);
     if !phase.got.is_empty() {
@@ -99,7 +94,7 @@ fn details(phase: &Phase) -> String {
         }
         text += ". ";
     }
-    let [before, after] = phase.handles;
+    let [before, after] = phase.after.handles;
     let _ = writeln!(
         text,
         "Connections {} → {} → {}, other handles {} → {}, at most {} threads; {}.",
@@ -109,7 +104,7 @@ fn details(phase: &Phase) -> String {
         before.others,
         after.others,
         phase.peak.threads,
-        match phase.quiet_after {
+        match phase.after.quiet_after {
             Some(time) => format!("quiet after {:.1} s", time.as_secs_f64()),
             None => "never quiet".to_owned(),
         }
@@ -119,9 +114,12 @@ fn details(phase: &Phase) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::commands::soak::experiment::afterwards::Afterwards;
+    use crate::commands::soak::experiment::watch::{Handles, Peak};
     use crate::commands::soak::neighbours::good_client::Seen;
-    use crate::commands::soak::neighbours::watch::{Handles, Peak};
 
     fn phase(name: &'static str, hit_ms: u64) -> Phase {
         let kind = |time| Kind { times: vec![Duration::from_millis(time)], ..Kind::default() };
@@ -129,9 +127,11 @@ mod tests {
             name,
             seen: Seen { hits: kind(hit_ms), misses: kind(20), writes: kind(30) },
             peak: Peak { memory_mib: 300, threads: 9, sockets: 40 },
-            handles: [Handles { sockets: 3, others: 20 }; 2],
-            quiet_after: Some(Duration::from_millis(500)),
-            no_slot: None,
+            after: Afterwards {
+                handles: [Handles { sockets: 3, others: 20 }; 2],
+                quiet_after: Some(Duration::from_millis(500)),
+                no_slot: None,
+            },
             got: "7 × 200".into(),
         }
     }

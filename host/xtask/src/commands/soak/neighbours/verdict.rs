@@ -1,17 +1,15 @@
-//! The arithmetic of the experiment: quantiles, and whether what the good client saw during an
-//! attack is within the bounds.
-
-use std::time::Duration;
+//! The arithmetic of the experiment: whether what the good client saw during an attack is within the
+//! bounds.
 
 use super::good_client::{Kind, Seen};
-use super::watch::{Handles, Peak};
+use crate::commands::soak::experiment::afterwards::Afterwards;
+use crate::commands::soak::experiment::times::quantile;
+use crate::commands::soak::experiment::watch::Peak;
 
 /// The 99th percentile of hits may be so many times that next to the honest neighbour.
 pub(super) const HITS_RATIO: f64 = 2.0;
 /// The same for misses.
 pub(super) const MISSES_RATIO: f64 = 3.0;
-/// The database and the index keep files open for the next use. More than these are a leak.
-const FILES_KEPT: usize = 16;
 
 /// What was measured in one phase.
 #[derive(Clone, Debug)]
@@ -19,12 +17,7 @@ pub(super) struct Phase {
     pub(super) name: &'static str,
     pub(super) seen: Seen,
     pub(super) peak: Peak,
-    /// What the server had open before, and when it was quiet again.
-    pub(super) handles: [Handles; 2],
-    /// How long it took after the phase to be quiet; nothing if it never was.
-    pub(super) quiet_after: Option<Duration>,
-    /// Why no guest got a slot afterwards, if none did.
-    pub(super) no_slot: Option<String>,
+    pub(super) after: Afterwards,
     /// What the attack got.
     pub(super) got: String,
 }
@@ -60,27 +53,8 @@ impl Phase {
         if self.peak.memory_mib > budget_mib {
             violations.push(format!("{} MiB of memory", self.peak.memory_mib));
         }
-        violations.extend(self.left_behind());
+        violations.extend(self.after.left_behind());
         violations
-    }
-
-    /// What did not come back.
-    fn left_behind(&self) -> Vec<String> {
-        let mut left = Vec::new();
-        let [before, after] = self.handles;
-        if self.quiet_after.is_none() {
-            left.push("not quiet again".to_owned());
-        }
-        if after.sockets > before.sockets {
-            left.push(format!("{} connections left", after.sockets - before.sockets));
-        }
-        if after.others > before.others + FILES_KEPT {
-            left.push(format!("{} handles left", after.others - before.others));
-        }
-        if let Some(why) = &self.no_slot {
-            left.push(format!("no slot: {why}"));
-        }
-        left
     }
 }
 
@@ -91,15 +65,12 @@ pub(super) fn ratio(kind: &Kind, other: &Kind) -> Option<f64> {
     Some(time.as_secs_f64() / other.as_secs_f64())
 }
 
-/// The nearest-rank quantile of sorted times, which is always one of them.
-pub(super) fn quantile(sorted: &[Duration], share: f64) -> Option<Duration> {
-    let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.max(1) - 1).copied()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::commands::soak::experiment::watch::Handles;
 
     fn ms(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)
@@ -115,21 +86,13 @@ mod tests {
             name: "a",
             seen: Seen { hits: kind(hits), misses: kind(misses), writes: kind(1) },
             peak: Peak { memory_mib: 100, threads: 1, sockets: 3 },
-            handles: [handles, handles],
-            quiet_after: Some(ms(500)),
-            no_slot: None,
+            after: Afterwards {
+                handles: [handles, handles],
+                quiet_after: Some(ms(500)),
+                no_slot: None,
+            },
             got: String::new(),
         }
-    }
-
-    #[test]
-    fn quantiles_are_not_interpolated() {
-        let times: Vec<_> = (1..=200).map(ms).collect();
-        for (share, expected) in [(0.5, 100), (0.99, 198), (1.0, 200), (0.0, 1)] {
-            assert_eq!(quantile(&times, share), Some(ms(expected)));
-        }
-        assert_eq!(quantile(&times[..1], 0.99), Some(ms(1)));
-        assert_eq!(quantile(&[], 0.5), None);
     }
 
     #[test]
@@ -156,12 +119,7 @@ mod tests {
         };
         assert_eq!(change(|phase| phase.peak.memory_mib = 101), ["101 MiB of memory"]);
         assert_eq!(change(|phase| phase.seen.writes.errors.add("timed out")), ["1 errors"]);
-        assert_eq!(change(|phase| phase.handles[1].sockets = 5), ["2 connections left"]);
-        assert_eq!(change(|phase| phase.handles[1].others = 37), ["17 handles left"]);
-        assert!(change(|phase| phase.handles[1].others = 36).is_empty());
-        assert!(change(|phase| phase.handles[1].sockets = 0).is_empty());
-        assert_eq!(change(|phase| phase.quiet_after = None), ["not quiet again"]);
-        assert_eq!(change(|phase| phase.no_slot = Some("503".into())), ["no slot: 503"]);
+        assert_eq!(change(|phase| phase.after.quiet_after = None), ["not quiet again"]);
     }
 
     #[test]

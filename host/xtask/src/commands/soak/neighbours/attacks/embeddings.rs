@@ -12,8 +12,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
 use crate::commands::bench::generator::request;
-use crate::commands::soak::neighbours::target::Target;
-use crate::commands::soak::neighbours::texts;
+use crate::commands::soak::experiment::target::Target;
+use crate::commands::soak::experiment::texts;
 
 const PATH: &str = "embeddings";
 const MODEL: &str = "all-MiniLM-L6-v2";

@@ -4,8 +4,8 @@
 use anyhow::Result;
 use serde_json::json;
 
-use crate::commands::soak::neighbours::target::Target;
-use crate::commands::soak::neighbours::texts;
+use crate::commands::soak::experiment::target::Target;
+use crate::commands::soak::experiment::texts;
 
 /// Texts of one request; the guest embeds all of them at the same time.
 const TEXTS: u64 = 1_000;
@@ -44,6 +44,15 @@ pub(super) async fn huge_answer(target: Target) -> Result<()> {
     target
         .crowd(16, async |target| {
             target.post("pipelines/huge-answer", &json!({ "bytes": HUGE })).await;
+        })
+        .await
+}
+
+pub(super) async fn log_flood(target: Target) -> Result<()> {
+    target
+        .crowd(16, async |target| {
+            let body = json!({ "attack": "logs", "number": texts::number() });
+            target.post("pipelines/attacks", &body).await;
         })
         .await
 }

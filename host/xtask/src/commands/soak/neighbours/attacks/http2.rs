@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::commands::soak::neighbours::target::Target;
-use crate::commands::soak::neighbours::texts;
+use crate::commands::soak::experiment::target::Target;
+use crate::commands::soak::experiment::texts;
 
 type Connection = h2::client::Connection<TcpStream, Bytes>;
 

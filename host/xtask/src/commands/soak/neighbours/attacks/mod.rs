@@ -17,7 +17,7 @@ use std::pin::Pin;
 
 use anyhow::Result;
 
-use super::target::Target;
+use crate::commands::soak::experiment::target::Target;
 
 type Running = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
@@ -83,6 +83,13 @@ pub(super) static ATTACKS: &[Attack] = &[
         "Eight clients search 1,000 documents with 60 KB of metadata each by a filter of 64 × 64 \
          values.",
         |target| Box::pin(searches::filter_bomb(target)),
+    )
+    .prepared_by(|target| Box::pin(searches::prepare_filter_bomb(target)))
+    .cleared_by(|target| Box::pin(searches::clear_filter_bomb(target))),
+    Attack::new(
+        "guest-filter-bomb",
+        "Eight requests at a time run a guest that makes 50 such searches, one after the other.",
+        |target| Box::pin(searches::guest_filter_bomb(target)),
     )
     .prepared_by(|target| Box::pin(searches::prepare_filter_bomb(target)))
     .cleared_by(|target| Box::pin(searches::clear_filter_bomb(target))),
@@ -172,6 +179,11 @@ pub(super) static ATTACKS: &[Attack] = &[
     Attack::new("huge-answer", "16 requests at a time run a guest that answers 32 MB.", |target| {
         Box::pin(guests::huge_answer(target))
     }),
+    Attack::new(
+        "log-flood",
+        "16 requests at a time run a guest that logs 10,000 long lines.",
+        |target| Box::pin(guests::log_flood(target)),
+    ),
 ];
 
 #[cfg(test)]

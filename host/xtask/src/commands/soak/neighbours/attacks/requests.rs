@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
 use crate::commands::bench::generator::request;
-use crate::commands::soak::neighbours::target::Target;
-use crate::commands::soak::neighbours::{texts, world};
+use crate::commands::soak::experiment::target::Target;
+use crate::commands::soak::experiment::{texts, world};
 
 const STAY: Duration = Duration::from_millis(1);
 /// Requests that are sent in one piece.

@@ -6,8 +6,8 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::commands::soak::neighbours::target::Target;
-use crate::commands::soak::neighbours::{texts, world};
+use crate::commands::soak::experiment::target::Target;
+use crate::commands::soak::experiment::{texts, world};
 
 const CLIENTS: usize = 8;
 /// The collection of documents with much metadata.
@@ -16,6 +16,8 @@ const DOCUMENTS: u64 = 1_000;
 const DOCUMENTS_OF_A_REQUEST: u64 = 50;
 /// About 60 KB of JSON, of the 64 KiB that are allowed.
 const NUMBERS: i64 = 10_000;
+/// How many searches a guest makes in one request, one after the other.
+const SEARCHES: u64 = 50;
 /// As many as the pipeline allows of conditions, and of values in one.
 const MOST: i64 = 64;
 
@@ -34,6 +36,18 @@ pub(super) async fn filter_bomb(target: Target) -> Result<()> {
             question["mode"] = json!("keyword");
             question["filter"] = filter();
             target.post("pipelines/search", &question).await;
+        })
+        .await
+}
+
+pub(super) async fn guest_filter_bomb(target: Target) -> Result<()> {
+    target
+        .crowd(CLIENTS, async |target| {
+            let body = json!({
+                "attack": "filters", "collection": BOMBS, "searches": SEARCHES,
+                "number": texts::number(),
+            });
+            target.post("pipelines/attacks", &body).await;
         })
         .await
 }

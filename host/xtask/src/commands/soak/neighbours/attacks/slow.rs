@@ -10,8 +10,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::commands::soak::neighbours::target::Target;
-use crate::commands::soak::neighbours::world;
+use crate::commands::soak::experiment::target::Target;
+use crate::commands::soak::experiment::world;
 
 const EVERY: Duration = Duration::from_millis(500);
 const ECHO: &str = "/v1/pipelines/echo";

@@ -17,19 +17,19 @@ const DOCUMENTS: u64 = 18 << 32;
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A number that nobody else gets in this process.
-pub(super) fn number() -> u64 {
+pub(crate) fn number() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The body of a search in `collection` that has not been made before.
-pub(super) fn new_question(collection: &str) -> Value {
+pub(crate) fn new_question(collection: &str) -> Value {
     let number = number();
     let words = words(NEW + number, WORDS_OF_A_QUESTION);
     question(collection, &format!("What is known about {words}, number {number}?"))
 }
 
 /// The body of a search of the warm set.
-pub(super) fn warm_question(collection: &str, number: u32) -> Value {
+pub(crate) fn warm_question(collection: &str, number: u32) -> Value {
     let words = words(WARM + u64::from(number), WORDS_OF_A_QUESTION);
     question(collection, &format!("What is known about {words}, warm {number}?"))
 }
@@ -39,19 +39,19 @@ fn question(collection: &str, query: &str) -> Value {
 }
 
 /// A document whose id and text depend on its number only.
-pub(super) fn document(number: u64) -> Value {
+pub(crate) fn document(number: u64) -> Value {
     let words = words(DOCUMENTS + number, WORDS_OF_A_DOCUMENT);
     json!({ "id": format!("document-{number}"), "text": format!("On {words}.") })
 }
 
 /// A text of `count` words that has not been used before.
-pub(super) fn new_text(count: usize) -> String {
+pub(crate) fn new_text(count: usize) -> String {
     let number = number();
     format!("{} {number}", words(NEW + number, count))
 }
 
 /// Documents as NDJSON.
-pub(super) fn ndjson(documents: impl IntoIterator<Item = Value>) -> String {
+pub(crate) fn ndjson(documents: impl IntoIterator<Item = Value>) -> String {
     documents.into_iter().map(|document| format!("{document}\n")).collect()
 }
 

@@ -17,33 +17,33 @@ const QUIET_FOR: Duration = Duration::from_millis(500);
 
 /// A process.
 #[derive(Clone)]
-pub(super) struct Process {
+pub(crate) struct Process {
     id: u32,
     folder: PathBuf,
 }
 
 /// What a process has open.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Handles {
-    pub(super) sockets: usize,
+pub(crate) struct Handles {
+    pub(crate) sockets: usize,
     /// Everything else: files, pipes, event queues.
-    pub(super) others: usize,
+    pub(crate) others: usize,
 }
 
 /// The most that was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Peak {
-    pub(super) memory_mib: u64,
-    pub(super) threads: u64,
-    pub(super) sockets: usize,
+pub(crate) struct Peak {
+    pub(crate) memory_mib: u64,
+    pub(crate) threads: u64,
+    pub(crate) sockets: usize,
 }
 
 impl Process {
-    pub(super) fn new(id: u32) -> Self {
+    pub(crate) fn new(id: u32) -> Self {
         Self { id, folder: Path::new("/proc").join(id.to_string()) }
     }
 
-    pub(super) fn handles(&self) -> Result<Handles> {
+    pub(crate) fn handles(&self) -> Result<Handles> {
         let mut handles = Handles::default();
         for entry in fs::read_dir(self.folder.join("fd")).context("listing a server's handles")? {
             // A handle that has been closed meanwhile is none.
@@ -58,14 +58,22 @@ impl Process {
         Ok(handles)
     }
 
+    /// The memory that it has now, in KiB.
+    pub(crate) fn resident_kib(&self) -> Result<u64> {
+        number_of(&self.status()?, "VmRSS").context("no VmRSS in status")
+    }
+
+    fn status(&self) -> Result<String> {
+        fs::read_to_string(self.folder.join("status")).context("the server is gone")
+    }
+
     /// Makes the kernel forget the peak of its memory.
-    pub(super) fn forget_peak(&self) -> Result<()> {
+    pub(crate) fn forget_peak(&self) -> Result<()> {
         fs::write(self.folder.join("clear_refs"), "5").context("resetting the peak of memory")
     }
 
     fn sample(&self, peak: &mut Peak) -> Result<()> {
-        let status =
-            fs::read_to_string(self.folder.join("status")).context("the server is gone")?;
+        let status = self.status()?;
         let number = |key| number_of(&status, key).with_context(|| format!("no {key} in status"));
         // The kernel's own peak, since it was reset.
         peak.memory_mib = peak.memory_mib.max(number("VmHWM")? / 1024);
@@ -75,7 +83,7 @@ impl Process {
     }
 
     /// Watches until the process is gone or has taken more memory than `most_mib`, and returns why.
-    pub(super) async fn watch(&self, peak: &mut Peak, most_mib: u64) -> anyhow::Error {
+    pub(crate) async fn watch(&self, peak: &mut Peak, most_mib: u64) -> anyhow::Error {
         loop {
             if let Err(error) = self.sample(peak) {
                 return error;
@@ -88,7 +96,7 @@ impl Process {
     }
 
     /// Whether it does nothing for half a second.
-    pub(super) async fn is_quiet(&self) -> Result<bool> {
+    pub(crate) async fn is_quiet(&self) -> Result<bool> {
         let before = CpuTime::now(self.id)?;
         sleep(QUIET_FOR).await;
         let spent = CpuTime::now(self.id)?.since(before).process;
@@ -131,5 +139,6 @@ mod tests {
         let error = process.watch(&mut peak, 0).await;
         assert!(error.to_string().contains("MiB"), "{error}");
         assert!(peak.threads >= 1 && peak.memory_mib >= 1, "{peak:?}");
+        assert!(process.resident_kib().unwrap() > 100);
     }
 }

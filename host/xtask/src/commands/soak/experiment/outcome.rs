@@ -10,17 +10,17 @@ use serde_json::Value;
 use crate::client::is_cache_hit;
 
 /// How a request ended.
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// The status if there was an answer.
-    pub(super) status: Option<StatusCode>,
+    pub(crate) status: Option<StatusCode>,
     /// The status with the code of the problem, or why there was no answer.
-    pub(super) label: String,
+    pub(crate) label: String,
     /// Whether the answer came from the cache.
-    pub(super) is_hit: bool,
+    pub(crate) is_hit: bool,
 }
 
 /// Sends a request and reads its answer to the end.
-pub(super) async fn send(request: RequestBuilder) -> Outcome {
+pub(crate) async fn send(request: RequestBuilder) -> Outcome {
     let failed = |error: &reqwest::Error| Outcome {
         status: None,
         label: without_answer(error).to_owned(),
@@ -59,7 +59,7 @@ fn without_answer(error: &reqwest::Error) -> &'static str {
 }
 
 /// What an input or output error means to a client.
-pub(super) fn of_io(error: &io::Error) -> String {
+pub(crate) fn of_io(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "disconnected".to_owned(),
         io::ErrorKind::UnexpectedEof => "closed".to_owned(),
@@ -68,7 +68,7 @@ pub(super) fn of_io(error: &io::Error) -> String {
 }
 
 /// The status in the beginning of an answer of HTTP/1.1; `closed` if there is none.
-pub(super) fn of_head(head: &[u8]) -> String {
+pub(crate) fn of_head(head: &[u8]) -> String {
     let status = head.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3));
     let status = status.and_then(|status| std::str::from_utf8(status).ok());
     status.unwrap_or("closed").to_owned()
@@ -76,14 +76,14 @@ pub(super) fn of_head(head: &[u8]) -> String {
 
 /// How often what happened.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Counts(BTreeMap<String, u64>);
+pub(crate) struct Counts(BTreeMap<String, u64>);
 
 impl Counts {
-    pub(super) fn add(&mut self, label: impl Into<String>) {
+    pub(crate) fn add(&mut self, label: impl Into<String>) {
         *self.0.entry(label.into()).or_default() += 1;
     }
 
-    pub(super) fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.0.values().sum()
     }
 }

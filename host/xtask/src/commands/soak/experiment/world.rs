@@ -1,43 +1,44 @@
-//! The server of the experiment: its configuration, and the collections before the first phase.
+//! The server of an experiment: its configuration, and its collections before the first client comes.
 //!
-//! All limits are at their defaults. The attacks run in the same tenant as the good client.
+//! All limits are at their defaults, unless the experiment says otherwise. All clients are of the same
+//! tenant.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::good_client::{GOOD, JOURNAL};
 use super::texts;
 use crate::client::Client;
 use crate::server::{Configuration, Server, free_address, search_sections};
 use crate::set_up::Embedding;
 use crate::workspace::Workspace;
 
-/// The collection that the neighbours use.
-pub(super) const BAD: &str = "bad";
+/// The collection that good clients search.
+pub(crate) const GOOD: &str = "good";
+/// The collection that good clients write to.
+pub(crate) const JOURNAL: &str = "journal";
+/// The collection that their neighbours use.
+pub(crate) const BAD: &str = "bad";
 
 const DOCUMENTS: u64 = 400;
 const DOCUMENTS_OF_A_REQUEST: u64 = 50;
 /// Longer than the experiment.
 const TTL_MS: u64 = 86_400_000;
-/// The guests of `tests/guests/` that attacks use, and whether they embed.
-const GUESTS: [(&str, bool); 6] = [
-    ("loop-forever", false),
-    ("allocate-forever", false),
-    ("recurse", false),
-    ("trap", false),
-    ("huge-answer", false),
-    ("many-calls", true),
-];
+/// The guests of `tests/guests/` that attack.
+const GUESTS: [&str; 7] =
+    ["loop-forever", "allocate-forever", "recurse", "trap", "huge-answer", "many-calls", "attacks"];
 
-/// Starts the server with its files in `folder`.
-pub(super) async fn start(
+/// Starts the server with its files in `folder`, and what `adjust` changes in the sections of its
+/// configuration.
+pub(crate) async fn start(
     workspace: &Workspace,
     embedding: &Embedding,
     folder: &Path,
+    adjust: fn(&mut Value),
 ) -> Result<Server> {
-    let sections = sections(&workspace.components());
+    let mut sections = sections(&workspace.components());
+    adjust(&mut sections);
     let configuration = Configuration { listen: free_address()?, embedding, sections };
     Server::start(&workspace.server_binary(), folder, &configuration).await
 }
@@ -48,18 +49,29 @@ fn sections(components: &Path) -> Value {
     sections["policies"]["default"]["settings"] = json!({ "ttl_ms": TTL_MS });
     let pipelines = &mut sections["pipelines"];
     pipelines["echo"] = json!({ "component": plugins.join("echo.wasm"), "policy": "default" });
-    for (name, embeds) in GUESTS {
+    for name in GUESTS {
         let component = components.join("guests").join(name).with_extension("wasm");
         pipelines[name] = json!({ "component": component });
-        if embeds {
-            pipelines[name]["grants"] = json!({ "embedding": {} });
+        if let Some(grants) = grants(name) {
+            pipelines[name]["grants"] = grants;
         }
     }
     sections
 }
 
+/// What a guest that attacks imports.
+fn grants(guest: &str) -> Option<Value> {
+    match guest {
+        "many-calls" => Some(json!({ "embedding": {} })),
+        "attacks" => Some(json!({
+            "embedding": {}, "collections": { "read": ["*"] }, "logging": true,
+        })),
+        _ => None,
+    }
+}
+
 /// Creates the collections, and fills those that are searched.
-pub(super) async fn fill(server: &Server) -> Result<()> {
+pub(crate) async fn fill(server: &Server) -> Result<()> {
     let client = Client::new(&server.url())?;
     for collection in [GOOD, BAD, JOURNAL] {
         client.create_collection(collection).await?;
@@ -75,7 +87,7 @@ pub(super) async fn fill(server: &Server) -> Result<()> {
 }
 
 /// Fails unless a guest gets a slot.
-pub(super) async fn echo(server: &Server) -> Result<()> {
+pub(crate) async fn echo(server: &Server) -> Result<()> {
     let client = Client::new(&server.url())?;
     // A new one, which no cache can answer.
     let question = json!({ "still": "there", "number": texts::number() });

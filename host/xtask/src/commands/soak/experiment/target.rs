@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use reqwest::Client;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -22,42 +22,47 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a client of an attack waits when it could not connect.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Where attackers connect from: the server tells clients by their addresses, and the good ones are at
+/// 127.0.0.1.
+pub(crate) const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
 /// The server under attack.
 #[derive(Clone)]
-pub(super) struct Target {
-    pub(super) address: SocketAddr,
-    pub(super) http: Client,
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) http: Client,
     got: Arc<Mutex<Counts>>,
 }
 
 impl Target {
-    pub(super) fn new(address: SocketAddr) -> Result<Self> {
-        let http = Client::builder().timeout(TIMEOUT).build()?;
+    pub(crate) fn new(address: SocketAddr) -> Result<Self> {
+        let http =
+            Client::builder().timeout(TIMEOUT).local_address(Some(ATTACKER.into())).build()?;
         Ok(Self { address, http, got: Arc::default() })
     }
 
     /// The URL of a path below `/v1`.
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}/v1/{path}", self.address)
     }
 
     /// Notes what an attack got.
-    pub(super) fn note(&self, label: impl Into<String>) {
+    pub(crate) fn note(&self, label: impl Into<String>) {
         self.got.lock().unwrap_or_else(PoisonError::into_inner).add(label);
     }
 
     /// What the attack got so far.
-    pub(super) fn got(&self) -> Counts {
+    pub(crate) fn got(&self) -> Counts {
         self.got.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sends JSON to a path below `/v1`, and notes the answer.
-    pub(super) async fn post(&self, path: &str, body: &Value) {
+    pub(crate) async fn post(&self, path: &str, body: &Value) {
         self.noted(self.http.post(self.url(path)).json(body)).await;
     }
 
     /// Sends a request, and notes the answer.
-    pub(super) async fn noted(&self, request: reqwest::RequestBuilder) {
+    pub(crate) async fn noted(&self, request: reqwest::RequestBuilder) {
         let outcome = outcome::send(request).await;
         self.note(outcome.label);
         if outcome.status.is_none() {
@@ -66,7 +71,7 @@ impl Target {
     }
 
     /// Sends a request that must succeed, to prepare an attack.
-    pub(super) async fn must(&self, request: reqwest::RequestBuilder) -> Result<()> {
+    pub(crate) async fn must(&self, request: reqwest::RequestBuilder) -> Result<()> {
         let outcome = outcome::send(request).await;
         let is_success = outcome.status.is_some_and(|status| status.is_success());
         ensure!(is_success, "a request that prepares an attack got {}", outcome.label);
@@ -74,8 +79,8 @@ impl Target {
     }
 
     /// Opens a connection. One that cannot be opened is noted, after a pause.
-    pub(super) async fn connect(&self) -> Option<TcpStream> {
-        match TcpStream::connect(self.address).await {
+    pub(crate) async fn connect(&self) -> Option<TcpStream> {
+        match connect_from(ATTACKER, self.address).await {
             Ok(stream) => Some(stream),
             Err(error) => {
                 self.note(format!("not connected: {}", error.kind()));
@@ -86,7 +91,7 @@ impl Target {
     }
 
     /// Waits for the first bytes of an answer, and notes its status or that there was none.
-    pub(super) async fn note_answer(&self, stream: &mut TcpStream) {
+    pub(crate) async fn note_answer(&self, stream: &mut TcpStream) {
         let mut head = [0; 1024];
         match stream.read(&mut head).await {
             Ok(count) => self.note(outcome::of_head(&head[..count])),
@@ -95,12 +100,12 @@ impl Target {
     }
 
     /// Notes how a connection ended.
-    pub(super) fn note_error(&self, error: &io::Error) {
+    pub(crate) fn note_error(&self, error: &io::Error) {
         self.note(outcome::of_io(error));
     }
 
     /// Runs `client` again and again, `count` of them at the same time, until this future is dropped.
-    pub(super) async fn crowd<C, F>(self, count: usize, client: C) -> Result<()>
+    pub(crate) async fn crowd<C, F>(self, count: usize, client: C) -> Result<()>
     where
         C: Fn(Self) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
@@ -122,4 +127,11 @@ impl Target {
             None => Ok(()),
         }
     }
+}
+
+/// Opens a connection from another address of this machine.
+pub(crate) async fn connect_from(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    socket.connect(to).await
 }

@@ -13,7 +13,7 @@ use tokio::time::sleep_until;
 const TIMER_SLACK: Duration = Duration::from_millis(1);
 
 /// The time since some beginning.
-pub(super) trait Clock {
+pub(crate) trait Clock {
     fn now(&self) -> Duration;
     /// Returns at this time or later.
     fn until(&self, time: Duration) -> impl Future<Output = ()>;
@@ -21,10 +21,10 @@ pub(super) trait Clock {
 
 /// Real time since the clock was made.
 #[derive(Clone, Copy)]
-pub(super) struct Real(Instant);
+pub(crate) struct Real(Instant);
 
 impl Real {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 }
@@ -41,7 +41,7 @@ impl Clock for Real {
 
 /// Calls `send` for every request that is due before `end`, with its number and the time that its
 /// latency counts from. `send` must only begin the request: what it waits for, the next one waits for.
-pub(super) async fn open_loop(
+pub(crate) async fn open_loop(
     clock: &impl Clock,
     per_second: u32,
     end: Duration,

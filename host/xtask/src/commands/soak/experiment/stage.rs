@@ -1,0 +1,74 @@
+//! Where an experiment takes place: a release server that has just been built, in a folder of its own.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::world;
+use crate::commands::bench::machine;
+use crate::commands::test::build_server;
+use crate::server::Server;
+use crate::workspace::Workspace;
+use crate::{components, set_up};
+
+/// A server with documents. Dropping it stops the server and removes its folder.
+pub(crate) struct Stage {
+    pub(crate) server: Server,
+    workspace: Workspace,
+    /// Removed when the server has stopped.
+    _folder: TempDir,
+}
+
+impl Stage {
+    /// Builds the server and the guests, unless those that were built last are to be used, starts
+    /// the server and fills its collections. `adjust` may change the sections of its configuration,
+    /// whose limits are the defaults.
+    pub(crate) async fn set(no_build: bool, adjust: fn(&mut Value)) -> Result<Self> {
+        let workspace = Workspace::find()?;
+        let tools = set_up::set_up()?;
+        if !no_build {
+            components::build(&workspace, &tools.wasm)?;
+            build_server(&workspace)?;
+        }
+        allow_connections()?;
+        machine::warn_if_busy()?;
+        let folder = tempfile::tempdir().context("creating a folder for the server")?;
+        let server = world::start(&workspace, &tools.embedding, folder.path(), adjust).await?;
+        world::fill(&server).await.map_err(|error| server.explain(&error))?;
+        Ok(Self { server, workspace, _folder: folder })
+    }
+
+    /// Prints a report, and writes it to `soak/NAME.md` in the target folder.
+    pub(crate) fn report(&self, name: &str, report: &str) -> Result<()> {
+        println!("\n{report}");
+        let folder = self.workspace.target.join("soak");
+        fs::create_dir_all(&folder)?;
+        let file = folder.join(name).with_extension("md");
+        fs::write(&file, report).with_context(|| format!("writing {}", file.display()))
+    }
+
+    /// Stops the server. If the experiment has failed, its error says how the server ended, if it
+    /// has.
+    pub(crate) async fn clear<T>(mut self, result: Result<T>) -> Result<T> {
+        match result {
+            Ok(value) => {
+                self.server.stop().await?;
+                Ok(value)
+            }
+            Err(error) => {
+                let ended = tokio::time::timeout(Duration::from_secs(1), self.server.ended()).await;
+                Err(ended.unwrap_or(error))
+            }
+        }
+    }
+}
+
+/// Lets this process and the server have as many connections as the system allows.
+fn allow_connections() -> Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raising the limit of open files")
+}
