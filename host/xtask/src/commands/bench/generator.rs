@@ -175,13 +175,29 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).await.context("connecting")?;
+        Self::on(TcpStream::connect(address).await.context("connecting")?)
+    }
+
+    /// A connection that is already open.
+    pub(crate) fn on(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(4096), counted: Counted::default() })
     }
 
     /// Sends a request, head and body, and reads its answer, which must be a success.
     pub(crate) async fn ask(&mut self, request: &[u8]) -> Result<()> {
+        let Answer { head, .. } = self.exchange(request).await?;
+        let is_hit = head.is_hit;
+        if head.status != 200 {
+            bail!("the server answered {}", String::from_utf8_lossy(&self.buffer));
+        }
+        self.counted.answers += 1;
+        self.counted.hits += u64::from(is_hit);
+        Ok(())
+    }
+
+    /// Sends a request, head and body, and reads its answer, whatever it is.
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<Answer<'_>> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
         let head = loop {
@@ -193,18 +209,27 @@ impl Connection {
         while self.buffer.len() < head.answer_bytes {
             ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "an answer was truncated");
         }
-        self.counted.answers += 1;
-        self.counted.hits += u64::from(head.is_hit);
-        Ok(())
+        let body = &self.buffer[head.head_bytes..head.answer_bytes];
+        Ok(Answer { head, body })
     }
 }
 
+/// A complete answer.
+pub(crate) struct Answer<'a> {
+    pub(crate) head: Head,
+    pub(crate) body: &'a [u8],
+}
+
 /// The part of an answer's head that is needed.
-#[derive(Debug, PartialEq)]
-struct Head {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    pub(crate) is_hit: bool,
+    /// Whether the server closes the connection after this answer.
+    pub(crate) is_last: bool,
+    head_bytes: usize,
     /// The length of head and body.
     answer_bytes: usize,
-    is_hit: bool,
 }
 
 impl Head {
@@ -215,20 +240,22 @@ impl Head {
         };
         let head = std::str::from_utf8(&buffer[..end])?;
         let mut lines = head.split("\r\n");
-        let status = lines.next().unwrap_or_default();
-        if !status.starts_with("HTTP/1.1 200") {
-            bail!("the server answered {}", String::from_utf8_lossy(buffer));
-        }
-        let (mut body_bytes, mut is_hit) = (None, false);
+        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3));
+        let status = status.context("an answer is not one of HTTP/1.1")?.parse()?;
+        let (mut body_bytes, mut is_hit, mut is_last) = (None, false, false);
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             if name.eq_ignore_ascii_case("content-length") {
                 body_bytes = Some(value.trim().parse::<usize>()?);
             } else if name.eq_ignore_ascii_case("cache-status") {
                 is_hit = is_cache_hit(value);
+            } else if name.eq_ignore_ascii_case("connection") {
+                is_last = value.trim().eq_ignore_ascii_case("close");
             }
         }
         let body_bytes = body_bytes.context("an answer has no content-length")?;
-        Ok(Some(Self { answer_bytes: end + 4 + body_bytes, is_hit }))
+        let head_bytes = end + 4;
+        let answer_bytes = head_bytes + body_bytes;
+        Ok(Some(Self { status, is_hit, is_last, head_bytes, answer_bytes }))
     }
 }
 
@@ -243,15 +270,21 @@ mod tests {
         let hit =
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncache-status: weir; hit; ttl=9\r\n\r\nab";
         let miss = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncache-status: weir; fwd=miss\r\n\r\n";
+        let last = b"HTTP/1.1 503 x\r\ncontent-length: 0\r\nConnection: close\r\n\r\n";
+        let head = |status, is_hit, is_last, head_bytes, body_bytes| {
+            let answer_bytes = head_bytes + body_bytes;
+            Some(Head { status, is_hit, is_last, head_bytes, answer_bytes })
+        };
         for (buffer, expected) in [
-            (&hit[..], Some(Head { answer_bytes: hit.len() + 3, is_hit: true })),
-            (&miss[..], Some(Head { answer_bytes: miss.len(), is_hit: false })),
+            (&hit[..], head(200, true, false, hit.len() - 2, 5)),
+            (&miss[..], head(200, false, false, miss.len(), 0)),
+            (&last[..], head(503, false, true, last.len(), 0)),
             (&hit[..40], None),
             (b"", None),
         ] {
             assert_eq!(Head::parse(buffer).unwrap(), expected);
         }
-        assert!(Head::parse(b"HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n").is_err());
+        assert!(Head::parse(b"SSH-2.0 hello\r\n\r\n").is_err());
         assert!(Head::parse(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 

@@ -5,11 +5,13 @@
 
 mod experiment;
 mod neighbours;
+mod overload;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use self::neighbours::Neighbours;
+use self::overload::Overload;
 use super::test::Test;
 
 /// The fewest answers that a soak checks per minute. A slower machine takes longer.
@@ -42,12 +44,14 @@ enum Subject {
     /// server dies at each point of a write and of what follows from it, and another goes on.
     Faults,
     Neighbours(Neighbours),
+    Overload(Overload),
 }
 
 impl Soak {
     pub(crate) async fn run(self) -> Result<()> {
         let test = match self.subject {
             Subject::Neighbours(neighbours) => return neighbours.run().await,
+            Subject::Overload(overload) => return overload.run().await,
             Subject::Freshness { minutes } => {
                 let answers = (minutes * ANSWERS_PER_MINUTE / 2).max(ANSWERS_PER_MINUTE);
                 Test {

@@ -39,7 +39,8 @@ pub(crate) async fn send(request: RequestBuilder) -> Outcome {
     }
 }
 
-fn label(status: StatusCode, body: &[u8]) -> String {
+/// The status with the code of the problem, if the body is one.
+pub(crate) fn label(status: StatusCode, body: &[u8]) -> String {
     let number = status.as_u16();
     let problem: Option<Value> =
         if status.is_success() { None } else { serde_json::from_slice(body).ok() };
