@@ -1,15 +1,18 @@
 //! `cargo xtask soak`: the long forms of tests, for as long as one wants.
 //!
-//! `freshness` and `faults` run tests of `tests/`. [`neighbours`] is an experiment of its own: its
-//! result is a table of times, so it is not a test.
+//! `freshness` and `faults` run tests of `tests/`. [`neighbours`], [`overload`] and [`hostile`] are
+//! experiments: their results are tables of times and memory, so they are not tests. They share
+//! [`experiment`].
 
 mod experiment;
+mod hostile;
 mod neighbours;
 mod overload;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use self::hostile::Hostile;
 use self::neighbours::Neighbours;
 use self::overload::Overload;
 use super::test::Test;
@@ -45,12 +48,14 @@ enum Subject {
     Faults,
     Neighbours(Neighbours),
     Overload(Overload),
+    Hostile(Hostile),
 }
 
 impl Soak {
     pub(crate) async fn run(self) -> Result<()> {
         let test = match self.subject {
             Subject::Neighbours(neighbours) => return neighbours.run().await,
+            Subject::Hostile(hostile) => return hostile.run().await,
             Subject::Overload(overload) => return overload.run().await,
             Subject::Freshness { minutes } => {
                 let answers = (minutes * ANSWERS_PER_MINUTE / 2).max(ANSWERS_PER_MINUTE);

@@ -84,6 +84,12 @@ impl Counts {
         *self.0.entry(label.into()).or_default() += 1;
     }
 
+    /// Those that are none of these.
+    pub(crate) fn other_than(&self, labels: &[&str]) -> Self {
+        let others = self.0.iter().filter(|(label, _)| !labels.contains(&label.as_str()));
+        Self(others.map(|(label, count)| (label.clone(), *count)).collect())
+    }
+
     pub(crate) fn total(&self) -> u64 {
         self.0.values().sum()
     }
@@ -135,5 +141,6 @@ mod tests {
         ["503 overloaded", "200", "200"].into_iter().for_each(|label| counts.add(label));
         assert_eq!(counts.to_string(), "2 × 200, 1 × 503 overloaded");
         assert_eq!(counts.total(), 3);
+        assert_eq!(counts.other_than(&["200", "404"]).to_string(), "1 × 503 overloaded");
     }
 }

@@ -17,6 +17,7 @@ use std::pin::Pin;
 
 use anyhow::Result;
 
+use crate::commands::soak::experiment::bombs;
 use crate::commands::soak::experiment::target::Target;
 
 type Running = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
@@ -84,15 +85,15 @@ pub(super) static ATTACKS: &[Attack] = &[
          values.",
         |target| Box::pin(searches::filter_bomb(target)),
     )
-    .prepared_by(|target| Box::pin(searches::prepare_filter_bomb(target)))
-    .cleared_by(|target| Box::pin(searches::clear_filter_bomb(target))),
+    .prepared_by(|target| Box::pin(bombs::prepare(target)))
+    .cleared_by(|target| Box::pin(bombs::clear(target))),
     Attack::new(
         "guest-filter-bomb",
         "Eight requests at a time run a guest that makes 50 such searches, one after the other.",
         |target| Box::pin(searches::guest_filter_bomb(target)),
     )
-    .prepared_by(|target| Box::pin(searches::prepare_filter_bomb(target)))
-    .cleared_by(|target| Box::pin(searches::clear_filter_bomb(target))),
+    .prepared_by(|target| Box::pin(bombs::prepare(target)))
+    .cleared_by(|target| Box::pin(bombs::clear(target))),
     Attack::new(
         "loop-forever",
         "64 requests at a time run a guest that computes until its deadline.",
