@@ -150,6 +150,12 @@ impl Server {
         eventually(&what, async || self.log().contains(text).then_some(())).await;
     }
 
+    /// How many files and connections its process has open.
+    pub(crate) fn open_files(&self) -> usize {
+        let id = self.child.id().expect("it has not ended");
+        fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
+    }
+
     /// Tells it to drain.
     pub(crate) fn sigterm(&self) {
         let id = self.child.id().expect("it has not ended");

@@ -10,10 +10,10 @@ const DOCUMENTS_OF_A_REQUEST: usize = 20;
 /// About 60 KB of JSON.
 const NUMBERS: usize = 10_000;
 
-/// Documents that have an array of numbers.
-async fn ingest_large(client: &Client) {
+/// So many documents that have an array of numbers.
+pub(super) async fn ingest_large(client: &Client, documents: usize) {
     let many: Vec<_> = (0..NUMBERS).map(|n| n + 10_000).collect();
-    let ids: Vec<_> = (0..DOCUMENTS).collect();
+    let ids: Vec<_> = (0..documents).collect();
     for ids in ids.chunks(DOCUMENTS_OF_A_REQUEST) {
         let large = |n: &usize| {
             let mut document = document(&format!("d{n}"), "A note about boats.");
@@ -25,7 +25,7 @@ async fn ingest_large(client: &Client) {
 }
 
 /// Finds nothing, and has to look at everything.
-fn bomb(number: usize) -> Value {
+pub(super) fn bomb(number: usize) -> Value {
     let values: Vec<_> = (0..64).map(|n| -1 - n).collect();
     let should = vec![json!({ "field": "many", "any_of": values }); 64];
     json!({
@@ -39,7 +39,7 @@ async fn a_filter_that_takes_too_much_work_is_refused() {
     let client = &server.client;
     client.create("docs").await;
     client.create("notes").await;
-    ingest_large(client).await;
+    ingest_large(client, DOCUMENTS).await;
     client.ingest("notes", &[document("a", "A note about boats.")]).await;
     let bombs = (0..8).map(|number| async move {
         ask(client, "search", &bomb(number)).await.assert_problem(400, "query-too-costly");
@@ -69,7 +69,7 @@ async fn so_is_one_of_a_guest() {
     let client = &server.client;
     client.create("docs").await;
     client.create("notes").await;
-    ingest_large(client).await;
+    ingest_large(client, DOCUMENTS).await;
     client.ingest("notes", &[document("a", "A note about boats.")]).await;
     let bombs = (0..4).map(async |number| {
         let body = json!({

@@ -8,6 +8,7 @@ mod every_slot;
 mod filter_bomb;
 mod guests;
 mod host_check;
+mod hostile_calls;
 mod long_word;
 mod many_connections;
 mod modules;

@@ -1,6 +1,6 @@
 //! What the experiments share: a server with documents ([`stage`], [`world`]), what clients send
-//! ([`texts`], [`bombs`]) and when ([`schedule`]), how requests ended ([`outcome`]), and what the server's process
-//! has open ([`watch`]) and keeps ([`afterwards`]).
+//! ([`texts`], [`bombs`], [`target`]) and when ([`schedule`]), how requests ended ([`outcome`]) and how long
+//! they took ([`times`]), and what the server's process has ([`watch`]) and keeps ([`afterwards`]).
 
 pub(crate) mod afterwards;
 pub(crate) mod bombs;
