@@ -7,11 +7,11 @@
 //! [`report`] prints.
 //!
 //! Clients and server share the machine's cores. The load has one thread, and so have the hits, without
-//! a lower priority: their times are what is measured. Requests are made before the clock starts and
-//! connections are kept, so that the load costs little; but it does cost, and refusals cost it as much as
-//! answers do, so that goodput under overload is lower than with clients on other machines, and times are
-//! longer. How late requests were sent is in the report: where that is not small next to the times, these
-//! are the generator's.
+//! a lower priority: their times are what is measured. Connections are kept, and the requests of the open
+//! loop are made before its clock starts, so that the load costs little; but it does cost, a refusal as
+//! much as an answer. So goodput under overload is lower than with clients on other machines, and times
+//! are longer. How late requests were sent is in the report: where that is not small next to the times,
+//! these are the generator's.
 
 mod clients;
 mod load;
