@@ -9,20 +9,20 @@ use super::texts;
 /// The collection of documents with much metadata.
 pub(crate) const BOMBS: &str = "bombs";
 
-const DOCUMENTS: u64 = 1_000;
 const DOCUMENTS_OF_A_REQUEST: u64 = 50;
 /// About 60 KB of JSON, of the 64 KiB that are allowed.
 const NUMBERS: i64 = 10_000;
 /// As many as the pipeline allows of conditions, and of values in one.
 const MOST: i64 = 64;
 
-/// Creates the collection, and fills it.
-pub(crate) async fn prepare(target: Target) -> Result<()> {
+/// Creates the collection, with so many documents. A search gives up on 100 of them already.
+pub(crate) async fn prepare(target: Target, documents: u64) -> Result<()> {
     let collection = target.url(&format!("collections/{BOMBS}"));
     target.must(target.http.put(&collection)).await?;
     let many: Vec<i64> = (0..NUMBERS).map(|number| number + 10_000).collect();
-    for first in (0..DOCUMENTS).step_by(DOCUMENTS_OF_A_REQUEST as usize) {
-        let documents = (first..first + DOCUMENTS_OF_A_REQUEST).map(|number| {
+    for first in (0..documents).step_by(DOCUMENTS_OF_A_REQUEST as usize) {
+        let end = documents.min(first + DOCUMENTS_OF_A_REQUEST);
+        let documents = (first..end).map(|number| {
             let mut document = texts::document(number);
             document["metadata"] = json!({ "many": many });
             document

@@ -38,6 +38,8 @@ use crate::server::Server;
 /// Full after a few thousand answers.
 const CACHE_BYTES: u64 = 4 << 20;
 const LOOP_DEADLINE_MS: u64 = 100;
+/// Documents with much metadata: few, so that the memory that they take hides nothing.
+const BOMBS: u64 = 100;
 /// How often the progress is printed.
 const STEPS: u64 = 10;
 
@@ -89,7 +91,7 @@ impl Hostile {
     }
 
     async fn calls(&self, server: &Server) -> Result<Measured> {
-        bombs::prepare(Target::new(server.address())?).await?;
+        bombs::prepare(Target::new(server.address())?, BOMBS).await?;
         let process = Process::new(server.id()?);
         let is_quiet = wait_until_quiet(&process, None).await?.is_some();
         ensure!(is_quiet, "the server is not quiet");

@@ -77,6 +77,9 @@ pub(super) const HONEST: Attack = Attack::new(
     |target| Box::pin(searches::honest(target)),
 );
 
+/// Documents with much metadata.
+const BOMBS: u64 = 1_000;
+
 /// In the order in which they run.
 pub(super) static ATTACKS: &[Attack] = &[
     Attack::new(
@@ -85,14 +88,14 @@ pub(super) static ATTACKS: &[Attack] = &[
          values.",
         |target| Box::pin(searches::filter_bomb(target)),
     )
-    .prepared_by(|target| Box::pin(bombs::prepare(target)))
+    .prepared_by(|target| Box::pin(bombs::prepare(target, BOMBS)))
     .cleared_by(|target| Box::pin(bombs::clear(target))),
     Attack::new(
         "guest-filter-bomb",
         "Eight requests at a time run a guest that makes 50 such searches, one after the other.",
         |target| Box::pin(searches::guest_filter_bomb(target)),
     )
-    .prepared_by(|target| Box::pin(bombs::prepare(target)))
+    .prepared_by(|target| Box::pin(bombs::prepare(target, BOMBS)))
     .cleared_by(|target| Box::pin(bombs::clear(target))),
     Attack::new(
         "loop-forever",
