@@ -73,7 +73,8 @@ async fn so_is_one_of_a_guest() {
     client.ingest("notes", &[document("a", "A note about boats.")]).await;
     let bombs = (0..2).map(async |number| {
         let body = json!({
-            "attack": "filters", "collection": "docs", "searches": 4, "number": number,
+            "attack": "filters", "collection": "docs", "text": "boats", "searches": 4,
+            "number": number,
         });
         let answer = ask(client, "attacks", &body).await;
         answer.assert_status(200);

@@ -8,7 +8,8 @@ use weir_sdk::serde_json::{Value, json};
 /// As many conditions as a filter may have, and values in each of them.
 const MOST: i64 = 64;
 
-/// `{"collection", "searches"}`: answers how many of them were too costly.
+/// `{"collection", "text", "searches"}`: so many searches for a text that documents have. Answers how
+/// many of them were too costly.
 pub(crate) async fn search(body: &Value) -> Result<Value, Failure> {
     let collection = Collection::open(body["collection"].as_str().unwrap_or_default())?;
     let values: Vec<_> = (1..=MOST).map(|number| Operand::Integer(-number)).collect();
@@ -16,8 +17,9 @@ pub(crate) async fn search(body: &Value) -> Result<Value, Failure> {
         filter.should("many", Predicate::AnyOf(values.clone()))
     });
     let mut too_costly = 0;
+    let text = body["text"].as_str().unwrap_or_default();
     for number in 0..body["searches"].as_u64().unwrap_or_default() {
-        let query = Query::new(10).text(format!("boats {number}")).filter(filter.clone());
+        let query = Query::new(10).text(format!("{text} {number}")).filter(filter.clone());
         match collection.search(query).await {
             Err(VectorError::TooCostly) => too_costly += 1,
             Err(error) => return Err(error.into()),

@@ -12,6 +12,8 @@ pub(crate) const BOMBS: &str = "bombs";
 const DOCUMENTS_OF_A_REQUEST: u64 = 50;
 /// About 60 KB of JSON, of the 64 KiB that are allowed.
 const NUMBERS: i64 = 10_000;
+/// Enough that each document has some of them.
+const WORDS: usize = 20;
 /// As many as the pipeline allows of conditions, and of values in one.
 const MOST: i64 = 64;
 
@@ -52,8 +54,8 @@ pub(crate) fn question() -> Value {
 
 /// The same from inside a guest, `tests/guests/attacks`, so many times one after the other.
 pub(crate) fn from_a_guest(searches: u64) -> Value {
-    let number = texts::number();
-    json!({ "attack": "filters", "collection": BOMBS, "searches": searches, "number": number })
+    let text = texts::new_text(WORDS);
+    json!({ "attack": "filters", "collection": BOMBS, "text": text, "searches": searches })
 }
 
 /// Holds for no document, and has to look at everything to know.

@@ -92,7 +92,7 @@ pub(super) static ATTACKS: &[Attack] = &[
     .cleared_by(|target| Box::pin(bombs::clear(target))),
     Attack::new(
         "guest-filter-bomb",
-        "Eight requests at a time run a guest that makes 50 such searches, one after the other.",
+        "Eight requests at a time run a guest that makes ten such searches, one after the other.",
         |target| Box::pin(searches::guest_filter_bomb(target)),
     )
     .prepared_by(|target| Box::pin(bombs::prepare(target, BOMBS)))

@@ -10,7 +10,7 @@ use crate::commands::soak::experiment::{bombs, texts, world};
 
 const CLIENTS: usize = 8;
 /// How many searches a guest makes in one request, one after the other.
-const SEARCHES: u64 = 50;
+const SEARCHES: u64 = 10;
 
 pub(super) async fn honest(target: Target) -> Result<()> {
     target
