@@ -9,6 +9,7 @@
 
 use std::{
     borrow::Borrow,
+    cmp::Reverse,
     collections::HashMap,
     fmt,
     sync::{
@@ -24,6 +25,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use weir_core::Position;
+use weir_core::name::Name;
 
 #[cfg(test)]
 mod tests;
@@ -72,18 +74,20 @@ impl Tag {
         }
     }
 
-    /// The tag that a policy adds to an answer under this name. It differs from all that the host
-    /// names.
+    /// The tag that `policy` adds to an answer under this name. It differs from all that the host
+    /// or another policy names.
     ///
     /// # Errors
     ///
-    /// As of [`Tag::new`], with [`Tag::OF_POLICIES`] before the name.
-    pub fn of_policy(name: &str) -> Result<Self, TagError> {
-        Self::new(&format!("{}{name}", Self::OF_POLICIES))
+    /// As of [`Tag::new`], with [`Tag::OF_POLICIES`] and the policy before the name.
+    pub fn of_policy(policy: &Name, name: &str) -> Result<Self, TagError> {
+        Self::new(&format!("{}{policy}:{name}", Self::OF_POLICIES))
     }
 
-    fn is_of_policy(&self) -> bool {
-        self.0.starts_with(Self::OF_POLICIES)
+    /// The policy that added it. The name of a policy has no colon.
+    fn policy(&self) -> Option<&str> {
+        let (policy, _) = self.0.strip_prefix(Self::OF_POLICIES)?.split_once(':')?;
+        Some(policy)
     }
 
     /// The tag of something that the host names: its kind, then its names. The names are short,
@@ -258,28 +262,58 @@ impl TagTable {
     /// Evicts a sixteenth of the cells at once, so that one scan makes room for as many new
     /// tags. Cells with the oldest positions go first, of which those up to the floor are equal. Among
     /// equals, those of policies go first: nothing bounds how many names a policy thinks of, and
-    /// they must not end answers that have none. Then go those that no entry holds.
+    /// they must not end answers that have none. Of those, the ones of the policy with the most go,
+    /// until it has no more than the next. Within a policy and within the host's, those that no entry
+    /// holds go first.
     fn evict(&self, cells: &mut HashMap<Tag, Cell>) {
         let floor = self.floor.load(Relaxed);
-        let age = |(tag, cell): (&Tag, &Cell)| {
-            let position = cell.load(Relaxed).max(floor);
-            (position, !tag.is_of_policy(), Arc::strong_count(cell) > 1)
-        };
-        let mut ages: Vec<_> = cells.iter().map(age).collect();
+        let mut ages: Vec<_> = cells
+            .iter()
+            .map(|(tag, cell)| Age {
+                position: cell.load(Relaxed).max(floor),
+                is_of_host: tag.policy().is_none(),
+                rank_in_policy: Reverse(0),
+                is_held: Arc::strong_count(cell) > 1,
+                tag,
+            })
+            .collect();
+        rank_in_policies(&mut ages);
         let surplus = ages.len() + 1 - self.capacity;
         let count = surplus.max(self.capacity / 16);
-        let (_, &mut youngest_evicted, _) = ages.select_nth_unstable(count - 1);
+        let (before, youngest, _) = ages.select_nth_unstable(count - 1);
 
-        self.floor.fetch_max(youngest_evicted.0, Relaxed);
-        let mut left = count;
-        cells.retain(|tag, cell| {
-            // Entries may drop cells in the meantime, which only makes more cells match.
-            let evicted = left > 0 && age((tag, &*cell)) <= youngest_evicted;
-            if evicted {
-                left -= 1;
+        self.floor.fetch_max(youngest.position, Relaxed);
+        let evicted: Vec<Tag> =
+            before.iter().chain([&*youngest]).map(|age| age.tag.clone()).collect();
+        for tag in evicted {
+            if let Some(cell) = cells.remove(&tag) {
                 cell.store(EVICTED, Relaxed);
             }
-            !evicted
-        });
+        }
+    }
+}
+
+/// What decides how soon a tag is evicted: the least goes first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Age<'a> {
+    position: u64,
+    is_of_host: bool,
+    /// How many tags its policy has before it. The policy with the most has the highest.
+    rank_in_policy: Reverse<usize>,
+    is_held: bool,
+    tag: &'a Tag,
+}
+
+/// Counts the tags of each policy, beginning with those that an entry holds.
+fn rank_in_policies(ages: &mut [Age<'_>]) {
+    let mut counts = HashMap::<&str, usize>::new();
+    for held in [true, false] {
+        for age in ages.iter_mut().filter(|age| age.is_held == held) {
+            if let Some(policy) = age.tag.policy() {
+                let count = counts.entry(policy).or_default();
+                age.rank_in_policy = Reverse(*count);
+                *count += 1;
+            }
+        }
     }
 }

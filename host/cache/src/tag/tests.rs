@@ -23,6 +23,10 @@ fn tags(numbers: &[usize]) -> Vec<Tag> {
     numbers.iter().copied().map(tag).collect()
 }
 
+fn of_policy(policy: &str, name: &str) -> Tag {
+    Tag::of_policy(&Name::new(policy).unwrap(), name).unwrap()
+}
+
 fn entry(table: &TagTable, read: &[usize], as_of: u64) -> Entry<()> {
     Entry {
         value: (),
@@ -133,8 +137,7 @@ fn tags_of_policies_go_before_those_of_the_host() {
     table.raise_floor(Position(5));
     table.record(&tag(2), Position(6));
     let added = |number: usize| {
-        let tags: Vec<_> =
-            (0..3).map(|tag| Tag::of_policy(&format!("{number}-{tag}")).unwrap()).collect();
+        let tags: Vec<_> = (0..3).map(|tag| of_policy("its", &format!("{number}-{tag}"))).collect();
         Entry { reads: table.resolve(&tags), ..entry(&table, &[], 7) }
     };
     let added: Vec<_> = (0..100).map(added).collect();
@@ -144,6 +147,36 @@ fn tags_of_policies_go_before_those_of_the_host() {
     let valid = added.iter().filter(|entry| entry.is_valid(&table)).count();
     // The three other tags leave room for those of four entries.
     assert!(valid <= 4, "{valid}");
+}
+
+/// However many one policy adds, another keeps what it has, up to its share.
+#[test]
+fn a_policy_with_many_tags_evicts_none_of_anothers() {
+    let table = TagTable::new(64, Position(0));
+    let of = |policy: &str, numbers: std::ops::Range<usize>| Entry {
+        reads: table.resolve(
+            &numbers.map(|number| of_policy(policy, &number.to_string())).collect::<Vec<_>>(),
+        ),
+        ..entry(&table, &[], 0)
+    };
+    let few = of("few", 0..10);
+    // Its tags are held, as the others' are, or not.
+    let flood: Vec<_> =
+        (0..100).map(|number| of("flood", 20 * number..20 * (number + 1))).collect();
+    (100..200).for_each(|number| drop(of("flood", 20 * number..20 * (number + 1))));
+    assert!(few.is_valid(&table));
+    assert!(!flood[0].is_valid(&table));
+    // Those that want more than their share have as much of the rest.
+    let (one, other) = (of("one", 0..10), of("other", 0..2_000));
+    assert!(few.is_valid(&table) && one.is_valid(&table) && !other.is_valid(&table));
+    assert_eq!((table.len(), table.floor().0), (64, 0));
+}
+
+#[test]
+fn tags_of_two_policies_differ_under_the_same_name() {
+    assert_ne!(of_policy("one", "a"), of_policy("other", "a"));
+    assert_eq!(of_policy("one", "a:b").policy(), Some("one"));
+    assert_eq!(Tag::of("collection", &["policy"]).policy(), None);
 }
 
 #[test]

@@ -265,7 +265,7 @@ impl Policy {
         decision: wasmtime::Result<admission::Decision>,
     ) -> Result<Admission, PolicyError> {
         match decision.map_err(|error| self.has_failed(&error))? {
-            admission::Decision::Store(storage) => Storage::compile(storage)
+            admission::Decision::Store(storage) => Storage::compile(&self.name, storage)
                 .map(Admission::Store)
                 .map_err(|error| PolicyError::Plan { name: self.name.clone(), error }),
             admission::Decision::DoNotStore(reason) => Ok(Admission::DoNotStore(reason)),
@@ -342,7 +342,7 @@ fn plan(
         .and_then(|runtime| runtime.block_on(asked))
         .map_err(|error| failed(name, &error))?
         .map_err(|reason| PolicyError::Refused { name: name.clone(), reason })?;
-    Plan::compile(plan).map_err(|error| PolicyError::Plan { name: name.clone(), error })
+    Plan::compile(name, plan).map_err(|error| PolicyError::Plan { name: name.clone(), error })
 }
 
 /// Reports a pipeline that is configured as a policy as having the wrong world. Its async

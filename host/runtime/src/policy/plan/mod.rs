@@ -10,6 +10,7 @@ use thiserror::Error;
 use weir_bindings::policy::weir::policy::types as wit;
 use weir_cache::key::KeyBuilder;
 use weir_cache::tag::Tag;
+use weir_core::name::Name;
 
 use self::projection::Projection;
 use crate::request::{Coverage, KeyedRequest, Source};
@@ -106,11 +107,11 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// Compiles the plan that a policy's `plan` returned.
+    /// Compiles the plan that the `plan` of this policy returned.
     ///
     /// # Errors
     /// The plan is invalid, or its parts overlap.
-    pub fn compile(plan: wit::KeyPlan) -> Result<Self, PlanError> {
+    pub fn compile(policy: &Name, plan: wit::KeyPlan) -> Result<Self, PlanError> {
         if plan.key.is_empty() {
             return Err(PlanError::Empty);
         }
@@ -121,7 +122,7 @@ impl Plan {
         refuse_overlaps(&parts)?;
         Ok(Self {
             key_epoch: plan.key_epoch,
-            storage: Storage::compile(plan.storage)?,
+            storage: Storage::compile(policy, plan.storage)?,
             coverage: coverage(&parts),
             parts,
         })
@@ -199,18 +200,18 @@ impl Plan {
 }
 
 impl Storage {
-    /// Compiles the storage that a policy chose for an answer.
+    /// Compiles the storage that this policy chose for an answer.
     ///
     /// # Errors
     /// A lifetime or a tag is invalid, or there are too many tags.
-    pub fn compile(storage: wit::Storage) -> Result<Self, PlanError> {
+    pub fn compile(policy: &Name, storage: wit::Storage) -> Result<Self, PlanError> {
         let memory = storage.memory.map(Lifetime::compile).transpose()?;
         // Not used yet, but checked, so that policies stay valid once there is a shared tier.
         storage.shared.map(Lifetime::compile).transpose()?;
         if storage.tags.len() > MAX_TAGS {
             return Err(PlanError::TooManyTags(storage.tags.len()));
         }
-        let tag = |tag: String| Tag::of_policy(&tag).map_err(|_| PlanError::Tag(tag));
+        let tag = |tag: String| Tag::of_policy(policy, &tag).map_err(|_| PlanError::Tag(tag));
         Ok(Self { memory, tags: storage.tags.into_iter().map(tag).collect::<Result<_, _>>()? })
     }
 }

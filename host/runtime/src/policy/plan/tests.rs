@@ -9,6 +9,7 @@ use weir_bindings::policy::weir::policy::types as wit;
 use weir_cache::CacheKey;
 use weir_cache::key::{KeyBuilder, KeyPrefix};
 use weir_core::json::{CanonicalJson, JsonLimits, canonicalize};
+use weir_core::name::Name;
 use weir_limits::charge::Charge;
 use weir_limits::client::Client;
 
@@ -44,7 +45,8 @@ fn tagged(key: Vec<wit::KeyPart>, tags: Vec<String>) -> Result<Plan, PlanError> 
     };
     let storage = wit::Storage { memory: Some(lifetime), shared: None, tags };
     let timeouts = wit::Timeouts { soft_ms: None, hard_ms: None };
-    Plan::compile(wit::KeyPlan { key_epoch: 0, key, storage, timeouts, failure_ttl_ms: None })
+    let plan = wit::KeyPlan { key_epoch: 0, key, storage, timeouts, failure_ttl_ms: None };
+    Plan::compile(&Name::new("its").unwrap(), plan)
 }
 
 struct Asked {
