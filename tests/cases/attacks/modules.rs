@@ -110,12 +110,16 @@ async fn a_million_globals_are_refused() {
     let ended = Server::refused(|config| {
         config.policy("raw", &policy);
     });
-    ended.await.assert_refused(&["[policies.raw]", "policy.wasm is not", "exceeds"]);
+    ended.await.assert_refused(&["[policies.raw]", "policy.wasm needs more", "exceeds"]);
     let (_folder, pipeline) = with_section("waits-for-nothing", GLOBAL, &globals);
     let ended = Server::refused(|config| {
         config.pipeline("raw", &pipeline, &[]);
     });
-    ended.await.assert_refused(&["[pipelines.raw]", "waits-for-nothing.wasm is not", "exceeds"]);
+    ended.await.assert_refused(&[
+        "[pipelines.raw]",
+        "waits-for-nothing.wasm needs more",
+        "exceeds",
+    ]);
 }
 
 #[tokio::test]

@@ -79,7 +79,8 @@ impl Pipeline {
     /// Loads, checks and links the component of `[pipelines.NAME]`.
     ///
     /// # Errors
-    /// The file or its world is invalid, or it imports something that is not granted or offered.
+    /// The file or its world is invalid, it imports something that is not granted or offered, or it needs
+    /// more than guests of its size have.
     pub fn load(
         engines: &Engines,
         name: Name,
