@@ -32,8 +32,9 @@ const MAX_WAITING: usize = 1_024;
 const BURST: Duration = Duration::from_millis(100);
 /// While more comes than can be done, nobody waits longer than so many times what the work takes, …
 const STANDING_WAIT: u32 = 3;
-/// … or than this, which is about what scheduling may cost.
-const LEAST_STANDING_WAIT: Duration = Duration::from_millis(20);
+/// … or than this part of the gate's patience: work that takes less than a millisecond must not be refused
+/// because a thread was late.
+const PART_OF_PATIENCE: u32 = 50;
 
 /// How much may be done at once, and how long it may wait.
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +126,7 @@ impl<K: Hash + Eq + Clone> Inner<K> {
         let longest = if now.saturating_duration_since(queued_since) < BURST {
             self.patience
         } else {
-            (typical * STANDING_WAIT).max(LEAST_STANDING_WAIT).min(self.patience)
+            (typical * STANDING_WAIT).max(self.patience / PART_OF_PATIENCE).min(self.patience)
         };
         let before = u32::try_from(self.places.ahead(key) + 1).unwrap_or(u32::MAX);
         let at_once = u32::try_from(state.limit.now()).unwrap_or(u32::MAX);
@@ -196,7 +197,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_done_in_time_is_refused_when_it_comes() {
-        let gate = gate(1, 1);
+        let bounds = Bounds { least: 1, most: 1, patience: Duration::from_secs(1) };
+        let gate = Gate::new(bounds, Waited::default());
         // It takes a while, so the next is expected to take as long.
         let first = gate.enter(&"a").await.unwrap();
         sleep(Duration::from_millis(60));
