@@ -97,7 +97,7 @@ impl PipelineSlots {
     #[must_use]
     pub fn most(&self) -> usize {
         let parts = PIPELINE_GENEROSITY * self.weight.max(1);
-        (self.of.slots.of_tenant * parts / (parts + 1)).max(1)
+        ((self.of.slots.of_tenant + 1) * parts / (parts + 1)).max(1)
     }
 
     /// Waits for a slot, which is free again when the returned value is dropped.
