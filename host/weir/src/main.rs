@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use tikv_jemallocator::Jemalloc;
 
 /// What is allocated on one thread is freed on another all the time here, and a server must give
-/// memory back after a peak: a thread in the background does so within seconds.
+/// memory back after a peak: a thread in the background does so within seconds. Next to glibc's, in turns on
+/// two busy cores, an uncached `echo` took 0.98 and a hit 0.95 of the CPU time, within what rounds differ by.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 

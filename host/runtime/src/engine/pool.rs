@@ -16,7 +16,9 @@ use super::size::Shape;
 
 /// The part of the memory of all guests that pools may keep for the next guests: one in so many.
 const KEPT_PART: usize = 3;
-/// The most that is kept of a memory.
+/// The most that is kept of a memory. An uncached `echo`, asked over 64 connections with both cores of an AMD
+/// EPYC busy, took 210 µs of CPU with nothing kept, 128 with 119 KiB, 105 with 480 KiB, which is the
+/// default's part, and 103 with this.
 const MAX_KEPT_OF_MEMORY_BYTES: usize = 2 << 20;
 /// The most that is kept of a table. Those of compiled languages are smaller.
 const MAX_KEPT_OF_TABLE_BYTES: usize = 16 << 10;
