@@ -32,9 +32,9 @@ const MAX_WAITING: usize = 1_024;
 const BURST: Duration = Duration::from_millis(100);
 /// While more comes than can be done, nobody waits longer than so many times what the work takes, …
 const STANDING_WAIT: u32 = 3;
-/// … or than this part of the gate's patience: work that takes less than a millisecond must not be refused
-/// because a thread was late.
-const PART_OF_PATIENCE: u32 = 50;
+/// … or than this part of the gate's patience: a client with a hundred connections that asks for what takes
+/// less than a millisecond does no harm, and must not be refused.
+const PART_OF_PATIENCE: u32 = 10;
 
 /// How much may be done at once, and how long it may wait.
 #[derive(Clone, Copy, Debug)]
