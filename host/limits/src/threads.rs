@@ -115,6 +115,12 @@ impl Account {
         self.id
     }
 
+    /// The same account, whose further work adds to nothing for how long it waits.
+    #[must_use]
+    pub fn not_counting(&self) -> Self {
+        Self { waited: Waited::default(), ..self.clone() }
+    }
+
     /// Does `work` on the threads.
     pub fn spawn<F>(&self, work: F) -> Started<F::Output>
     where

@@ -1,7 +1,7 @@
 //! Catches Ctrl-C and SIGTERM, so that this process can stop its children and remove its temporary
 //! files before it exits.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Receives Ctrl-C and SIGTERM from the moment it is created.
@@ -16,6 +16,19 @@ impl Interrupt {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
+    }
+
+    /// Does `work`, which is dropped if either signal comes first: what it holds must clean up after
+    /// itself.
+    ///
+    /// # Errors
+    /// Those of the work, or that it was interrupted.
+    pub(crate) async fn or<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut interrupt = Self::new()?;
+        tokio::select! {
+            result = work => result,
+            () = interrupt.received() => bail!("interrupted"),
+        }
     }
 
     /// Waits for either signal.

@@ -53,6 +53,8 @@ pub struct TenantGuests {
 /// The guests of one pipeline of a tenant.
 pub struct PipelineGuests {
     account: Account,
+    /// The same account, for decisions: the gate goes by how long runs wait.
+    deciding: Account,
     searching: Account,
     waited: Waited,
     weight: u32,
@@ -135,6 +137,7 @@ impl Guests {
             decisions: tenant.decisions.of_pipeline(account.id(), weight),
             memory: self.memory.clone(),
             searching,
+            deciding: account.not_counting(),
             account,
         }
     }
@@ -164,7 +167,7 @@ impl PipelineGuests {
         };
         let place = timeout_at((began + self.queue_timeout).into(), place);
         let place = place.await.unwrap_or(Err(NoSlot))?;
-        Ok(self.start(place, run))
+        Ok(start(&self.account, place, run))
     }
 
     /// Waits for a slot and starts the decision of the pipeline's policy that `decision` makes.
@@ -179,22 +182,7 @@ impl PipelineGuests {
         F: Future<Output: Send> + Send + 'static,
     {
         let slot = self.decisions.slot().await?;
-        Ok(self.start(slot, decision))
-    }
-
-    /// Starts a guest, which keeps its `place` until it has ended.
-    fn start<F>(
-        &self,
-        place: impl Send + 'static,
-        guest: impl FnOnce() -> F + Send + 'static,
-    ) -> Started<F::Output>
-    where
-        F: Future<Output: Send> + Send + 'static,
-    {
-        self.account.spawn(async move {
-            let _place = place;
-            guest().await
-        })
+        Ok(start(&self.deciding, slot, decision))
     }
 
     /// What everything that the runs wait for in the host adds up in.
@@ -227,4 +215,19 @@ impl PipelineGuests {
         let shape = Size::Small.shape();
         self.memory.budget(self.account.id(), self.weight, shape, MAX_DECISION_MEMORY_BYTES)
     }
+}
+
+/// Starts a guest, which keeps its `place` until it has ended.
+fn start<F>(
+    account: &Account,
+    place: impl Send + 'static,
+    guest: impl FnOnce() -> F + Send + 'static,
+) -> Started<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    account.spawn(async move {
+        let _place = place;
+        guest().await
+    })
 }

@@ -2,8 +2,9 @@
 //! guests run on, and the clock that interrupts them.
 //!
 //! [`component`] reads and compiles components, and [`epoch`] is the clock. [`guests`] puts together
-//! what guests share: threads, [`slots`] and [`memory`]; `pool` is where instances come from. Out of scope: what guests may import
-//! (`capability`) and how they are called (`pipeline`, `policy`).
+//! what guests share: threads, [`slots`] and [`memory`]. `pool` is where instances come from, and [`size`]
+//! what they have. Out of scope: what guests may import (`capability`) and how they are called
+//! (`pipeline`, `policy`).
 
 pub mod component;
 pub mod config;

@@ -17,10 +17,10 @@ use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use tokio::time::timeout;
 use weir_limits::charge::Charge;
+use weir_limits::client::Client;
 use weir_limits::shares::{Share, Shares};
 
 use super::problem::{Problem, codes};
-use weir_limits::client::Client;
 
 /// Smaller answers are not charged.
 pub(crate) const UNCHARGED_BYTES: usize = 64 << 10;

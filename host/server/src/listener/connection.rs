@@ -13,12 +13,12 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::debug;
+use weir_limits::client::Client;
 
 use super::outgoing::Outgoing;
 use super::pace::{Pace, Paced};
 use super::watcher::{Limits, Verdict, Watcher};
 use crate::http::{Answered, Service};
-use weir_limits::client::Client;
 
 /// State that all connections share.
 pub(super) struct Shared {

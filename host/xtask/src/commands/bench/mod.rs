@@ -25,7 +25,7 @@ pub(crate) mod side;
 mod statistics;
 mod writers;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use self::ingest::Ingest;
@@ -105,11 +105,7 @@ impl Timing {
 impl Bench {
     pub(crate) async fn run(self) -> Result<()> {
         // Dropping this future stops servers and removes folders and worktrees.
-        let mut interrupt = Interrupt::new()?;
-        tokio::select! {
-            result = self.measure() => result,
-            () = interrupt.received() => bail!("interrupted"),
-        }
+        Interrupt::or(self.measure()).await
     }
 
     async fn measure(self) -> Result<()> {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -72,11 +72,7 @@ pub(super) struct Hostile {
 impl Hostile {
     pub(super) async fn run(self) -> Result<()> {
         // Dropping this future stops the server and removes its folder.
-        let mut interrupt = Interrupt::new()?;
-        tokio::select! {
-            result = self.measure() => result,
-            () = interrupt.received() => bail!("interrupted"),
-        }
+        Interrupt::or(self.measure()).await
     }
 
     async fn measure(&self) -> Result<()> {

@@ -12,7 +12,7 @@ mod verdict;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use self::attacks::{ATTACKS, Attack, HONEST};
@@ -67,11 +67,7 @@ impl Neighbours {
         }
         let attacks = chosen(&self.only)?;
         // Dropping this future stops the server and removes its folder.
-        let mut interrupt = Interrupt::new()?;
-        tokio::select! {
-            result = self.measure(&attacks) => result,
-            () = interrupt.received() => bail!("interrupted"),
-        }
+        Interrupt::or(self.measure(&attacks)).await
     }
 
     async fn measure(&self, attacks: &[&'static Attack]) -> Result<()> {

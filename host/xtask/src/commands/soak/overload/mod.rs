@@ -21,7 +21,7 @@ mod verdict;
 
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use self::load::Load;
@@ -60,11 +60,7 @@ pub(super) struct Overload {
 impl Overload {
     pub(super) async fn run(self) -> Result<()> {
         // Dropping this future stops the server and removes its folder.
-        let mut interrupt = Interrupt::new()?;
-        tokio::select! {
-            result = self.measure() => result,
-            () = interrupt.received() => bail!("interrupted"),
-        }
+        Interrupt::or(self.measure()).await
     }
 
     async fn measure(&self) -> Result<()> {
