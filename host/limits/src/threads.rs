@@ -285,6 +285,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_work_waits_for_a_thread_is_added_up_if_its_account_counts() {
+        const AT_LEAST: Duration = Duration::from_millis(2);
+        let threads = threads(1);
+        let waited = Waited::default();
+        let account = threads.account(threads.group(1), 1, waited.clone());
+        for (account, waits) in [(account.not_counting(), Duration::ZERO), (account, AT_LEAST)] {
+            let (release, released) = std::sync::mpsc::channel::<()>();
+            let before = account.not_counting().spawn(async move { released.recv().is_ok() });
+            let waiting = account.spawn(async {});
+            thread::sleep(AT_LEAST);
+            release.send(()).unwrap();
+            assert_eq!(before.ended().await, Some(true));
+            waiting.ended().await.unwrap();
+            let total = waited.total();
+            assert!(total >= waits && (total.is_zero() == waits.is_zero()), "{total:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn work_that_panics_ends_alone() {
         let threads = threads(1);
         let account = threads.account(threads.group(1), 1, Waited::default());

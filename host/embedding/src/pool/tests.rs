@@ -5,9 +5,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use weir_limits::waited::Waited;
 
 use super::*;
 use crate::onnx::WorkCounts;
@@ -117,6 +119,22 @@ fn embedded(ids: &[u32]) -> Result<Vec<Embedded>, EmbedError> {
 async fn leave(asked: Asked) {
     asked.abort();
     assert!(asked.await.unwrap_err().is_cancelled());
+}
+
+#[tokio::test]
+async fn what_texts_wait_for_their_turn_is_added_up() {
+    const AT_LEAST: Duration = Duration::from_millis(2);
+    let mut harness = harness(64);
+    harness.busy().await;
+    let waited = Waited::default();
+    let origin = Origin::pipeline("t", "p").counting(waited.clone());
+    let asked = harness.ask(&[1, 2], &origin).await;
+    assert_eq!(waited.total(), Duration::ZERO);
+    std::thread::sleep(AT_LEAST);
+    assert_eq!(harness.next_run().await, [1, 2]);
+    assert!(waited.total() >= 2 * AT_LEAST, "{:?}", waited.total());
+    harness.step();
+    assert_eq!(asked.await.unwrap(), embedded(&[1, 2]));
 }
 
 #[tokio::test]
