@@ -56,7 +56,7 @@ async fn guests_of_one_size_do_not_take_slots_of_the_other() {
         config
             .set("engine.max_concurrent_guests", 1)
             .set("engine.large.max_concurrent_guests", 1)
-            .set("engine.queue_timeout_ms", 50)
+            .set("engine.queue_timeout_ms", 1_000)
             .set("engine.deadline_ms", 600_000)
             .pipeline("echo", &plugin("echo"), &[])
             .pipeline("large-echo", &plugin("echo"), &[])

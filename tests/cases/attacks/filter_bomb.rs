@@ -10,7 +10,7 @@ const DOCUMENTS_OF_A_REQUEST: usize = 20;
 /// About 60 KB of JSON.
 const NUMBERS: usize = 10_000;
 
-/// So many documents that have an array of numbers.
+/// Ingests this many documents, each with an array of numbers.
 pub(super) async fn ingest_large(client: &Client, documents: usize) {
     let many: Vec<_> = (0..NUMBERS).map(|n| n + 10_000).collect();
     let ids: Vec<_> = (0..documents).collect();
@@ -58,9 +58,9 @@ async fn a_filter_that_takes_too_much_work_is_refused() {
     assert_eq!(client.search(&question).await.ids().len(), 10);
 }
 
-/// A guest is refused as its clients are, however often it tries.
+/// A guest's search is refused as a client's is, however often it tries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn so_is_one_of_a_guest() {
+async fn a_filter_of_a_guest_that_takes_too_much_work_is_refused() {
     let server = Server::with(|config| {
         config.search().pipeline("attacks", &guest("attacks"), &["embedding", "read", "logging"]);
         config.set("pipelines.attacks.deadline_ms", 60_000);

@@ -106,7 +106,8 @@ async fn streams_that_are_reset_at_once_end_the_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_does_it_waits_for_its_next_connection() {
     let server = Server::with(|config| {
-        config.search().set("server.max_client_connections_per_second", 1);
+        // Two in a second do not wait, and after a hundred the next does.
+        config.search().set("server.max_client_connections_per_second", 10);
     })
     .await;
     let client = &Client::keeping_one(server.address);

@@ -166,6 +166,11 @@ mod tests {
         Gate::new(Bounds { least, most, patience }, Waited::default())
     }
 
+    /// Notes that work took so long, so that the next is expected to take as long.
+    fn took(gate: &Gate<&'static str>, time: Duration) {
+        gate.inner.state.lock().limit.ended(Instant::now(), time, Duration::ZERO);
+    }
+
     /// Lets in as much as is let in at once.
     async fn enter_all(gate: &Gate<&'static str>, key: &'static str) -> Vec<Pass<&'static str>> {
         let mut passes = Vec::new();
@@ -199,10 +204,7 @@ mod tests {
     async fn what_cannot_be_done_in_time_is_refused_when_it_comes() {
         let bounds = Bounds { least: 1, most: 1, patience: Duration::from_secs(1) };
         let gate = Gate::new(bounds, Waited::default());
-        // It takes a while, so the next is expected to take as long.
-        let first = gate.enter(&"a").await.unwrap();
-        sleep(Duration::from_millis(60));
-        drop(first);
+        took(&gate, Duration::from_millis(60));
         let held = gate.enter(&"a").await.unwrap();
         let mut waits = pin!(gate.enter(&"a"));
         assert!(poll!(waits.as_mut()).is_pending(), "a burst may wait");
@@ -226,9 +228,7 @@ mod tests {
     async fn nobody_waits_beyond_the_patience_even_in_a_burst() {
         let bounds = Bounds { least: 1, most: 1, patience: Duration::ZERO };
         let gate = Gate::new(bounds, Waited::default());
-        let first = gate.enter(&"a").await.unwrap();
-        sleep(Duration::from_millis(1));
-        drop(first);
+        took(&gate, Duration::from_millis(1));
         let _held = gate.enter(&"a").await.unwrap();
         assert_eq!(gate.enter(&"a").await.err(), Some(Refused));
     }

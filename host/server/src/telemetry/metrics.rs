@@ -124,7 +124,7 @@ fn describe() {
     );
     describe_counter!(
         "weir_connections_delayed_total",
-        "Connections that waited because their client had opened very many."
+        "Connections that waited because their client had opened very many, or had broken the protocol."
     );
     describe_counter!(
         "weir_connections_refused_total",

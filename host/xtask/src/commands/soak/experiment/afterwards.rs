@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tokio::time::timeout;
 
 use super::watch::{Handles, Process};
@@ -56,12 +56,18 @@ impl Afterwards {
     }
 }
 
+/// Waits until the server does nothing, before something is measured.
+///
+/// # Errors
+/// It goes on for too long.
+pub(crate) async fn must_be_quiet(process: &Process) -> Result<()> {
+    ensure!(wait_until_quiet(process, None).await?.is_some(), "the server is not quiet");
+    Ok(())
+}
+
 /// Waits until the server does nothing and, if it is known, has no more connections than before.
 /// Returns how long it took, or nothing if it took too long.
-pub(crate) async fn wait_until_quiet(
-    process: &Process,
-    before: Option<Handles>,
-) -> Result<Option<Duration>> {
+async fn wait_until_quiet(process: &Process, before: Option<Handles>) -> Result<Option<Duration>> {
     let began = Instant::now();
     let quiet = async {
         loop {

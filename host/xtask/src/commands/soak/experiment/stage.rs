@@ -61,7 +61,10 @@ impl Stage {
             }
             Err(error) => {
                 let ended = tokio::time::timeout(Duration::from_secs(1), self.server.ended()).await;
-                Err(ended.unwrap_or(error))
+                Err(match ended {
+                    Ok(ended) => error.context(ended.to_string()),
+                    Err(_) => error,
+                })
             }
         }
     }

@@ -1,5 +1,5 @@
 //! What an attack works with: the server's address, clients, and a tally of what it got. The tally
-//! shows whether an attack was what its name says: one that only meets 404s is none.
+//! shows whether an attack was what its name says: one that only meets 404s is no attack.
 
 use std::future::Future;
 use std::io;
@@ -17,8 +17,8 @@ use tokio::time::sleep;
 
 use super::outcome::{self, Counts};
 
-/// A patient client: longer than any limit of the server's.
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// A patient client: longer than a run, or a body for a pipeline, may take.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a client of an attack waits when it could not connect.
 const PAUSE: Duration = Duration::from_millis(50);
 

@@ -2,6 +2,7 @@
 //! Reads only `/proc`, so it works on a server that does not answer.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,13 +47,14 @@ impl Process {
     pub(crate) fn handles(&self) -> Result<Handles> {
         let mut handles = Handles::default();
         for entry in fs::read_dir(self.folder.join("fd")).context("listing a server's handles")? {
-            // A handle that has been closed meanwhile is none.
             match fs::read_link(entry?.path()) {
                 Ok(target) if target.to_string_lossy().starts_with("socket:") => {
                     handles.sockets += 1;
                 }
                 Ok(_) => handles.others += 1,
-                Err(_) => {}
+                // It was closed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).context("reading a server's handle"),
             }
         }
         Ok(handles)

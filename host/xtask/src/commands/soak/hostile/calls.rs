@@ -8,14 +8,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
 use crate::commands::soak::experiment::outcome;
-use crate::commands::soak::experiment::target::Target;
+use crate::commands::soak::experiment::target::{TIMEOUT, Target};
 
 /// What a client says that did not wait for its answer.
 pub(super) const LEFT: &str = "left";
 /// How long a client that leaves stays after its request.
 const STAY: Duration = Duration::from_millis(1);
-/// Longer than any limit of the server's.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A call.
 pub(super) enum Call {
@@ -59,7 +57,7 @@ async fn raw(target: &Target, bytes: &[u8], waits: bool) -> String {
         return LEFT.to_owned();
     }
     let mut head = [0; 1024];
-    match timeout(PATIENCE, stream.read(&mut head)).await {
+    match timeout(TIMEOUT, stream.read(&mut head)).await {
         Ok(Ok(count)) => outcome::of_head(&head[..count]),
         Ok(Err(error)) => outcome::of_io(&error),
         Err(_) => "timed out".to_owned(),

@@ -21,7 +21,7 @@ use crate::commands::soak::experiment::world::BAD;
 use crate::commands::soak::experiment::{bombs, texts};
 
 const SEED: u64 = 5;
-const OVERLOADED: &str = "503 overloaded";
+pub(super) const OVERLOADED: &str = "503 overloaded";
 const DEADLINE: &str = "504 deadline-exceeded";
 const JSON: &str = "application/json";
 const SEARCH: &str = "pipelines/search";

@@ -3,7 +3,7 @@
 //! Some clients make calls of a [`mix`] that does not change, each of them ([`calls`]) one after the
 //! other. After the first tenth and a minute of rest, and again after all of them and a minute of rest,
 //! the server's resident memory is read: what it keeps for later it has by the first time, and what it
-//! has more by the second time is lost with every call. Each kind of call must have ended as is
+//! has gained by the second time, the calls have leaked. Each kind of call must have ended as is
 //! documented. [`report`] prints.
 //!
 //! All limits are at their defaults but two: the memory tier is so small that it is full after the first
@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use self::mix::Mix;
 use self::report::{Measured, Memory};
 use crate::commands::bench::machine;
-use crate::commands::soak::experiment::afterwards::{Afterwards, wait_until_quiet};
+use crate::commands::soak::experiment::afterwards::{Afterwards, must_be_quiet};
 use crate::commands::soak::experiment::bombs;
 use crate::commands::soak::experiment::stage::Stage;
 use crate::commands::soak::experiment::target::Target;
@@ -89,8 +89,7 @@ impl Hostile {
     async fn calls(&self, server: &Server) -> Result<Measured> {
         bombs::prepare(Target::new(server.address())?, BOMBS).await?;
         let process = Process::new(server.id()?);
-        let is_quiet = wait_until_quiet(&process, None).await?.is_some();
-        ensure!(is_quiet, "the server is not quiet");
+        must_be_quiet(&process).await?;
         let before = process.handles()?;
         let began = Instant::now();
         let mix = Arc::new(Mix::default());

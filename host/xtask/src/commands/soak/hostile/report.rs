@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::mix::Kind;
+use super::mix::{Kind, OVERLOADED};
 use crate::commands::soak::experiment::afterwards::Afterwards;
 use crate::commands::soak::experiment::outcome::Counts;
 
@@ -38,6 +38,9 @@ impl Measured {
             let others = ends.other_than(kind.ends);
             if others.total() > 0 {
                 violations.push(format!("{}: {others}", kind.name));
+            }
+            if ends.total() > 0 && ends.other_than(&[OVERLOADED]).total() == 0 {
+                violations.push(format!("{}: all were refused", kind.name));
             }
         }
         violations.extend(self.after.left_behind());
@@ -94,6 +97,10 @@ mod tests {
         let mut ends = Counts::default();
         ends.add("500 pipeline-trapped");
         ends.add(end);
+        of(first, last, ends)
+    }
+
+    fn of(first: u64, last: u64, ends: Counts) -> Measured {
         Measured {
             ends: vec![(&KINDS[0], ends)],
             memory: [(10, first), (100, last)]
@@ -118,6 +125,13 @@ mod tests {
         ] {
             assert_eq!(measured(first, last, end).violations(), expected);
         }
+    }
+
+    #[test]
+    fn calls_that_are_all_refused_show_nothing() {
+        let mut ends = Counts::default();
+        ends.add(OVERLOADED);
+        assert_eq!(of(1_000, 1_000, ends).violations(), ["trap: all were refused"]);
     }
 
     #[test]

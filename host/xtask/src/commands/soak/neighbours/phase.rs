@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::attacks::Attack;
 use super::good_client::{GoodClient, Seen};
 use super::verdict::Phase;
-use crate::commands::soak::experiment::afterwards::{Afterwards, wait_until_quiet};
+use crate::commands::soak::experiment::afterwards::{Afterwards, must_be_quiet};
 use crate::commands::soak::experiment::target::Target;
 use crate::commands::soak::experiment::threads::on_own_thread;
 use crate::commands::soak::experiment::watch::{Peak, Process};
@@ -49,7 +49,7 @@ pub(super) async fn run(
     // With a client of its own: that which prepared may have kept connections.
     drop(target);
     let target = Target::new(server.address())?;
-    wait_until_quiet(&process, None).await?;
+    must_be_quiet(&process).await?;
     let before = process.handles()?;
     process.forget_peak()?;
     let mut peak = Peak::default();

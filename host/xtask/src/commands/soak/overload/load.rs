@@ -72,11 +72,12 @@ pub(super) struct Seen {
     pub(super) answered: Vec<Duration>,
     /// How long refusals (503 `overloaded`) took.
     pub(super) refused: Vec<Duration>,
-    /// How much later than they were due requests were sent.
+    /// How much later than they were due requests were begun, without what they waited for a free
+    /// connection.
     pub(super) late: Vec<Duration>,
     /// How all of them ended.
     pub(super) ends: Counts,
-    /// How many ended in neither of both ways.
+    /// How many ended in neither way.
     pub(super) failed: u64,
     /// How many answers did not come from the cache.
     pub(super) not_hits: u64,

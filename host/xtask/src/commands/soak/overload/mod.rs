@@ -1,4 +1,4 @@
-//! `cargo xtask soak overload`: what a server does with five times as much as it can.
+//! `cargo xtask soak overload`: what a server does with five times as much as it can do.
 //!
 //! Its capacity is measured first, in a closed loop ([`load`]): so many clients, each with a new
 //! question as soon as it has its answer. The most answers a second of them are the *peak*. Then five
@@ -36,7 +36,7 @@ const CLOSED: [usize; 2] = [16, 32];
 /// How many times the peak is offered in the open loop.
 const TIMES: f64 = 5.0;
 
-/// Measure what a server does with five times as much as it can
+/// Measure what a server does with five times as much as it can do
 ///
 /// Measures the most new questions a second that the server answers (the peak), and then sends five
 /// times as many, whether or not it keeps up. 200 questions a second from the cache are asked all the
@@ -84,11 +84,9 @@ impl Overload {
             anyhow::Ok(phase)
         };
         let alone = run(Load::None).await?;
-        let mut closed = Vec::new();
-        for clients in CLOSED {
-            closed.push(run(Load::Closed { clients }).await?);
-        }
-        let peak = verdict::peak(&closed)?;
+        let [few, many] = CLOSED.map(|clients| Load::Closed { clients });
+        let closed = [run(few).await?, run(many).await?];
+        let peak = verdict::peak(&closed);
         let per_second = (peak.goodput() * TIMES).round() as u32;
         ensure!(per_second > 0, "the server answered no questions");
         let open = run(Load::Open { per_second }).await?;

@@ -11,7 +11,7 @@ use tokio::sync::Barrier;
 use super::clients::{Clients, PATIENCE};
 use super::load::{self, Load, Seen, Window};
 use crate::commands::bench::generator::request;
-use crate::commands::soak::experiment::afterwards::wait_until_quiet;
+use crate::commands::soak::experiment::afterwards::must_be_quiet;
 use crate::commands::soak::experiment::texts;
 use crate::commands::soak::experiment::threads::on_own_thread;
 use crate::commands::soak::experiment::watch::Process;
@@ -53,8 +53,7 @@ impl Phase {
 
 /// Waits until the server is quiet, and runs a phase.
 pub(super) async fn run(server: &Server, load: Load, measured: Duration) -> Result<Phase> {
-    let is_quiet = wait_until_quiet(&Process::new(server.id()?), None).await?.is_some();
-    ensure!(is_quiet, "the server is not quiet");
+    must_be_quiet(&Process::new(server.id()?)).await?;
     let window = Window { from: WARM, to: WARM + measured };
     let address = server.address();
     let parties = if load == Load::None { 1 } else { 2 };
@@ -69,7 +68,7 @@ pub(super) async fn run(server: &Server, load: Load, measured: Duration) -> Resu
     let seen = on_own_thread("load", move || async move {
         Ok(send(load, Clients::new(address, &LOAD), start, window).await)
     })?;
-    // If one of both cannot begin, the other is not waited for.
+    // If one of the two cannot begin, the other is not waited for.
     let (hits, seen) = tokio::try_join!(async { hits.await? }, async { anyhow::Ok(seen.await??) })?;
     Ok(Phase { load, measured, hits, seen: Some(seen) })
 }
@@ -94,7 +93,7 @@ async fn hits(clients: Clients, start: Arc<Barrier>, window: Window) -> Result<S
 async fn send(load: Load, clients: Clients, start: Arc<Barrier>, window: Window) -> Seen {
     let clients = Arc::new(clients);
     match load {
-        Load::None => Seen::default(),
+        Load::None => unreachable!("nothing is sent"),
         Load::Closed { clients: count } => {
             start.wait().await;
             load::closed(clients, count, window).await

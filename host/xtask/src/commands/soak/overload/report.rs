@@ -68,11 +68,16 @@ fn row(phase: &Phase) -> String {
         None => ["–".to_owned(), "–".to_owned()],
         Some(seen) => [both(&seen.answered), both(&seen.refused)],
     };
+    let late = match phase.load {
+        // Due is when it was sent.
+        Load::Closed { .. } => None,
+        _ => quantile(&seen.late, 0.99),
+    };
     format!(
         "| {} | {goodput} | {answers} | {refusals} | {} | {} |\n",
         phase.load,
         both(&phase.hits.answered),
-        milliseconds(quantile(&seen.late, 0.99))
+        milliseconds(late)
     )
 }
 
