@@ -77,11 +77,16 @@ pub(super) fn hex4(bytes: &[u8]) -> Option<u16> {
 
 /// Compares two names, given as the insides of canonical strings, by their unescaped bytes.
 pub(super) fn compare_names(left: &[u8], right: &[u8]) -> Ordering {
-    if has_escape(left) || has_escape(right) {
-        unescaped(left).cmp(unescaped(right))
-    } else {
-        left.cmp(right)
+    for (&one, &other) in left.iter().zip(right) {
+        if one == b'\\' || other == b'\\' {
+            return unescaped(left).cmp(unescaped(right));
+        }
+        if one != other {
+            return one.cmp(&other);
+        }
     }
+    // What one has more is at least a byte, escaped or not.
+    left.len().cmp(&right.len())
 }
 
 /// Compares a name, given as the inside of a canonical string, with plain bytes.

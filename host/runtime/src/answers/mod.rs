@@ -312,24 +312,35 @@ async fn key(
     let mut key = KeyBuilder::new(&deployment.key_prefix);
     policy.plan.hash(source, &mut key);
     if policy.has_keying() {
-        let guests = &deployment.runner.guests;
-        let view = policy.view(&deployment.tenant().name, deployment.name(), source);
-        match Box::pin(policy.key(guests, view)).await? {
-            Ok(Keying::Parts(parts)) => {
-                for part in parts {
-                    key.part(part.as_bytes());
-                }
-            }
-            Ok(Keying::Bypass(_)) => return Ok(None),
-            Err(error) => {
-                let (policy, request_id) = (policy.name.as_str(), source.id.as_str());
-                // The error is last, because it may have lines of its own.
-                warn!(policy, request_id, %error, "bypassing the cache");
-                return Ok(None);
-            }
-        }
+        // Apart from the future of a key that the plan makes alone.
+        return Box::pin(key_by_component(key, deployment, policy, source)).await;
     }
     Ok(Some(key.finish()))
+}
+
+/// The key with the parts that the policy's component adds to it.
+async fn key_by_component(
+    mut key: KeyBuilder,
+    deployment: &Deployment,
+    policy: &Arc<Policy>,
+    source: &Source<'_>,
+) -> Result<Option<CacheKey>, NoSlot> {
+    let view = policy.view(&deployment.tenant().name, deployment.name(), source);
+    match policy.key(&deployment.runner.guests, view).await? {
+        Ok(Keying::Parts(parts)) => {
+            for part in parts {
+                key.part(part.as_bytes());
+            }
+            Ok(Some(key.finish()))
+        }
+        Ok(Keying::Bypass(_)) => Ok(None),
+        Err(error) => {
+            let (policy, request_id) = (policy.name.as_str(), source.id.as_str());
+            // The error is last, because it may have lines of its own.
+            warn!(policy, request_id, %error, "bypassing the cache");
+            Ok(None)
+        }
+    }
 }
 
 /// Runs the pipeline. `None` if all who waited for the answer have left, and the pipeline already has

@@ -49,7 +49,7 @@ pub(super) async fn run(
     app: &App,
     member: &Member,
     pipeline: &Name,
-    head: Parts,
+    head: &Parts,
     body: RequestBody,
     caller: Caller<'_>,
 ) -> Response {
@@ -63,7 +63,7 @@ pub(super) async fn run(
     if deployment.pipeline().writes && head.method != Method::POST {
         return writes_only_by_post(&deployment);
     }
-    match answer(app, member, &deployment, &head, body, caller).await {
+    match answer(app, member, &deployment, head, body, caller).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }

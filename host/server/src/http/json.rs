@@ -21,7 +21,11 @@ pub enum Media {
 /// The type that `Content-Type` declares; `None` if it is another type or missing.
 #[must_use]
 pub fn media(headers: &HeaderMap) -> Option<Media> {
-    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let value = headers.get(header::CONTENT_TYPE)?;
+    if value == "application/json" {
+        return Some(Media::Json);
+    }
+    let value = value.to_str().ok()?;
     let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
     let charset = parameters.split(';').filter_map(|parameter| parameter.split_once('=')).all(
         |(name, value)| {

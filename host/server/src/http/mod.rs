@@ -18,6 +18,7 @@ use http::Request;
 use http::request::Parts;
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
+use weir_core::name::Name;
 use weir_limits::charge::Charge;
 use weir_limits::client::Client;
 
@@ -26,8 +27,8 @@ use self::body::RequestBody;
 use self::problem::{Problem, codes};
 use self::respond::Exchange;
 use self::unread::Unread;
-use crate::identity::Identified;
 use crate::identity::host::Hosts;
+use crate::identity::{Identified, Member};
 use crate::in_flight::{InFlight, Requests};
 use crate::telemetry::metrics::Route;
 
@@ -89,12 +90,22 @@ impl Service {
     /// Answers one request of `client`. A panic ends the request, not the connection.
     pub async fn answer(&self, request: Request<Incoming>, client: Client) -> Answered {
         let exchange = Exchange::begin(&request);
-        let (head, body) = RequestBody::wrap(request).into_parts();
+        let (mut head, body) = RequestBody::wrap(request).into_parts();
         let in_flight = self.requests.begin();
         let mut of_tenant = None;
         let (route, mut response) = if in_flight.is_some() {
             let caller = handler::Caller { client, id: exchange.id() };
-            let answer = self.dispatch(head, body, caller, &mut of_tenant);
+            let answer = async {
+                match self.destination(&mut head, &mut of_tenant) {
+                    Destination::Pipeline(member, name) => {
+                        let answer = handler::run(&self.app, member, &name, &head, body, caller);
+                        (Route::Pipeline, answer.await)
+                    }
+                    // Apart from the future of the hot route.
+                    Destination::Router => (Route::Other, Box::pin(self.routed(head, body)).await),
+                    Destination::None(route, response) => (route, response),
+                }
+            };
             let answer = AssertUnwindSafe(answer).catch_unwind().await;
             answer.unwrap_or_else(|panic| (Route::Other, panicked(&*panic).into_response()))
         } else {
@@ -112,24 +123,16 @@ impl Service {
 
     /// Finds the tenant and the route of a request. It counts among those of the tenant while `counted` is
     /// there.
-    async fn dispatch(
-        &self,
-        mut head: Parts,
-        body: RequestBody,
-        caller: handler::Caller<'_>,
-        counted: &mut Option<InFlight>,
-    ) -> (Route, Response) {
-        if !self.hosts.accept(&head) {
+    fn destination(&self, head: &mut Parts, counted: &mut Option<InFlight>) -> Destination<'_> {
+        if !self.hosts.accept(head) {
             let detail = "The server listens on a loopback address, and does not answer to the name \
                           that the request gives as its host. server.allowed_hosts adds names.";
-            return (Route::Other, Problem::new(codes::UNKNOWN_HOST, detail).into_response());
+            return Problem::new(codes::UNKNOWN_HOST, detail).into();
         }
-        let Identified { member, prefix_bytes } = match self.app.tenants.identify(&mut head) {
+        let Identified { member, prefix_bytes } = match self.app.tenants.identify(head) {
             Ok(identified) => identified,
-            Err(_) if is_operational(head.uri.path()) => {
-                return (Route::Other, self.routed(head, body).await);
-            }
-            Err(error) => return (Route::Other, tenant::unidentified(error)),
+            Err(_) if is_operational(head.uri.path()) => return Destination::Router,
+            Err(error) => return Destination::None(Route::Other, tenant::unidentified(error)),
         };
         let path = &head.uri.path()[prefix_bytes..];
         if let Some(limits) = &member.limits
@@ -137,28 +140,42 @@ impl Service {
         {
             match limits.begin() {
                 Ok(begun) => *counted = begun,
-                Err(refused) => return (Route::Other, tenant::refused(refused)),
+                Err(refused) => return Destination::None(Route::Other, tenant::refused(refused)),
             }
         }
         if let Some(segment) = path.strip_prefix(PIPELINES) {
-            let name = match path::pipeline(segment) {
-                Ok(name) => name,
-                Err(None) => {
-                    return (Route::Pipeline, router::not_found(&head.uri).into_response());
+            return match path::pipeline(segment) {
+                Ok(name) => Destination::Pipeline(member, name),
+                Err(problem) => {
+                    let problem = problem.unwrap_or_else(|| router::not_found(&head.uri));
+                    Destination::None(Route::Pipeline, problem.into_response())
                 }
-                Err(Some(problem)) => return (Route::Pipeline, problem.into_response()),
             };
-            let response = handler::run(&self.app, member, &name, head, body, caller).await;
-            return (Route::Pipeline, response);
         }
-        tenant::hand_over(&mut head, &member.tenant, prefix_bytes);
-        (Route::Other, self.routed(head, body).await)
+        tenant::hand_over(head, &member.tenant, prefix_bytes);
+        Destination::Router
     }
 
     async fn routed(&self, head: Parts, body: RequestBody) -> Response {
         let request = Request::from_parts(head, Body::new(body));
         let Ok(response) = self.router.clone().oneshot(request).await;
         response
+    }
+}
+
+/// Where a request goes.
+enum Destination<'a> {
+    /// To the pipeline of this name.
+    Pipeline(&'a Member, Name),
+    /// To the router, which has all other routes.
+    Router,
+    /// Nowhere. It is answered with this, and counted as one of this route.
+    None(Route, Response),
+}
+
+impl From<Problem> for Destination<'_> {
+    fn from(problem: Problem) -> Self {
+        Self::None(Route::Other, problem.into_response())
     }
 }
 

@@ -46,8 +46,10 @@ impl Parsing {
         body: ChargedBody,
         parse: impl FnOnce(ChargedBody) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let account = self.tenants.get(tenant).filter(|_| body.bytes.len() > SMALL_BYTES);
-        let Some(account) = account else { return parse(body) };
+        if body.bytes.len() <= SMALL_BYTES {
+            return parse(body);
+        }
+        let Some(account) = self.tenants.get(tenant) else { return parse(body) };
         // Apart from the future of a small body, which would be as large.
         let parsed = Box::pin(account.spawn(async move { parse(body) }).ended());
         parsed.await.unwrap_or_else(|| Err(Problem::internal("parsing the body panicked")))

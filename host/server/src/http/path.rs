@@ -1,5 +1,7 @@
 //! Names and ids in paths: decoded exactly once, strictly, and validated.
 
+use std::borrow::Cow;
+
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use weir_core::name::{DocumentId, Name};
@@ -64,7 +66,10 @@ pub fn name(of: &str, segment: &str) -> Result<Name, Problem> {
 }
 
 /// Percent-decodes `segment`. Refuses a `%` without two hex digits, and what is not UTF-8.
-fn decode(segment: &str) -> Result<String, Problem> {
+fn decode(segment: &str) -> Result<Cow<'_, str>, Problem> {
+    if !segment.contains('%') {
+        return Ok(segment.into());
+    }
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
@@ -83,6 +88,7 @@ fn decode(segment: &str) -> Result<String, Problem> {
         })?);
     }
     String::from_utf8(bytes)
+        .map(Cow::from)
         .map_err(|_| Problem::new(codes::INVALID_PATH, "The path is not UTF-8 when decoded."))
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::Response;
+use http::header::Entry;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use tracing::{debug, error};
 use weir_runtime::request::RequestId;
@@ -105,46 +106,34 @@ fn new_request_id() -> RequestId {
 /// knows more has already set `Server-Timing`.
 fn stamp_time(headers: &mut HeaderMap, elapsed: Duration) {
     let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-    let millis = micros / 1_000;
-    let mut text = Decimal::default();
-    text.push(b"").number(millis / 1_000).push(b".").digits3(millis % 1_000).push(b"s");
-    headers.insert(RESPONSE_TIME, header_of(text.bytes()));
-    if !headers.contains_key(&SERVER_TIMING) {
-        let mut text = Decimal::default();
-        text.push(b"total;dur=").number(millis).push(b".").digits3(micros % 1_000);
-        headers.insert(SERVER_TIMING, header_of(text.bytes()));
+    headers.insert(RESPONSE_TIME, thousandths(b"", micros / 1_000, b"s"));
+    if let Entry::Vacant(server_timing) = headers.entry(SERVER_TIMING) {
+        server_timing.insert(thousandths(b"total;dur=", micros, b""));
     }
 }
 
-fn header_of(bytes: &[u8]) -> HeaderValue {
+/// A number of thousandths as a decimal number with three places, between two texts. It is written
+/// from its end, without an allocation of its own, because every response has two.
+fn thousandths(before: &[u8], mut number: u64, after: &[u8]) -> HeaderValue {
+    let mut text = [0; 40];
+    let mut start = text.len();
+    let mut push = |bytes: &[u8]| {
+        start -= bytes.len();
+        text[start..start + bytes.len()].copy_from_slice(bytes);
+    };
+    push(after);
+    let mut places = 0;
+    while number > 0 || places < 4 {
+        push(&[b'0' + (number % 10) as u8]);
+        number /= 10;
+        places += 1;
+        if places == 3 {
+            push(b".");
+        }
+    }
+    push(before);
     // Digits and fixed ASCII: never refused.
-    HeaderValue::from_bytes(bytes).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
-}
-
-/// Builds a short text on the stack, because both times are written for every response.
-#[derive(Default)]
-struct Decimal {
-    bytes: smallvec::SmallVec<[u8; 40]>,
-}
-
-impl Decimal {
-    fn push(&mut self, text: &[u8]) -> &mut Self {
-        self.bytes.extend_from_slice(text);
-        self
-    }
-
-    fn number(&mut self, number: u64) -> &mut Self {
-        self.push(itoa::Buffer::new().format(number).as_bytes())
-    }
-
-    fn digits3(&mut self, number: u64) -> &mut Self {
-        let digit = |place: u64| b'0' + u8::try_from(number / place % 10).unwrap_or(0);
-        self.push(&[digit(100), digit(10), digit(1)])
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
+    HeaderValue::from_bytes(&text[start..]).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 #[cfg(test)]
@@ -186,6 +175,7 @@ mod tests {
             (0, "0.000s", "total;dur=0.000"),
             (12_345, "0.012s", "total;dur=12.345"),
             (1_002_003, "1.002s", "total;dur=1002.003"),
+            (u64::MAX, "18446744073709.551s", "total;dur=18446744073709551.615"),
         ] {
             let mut headers = HeaderMap::new();
             stamp_time(&mut headers, Duration::from_micros(micros));

@@ -4,8 +4,9 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::{HeaderMap, header};
-use http_body::Body;
+use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout, timeout_at};
 use weir_core::name::Name;
@@ -83,7 +84,7 @@ impl Room {
     pub async fn read<B>(
         &self,
         tenant: &Name,
-        body: B,
+        mut body: B,
         headers: &HeaderMap,
         limits: BodyLimits,
     ) -> Result<ChargedBody, Problem>
@@ -95,11 +96,19 @@ impl Room {
         if body.size_hint().lower() > limits.max_bytes as u64 {
             return Err(too_large(limits));
         }
-        let began = Instant::now();
-        let room = self;
-        Arriving { room, tenant, limits, began, patience: MAX_WAIT, held: Held::default() }
-            .collect(body)
-            .await
+        let first = body.frame().now_or_never();
+        if let Some(Some(Ok(frame))) = &first
+            && body.is_end_stream()
+            && let Some(data) = frame.data_ref()
+            && data.len() <= UNCOUNTED_BYTES.min(limits.max_bytes)
+        {
+            // The usual body: it has come with the head. It needs no memory and no time limit.
+            return Ok(ChargedBody { bytes: data.clone(), held: Held::default() });
+        }
+        let (room, began) = (self, Instant::now());
+        let arriving =
+            Arriving { room, tenant, limits, began, patience: MAX_WAIT, held: Held::default() };
+        Box::pin(arriving.collect(first, body)).await
     }
 
     /// How much memory is free, in bytes.
@@ -144,25 +153,35 @@ struct Arriving<'a> {
 }
 
 impl Arriving<'_> {
-    /// All of `body`. If it is a single frame, the usual case, it is not copied.
-    async fn collect<B>(mut self, mut body: B) -> Result<ChargedBody, Problem>
+    /// All of `body`, of which `came` is there already. If it is a single frame, it is not copied.
+    async fn collect<B>(
+        mut self,
+        mut came: Option<Option<Result<Frame<Bytes>, B::Error>>>,
+        mut body: B,
+    ) -> Result<ChargedBody, Problem>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
         let mut first = Bytes::new();
         let mut all = Vec::new();
-        while !body.is_end_stream() {
+        while came.is_some() || !body.is_end_stream() {
             let received = first.len() + all.len();
-            let due = self.limits.due(self.began, received);
-            let frame = match timeout_at(due, body.frame()).await {
-                Ok(None) => break,
-                Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(error))) => {
+            let frame = match came.take() {
+                Some(frame) => frame,
+                None => {
+                    let due = self.limits.due(self.began, received);
+                    let frame = timeout_at(due, body.frame()).await;
+                    frame.map_err(|_| self.too_slow(received))?
+                }
+            };
+            let frame = match frame {
+                None => break,
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => {
                     let detail = format!("The body broke off: {error}.");
                     return Err(Problem::new(codes::INVALID_BODY, detail));
                 }
-                Err(_) => return Err(self.too_slow(received)),
             };
             let Ok(data) = frame.into_data() else { continue };
             let length = received + data.len();
@@ -246,10 +265,8 @@ mod tests {
     use std::convert::Infallible;
     use std::pin::pin;
 
-    use futures::FutureExt as _;
     use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
     use http::HeaderValue;
-    use http_body::Frame;
     use http_body_util::StreamBody;
 
     use super::*;
@@ -337,7 +354,7 @@ mod tests {
                 patience: Duration::ZERO,
                 held: Held::default(),
             };
-            arriving.collect(body).await.map_err(|problem| problem.code().to_owned())
+            arriving.collect(None, body).await.map_err(|problem| problem.code().to_owned())
         };
         let a = read("a", 20 * KIB).await.unwrap();
         assert_eq!(read("a", 30 * KIB).await.unwrap_err(), "overloaded");
