@@ -2,17 +2,22 @@
 //!
 //! Work is a future that computes and yields now and then. When it yields or ends, next is work of
 //! the [account](Account) that has had the least of the threads' time. So an account with a hundred
-//! futures that compute does not slow another one down a hundred times. Out of scope: how much work
-//! an account may have.
+//! futures that compute does not slow another one down a hundred times.
+//!
+//! Work that turns out to be long can go on on other threads, of a lower priority
+//! ([`Account::then`]): short work is done at once, and long work does not delay it. Out of scope: how
+//! much work an account may have.
 
 use std::future::Future;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::task::Poll;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use async_task::{FallibleTask, Runnable};
+use async_task::{FallibleTask, Runnable, ScheduleInfo, WithInfo};
 use futures::FutureExt as _;
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
@@ -20,6 +25,10 @@ use tokio::runtime::Handle;
 use crate::priority::{self, Work};
 use crate::turns::{AccountId, GroupId, Turns};
 use crate::waited::Waited;
+
+/// Work is long when it has yielded so often without having waited for anything. Guests yield whenever an
+/// epoch ends, which even a short one may see once.
+const YIELDS_OF_LONG_WORK: u32 = 2;
 
 /// The threads. Dropping this stops them, and with them the work.
 #[derive(Debug)]
@@ -56,6 +65,8 @@ pub struct Account {
     shared: Arc<Shared>,
     id: AccountId,
     waited: Waited,
+    /// Who is charged for it once it is long, if that is somebody else.
+    then: Option<Arc<Account>>,
 }
 
 /// Work that has been started. Dropping it cancels the work, which stops where it yields next.
@@ -104,7 +115,7 @@ impl FairThreads {
     /// waited for a thread is added to `waited`.
     pub fn account(&self, group: GroupId, weight: u32, waited: Waited) -> Account {
         let id = self.shared.ready.lock().work.add_account(group, weight);
-        Account { shared: Arc::clone(&self.shared), id, waited }
+        Account { shared: Arc::clone(&self.shared), id, waited, then: None }
     }
 }
 
@@ -121,20 +132,84 @@ impl Account {
         Self { waited: Waited::default(), ..self.clone() }
     }
 
+    /// The same account, whose work is charged to `other`, on its threads, once it has turned out to be
+    /// long.
+    #[must_use]
+    pub fn then(self, other: Self) -> Self {
+        Self { then: Some(Arc::new(other)), ..self }
+    }
+
     /// Does `work` on the threads.
     pub fn spawn<F>(&self, work: F) -> Started<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let Self { shared, id, waited } = self.clone();
-        let schedule = move |work| {
-            shared.push(id, Waiting { work, since: Instant::now(), waited: waited.clone() });
+        let (runnable, started) = self.prepare(work);
+        runnable.schedule();
+        started
+    }
+
+    /// Does on the threads what `work` makes of what `wait` returns, as soon as it does. Waiting begins
+    /// here, at once, and takes none of the threads' time. If it ends with an error, that is all.
+    pub fn spawn_after<W, E, F>(
+        &self,
+        wait: impl Future<Output = Result<W, E>> + Send + 'static,
+        work: impl FnOnce(W) -> F + Send + 'static,
+    ) -> Started<Result<F::Output, E>>
+    where
+        W: Send,
+        E: Send + 'static,
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let here = thread::current().id();
+        let (runnable, started) = self.prepare(async move {
+            let came = wait.await?;
+            if thread::current().id() == here {
+                // There was nothing to wait for, and this is none of the threads.
+                yield_once().await;
+            }
+            // Apart from what waits, which would be as large.
+            Ok(Box::pin(work(came)).await)
+        });
+        runnable.run();
+        started
+    }
+
+    fn prepare<F>(&self, work: F) -> (Runnable, Started<F::Output>)
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let account = self.clone();
+        let yields = AtomicU32::new(0);
+        let schedule = move |work, info: ScheduleInfo| {
+            let yielded = u32::from(info.woken_while_running);
+            let is_long = yields.fetch_add(yielded, Relaxed) + yielded >= YIELDS_OF_LONG_WORK;
+            let then = account.then.as_deref().filter(|_| is_long);
+            then.unwrap_or(&account).push(work);
         };
         // A panic ends the work, not its thread.
-        let (runnable, task) = async_task::spawn(AssertUnwindSafe(work).catch_unwind(), schedule);
-        runnable.schedule();
-        Started(task.fallible())
+        let work = AssertUnwindSafe(work).catch_unwind();
+        let (runnable, task) = async_task::spawn(work, WithInfo(schedule));
+        (runnable, Started(task.fallible()))
     }
+
+    fn push(&self, work: Runnable) {
+        let waited = self.waited.clone();
+        self.shared.push(self.id, Waiting { work, since: Instant::now(), waited });
+    }
+}
+
+/// Lets others run.
+async fn yield_once() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl<T> Started<T> {
@@ -210,9 +285,8 @@ impl Drop for FairThreads {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use std::future::{pending, poll_fn};
+    use std::future::pending;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    use std::task::Poll;
     use std::time::Duration;
 
     use tokio::sync::{oneshot, watch};
@@ -224,7 +298,7 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(60);
 
     fn threads(count: usize) -> FairThreads {
-        FairThreads::start("weir-test", Work::Guests, count, Some(&Handle::current())).unwrap()
+        FairThreads::start("weir-test", Work::Long, count, Some(&Handle::current())).unwrap()
     }
 
     /// Computes for this long, then lets others run.
@@ -233,16 +307,7 @@ mod tests {
         while began.elapsed() < time {
             std::hint::spin_loop();
         }
-        let mut yielded = false;
-        poll_fn(|context| {
-            if yielded {
-                return Poll::Ready(());
-            }
-            yielded = true;
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
+        yield_once().await;
     }
 
     #[tokio::test]
@@ -301,6 +366,58 @@ mod tests {
             let total = waited.total();
             assert!(total >= waits && (total.is_zero() == waits.is_zero()), "{total:?}");
         }
+    }
+
+    fn name() -> Option<String> {
+        thread::current().name().map(ToOwned::to_owned)
+    }
+
+    #[tokio::test]
+    async fn long_work_goes_on_on_other_threads() {
+        let short = threads(1);
+        let long = FairThreads::start("weir-long", Work::Long, 1, None).unwrap();
+        let then = long.account(long.group(1), 1, Waited::default());
+        let account = short.account(short.group(1), 1, Waited::default()).then(then);
+        let names = account.spawn(async {
+            let mut names = vec![name()];
+            for _ in 0..YIELDS_OF_LONG_WORK {
+                yield_once().await;
+                names.push(name());
+            }
+            // It stays there, also after it has waited.
+            tokio::task::yield_now().await;
+            names.push(name());
+            names
+        });
+        let [here, there] = ["weir-test", "weir-long"].map(|name| Some(name.to_owned()));
+        assert_eq!(names.ended().await.unwrap(), [here.clone(), here, there.clone(), there]);
+    }
+
+    #[tokio::test]
+    async fn work_that_waits_first_takes_no_turn_until_then() {
+        let threads = threads(1);
+        let account = threads.account(threads.group(1), 1, Waited::default());
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let before = account.spawn(async move { released.recv().is_ok() });
+        // The only thread is busy, so this begins to wait here, and ends here.
+        let refused = account.spawn_after(async { Err::<(), _>(7) }, async |()| ());
+        assert_eq!(refused.ended().await, Some(Err(7)));
+        let at_once = account.spawn_after(async { Ok::<_, ()>(()) }, async |()| name());
+        let (come, coming) = oneshot::channel();
+        let (noted, dropped) = oneshot::channel();
+        let noted = Noted(Some(noted));
+        let waiting = async move {
+            let _noted = noted;
+            coming.await
+        };
+        let waits = account.spawn_after(waiting, async |came| (came, name()));
+        come.send(7).unwrap();
+        release.send(()).unwrap();
+        assert_eq!(before.ended().await, Some(true));
+        let there = Some("weir-test".to_owned());
+        assert_eq!(at_once.ended().await, Some(Ok(there.clone())));
+        assert_eq!(waits.ended().await, Some(Ok((7, there))));
+        dropped.await.unwrap();
     }
 
     #[tokio::test]

@@ -111,13 +111,14 @@ fn client() -> Client {
 async fn native(deployment: &Arc<Deployment>, app: &Arc<App>, body: Bytes) -> Bytes {
     let host =
         Native { app: Arc::clone(app), searching: deployment.runner.guests.searching().clone() };
-    let run = deployment.runner.guests.run(client(), || async move {
+    let deadline = Instant::now() + deployment.pipeline().deadline;
+    let run = deployment.runner.guests.run(client(), deadline, || async move {
         let (hits, mode) = search::answer(&host, &body).await.expect("an answer");
         let mode = format!("\"{}\"", mode.as_str());
         let members = [("mode".to_owned(), mode)];
         Bytes::from(write_results(&hits, &members, MAX_ANSWER_BYTES).unwrap())
     });
-    run.await.unwrap().ended().await.unwrap()
+    run.await.unwrap()
 }
 
 /// The host's services, called directly.

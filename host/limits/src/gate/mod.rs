@@ -47,7 +47,7 @@ pub struct Bounds {
     pub patience: Duration,
 }
 
-/// Lets work in, of callers with keys.
+/// Lets work in, of callers with keys. Clones are the same gate.
 #[derive(Debug)]
 pub struct Gate<K: Hash + Eq + Clone> {
     inner: Arc<Inner<K>>,
@@ -82,6 +82,12 @@ pub struct Pass<K: Hash + Eq + Clone> {
 #[error("more work waits than can be done in time")]
 pub struct Refused;
 
+impl<K: Hash + Eq + Clone> Clone for Gate<K> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
 impl<K: Hash + Eq + Clone> Gate<K> {
     /// A gate for work that adds to `waited` for how long it waits behind the gate.
     #[must_use]
@@ -92,20 +98,29 @@ impl<K: Hash + Eq + Clone> Gate<K> {
         Self { inner: Arc::new(Inner { places, state, waited, patience: bounds.patience }) }
     }
 
+    /// Lets work with this key in if it need not wait.
+    #[must_use]
+    pub fn try_enter(&self, key: &K) -> Option<Pass<K>> {
+        self.inner.places.try_take(key, 1, 1).map(|place| self.pass(place))
+    }
+
     /// Waits until work with this key is let in. Dropping the future gives up the place in the queue.
     ///
     /// # Errors
     /// It would have to wait for too long. That is said at once.
     pub async fn enter(&self, key: &K) -> Result<Pass<K>, Refused> {
-        let inner = &self.inner;
-        let place = match inner.places.try_take(key, 1, 1) {
-            Some(place) => place,
-            None if inner.is_in_time(key) => {
-                inner.places.take(key, 1, 1).await.map_err(|Crowded| Refused)?
-            }
-            None => return Err(Refused),
-        };
-        Ok(Pass { gate: Arc::clone(inner), began: Instant::now(), _place: place })
+        if let Some(pass) = self.try_enter(key) {
+            return Ok(pass);
+        }
+        if !self.inner.is_in_time(key) {
+            return Err(Refused);
+        }
+        let place = self.inner.places.take(key, 1, 1).await.map_err(|Crowded| Refused)?;
+        Ok(self.pass(place))
+    }
+
+    fn pass(&self, place: Share<K>) -> Pass<K> {
+        Pass { gate: Arc::clone(&self.inner), began: Instant::now(), _place: place }
     }
 
     /// How much may be done at once now.

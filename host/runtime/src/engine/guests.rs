@@ -4,6 +4,7 @@
 //! charged to the same account, but have slots of their own, so that a hit whose key a policy computes
 //! does not wait for a run. The runs of large pipelines have slots of their own, too. In front of the slots
 //! of runs is a [gate](weir_limits::gate), which lets in as many as are useful, of each client its share.
+//! Guests that compute for long go on on threads of a lower priority.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::time::timeout_at;
 use weir_limits::client::Client;
-use weir_limits::gate::{Bounds, Gate, Refused};
+use weir_limits::gate::{Bounds, Gate, Pass, Refused};
 use weir_limits::priority::Work;
 use weir_limits::threads::{Account, FairThreads, Started};
 use weir_limits::turns::GroupId;
@@ -32,6 +33,8 @@ const LEAST_RUNS_PER_THREAD: usize = 6;
 /// What all guests of a server share. Dropping it stops them.
 pub struct Guests {
     threads: FairThreads,
+    /// For those that compute for long.
+    long: FairThreads,
     /// For searches that would keep a guest's thread too long. They are charged to the pipeline.
     searching: FairThreads,
     runs: Slots,
@@ -44,6 +47,7 @@ pub struct Guests {
 /// The guests of one tenant.
 pub struct TenantGuests {
     group: GroupId,
+    long: GroupId,
     searching: GroupId,
     runs: TenantSlots,
     large_runs: TenantSlots,
@@ -68,6 +72,17 @@ pub struct PipelineGuests {
     memory: GuestMemory,
 }
 
+/// Why there was no run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRun {
+    /// No slot became free in time, or none would.
+    NoSlot,
+    /// Its deadline came while it waited for one.
+    DeadlineExceeded,
+    /// It panicked.
+    Panicked,
+}
+
 impl Guests {
     /// Starts the threads for the guests of so many tenants. Guests' timers, and what their host
     /// calls spawn, use the runtime `io`.
@@ -81,14 +96,11 @@ impl Guests {
         io: &Handle,
     ) -> io::Result<Self> {
         let queue_timeout = Duration::from_millis(limits.queue_timeout_ms);
+        let threads = |name, work| FairThreads::start(name, work, limits.guest_threads, Some(io));
         let slots = |count| Slots::new(count, tenants, clock.clone(), queue_timeout);
         Ok(Self {
-            threads: FairThreads::start(
-                "weir-guest",
-                Work::Guests,
-                limits.guest_threads,
-                Some(io),
-            )?,
+            threads: threads("weir-guest", Work::Short)?,
+            long: threads("weir-long-guest", Work::Long)?,
             searching: FairThreads::start("weir-search", Work::Shared, 0, None)?,
             runs: slots(limits.max_concurrent_guests),
             large_runs: slots(limits.large.max_concurrent_guests),
@@ -104,6 +116,7 @@ impl Guests {
         let group = self.threads.group(weight);
         TenantGuests {
             group,
+            long: self.long.group(weight),
             searching: self.searching.group(weight),
             runs: self.runs.of_tenant(group, weight),
             large_runs: self.large_runs.of_tenant(group, weight),
@@ -115,7 +128,8 @@ impl Guests {
     #[must_use]
     pub fn of_pipeline(&self, tenant: &TenantGuests, weight: u32, size: Size) -> PipelineGuests {
         let waited = Waited::default();
-        let account = self.threads.account(tenant.group, weight, waited.clone());
+        let long = self.long.account(tenant.long, weight, waited.clone());
+        let account = self.threads.account(tenant.group, weight, waited.clone()).then(long);
         let searching = self.searching.account(tenant.searching, weight, waited.clone());
         let runs = match size {
             Size::Small => &tenant.runs,
@@ -144,30 +158,55 @@ impl Guests {
 }
 
 impl PipelineGuests {
-    /// Waits for a slot and starts the run that `run` makes for a client. It is made only then, because it
-    /// is large and whoever waits for a slot, or only may have to, would be as large.
+    /// Waits for a slot until the `deadline`, and for the run that `run` makes for a client. It is made only
+    /// when there is a slot, because it is large and whoever waits for one, or only may have to, would be
+    /// as large. Dropping the future ends the run.
     ///
     /// # Errors
-    /// No slot became free in time, or none would.
+    /// No slot became free in time or none would, or the run panicked.
     pub async fn run<F>(
         &self,
         client: Client,
+        deadline: Instant,
         run: impl FnOnce() -> F + Send + 'static,
-    ) -> Result<Started<F::Output>, NoSlot>
+    ) -> Result<F::Output, NotRun>
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let began = Instant::now();
-        let place = async {
-            let pass = self.gate.enter(&client).await.map_err(|Refused| NoSlot)?;
+        let pass = self.gate.try_enter(&client);
+        if let Some(slot) = pass.as_ref().and_then(|_| self.runs.try_slot()) {
+            return start(&self.account, (pass, slot), run).ended().await.ok_or(NotRun::Panicked);
+        }
+        let started = self.account.spawn_after(self.place(client, pass, deadline), |place| async {
+            let _place = place;
+            run().await
+        });
+        // Apart from the future of a run that need not wait.
+        Box::pin(started.ended()).await.unwrap_or(Err(NotRun::Panicked))
+    }
+
+    /// Waits for a place. When it becomes free, the run begins at once: if this were to be waited for
+    /// elsewhere, the threads would have nothing to do meanwhile.
+    fn place(
+        &self,
+        client: Client,
+        pass: Option<Pass<Client>>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<impl Send + 'static, NotRun>> + Send + 'static {
+        let give_up_at = deadline.min(Instant::now() + self.queue_timeout);
+        let late = if give_up_at < deadline { NotRun::NoSlot } else { NotRun::DeadlineExceeded };
+        let (gate, runs, waited) = (self.gate.clone(), self.runs.clone(), self.waited.clone());
+        let place = async move {
+            let pass = match pass {
+                Some(pass) => pass,
+                None => gate.enter(&client).await.map_err(|Refused| NotRun::NoSlot)?,
+            };
             let came = Instant::now();
-            let slot = self.runs.slot().await?;
-            self.waited.add(came.elapsed());
+            let slot = runs.slot().await.map_err(|NoSlot| NotRun::NoSlot)?;
+            waited.add(came.elapsed());
             Ok((pass, slot))
         };
-        let place = timeout_at((began + self.queue_timeout).into(), place);
-        let place = place.await.unwrap_or(Err(NoSlot))?;
-        Ok(start(&self.account, place, run))
+        async move { timeout_at(give_up_at.into(), place).await.unwrap_or(Err(late)) }
     }
 
     /// Waits for a slot and starts the decision of the pipeline's policy that `decision` makes.

@@ -114,7 +114,9 @@ impl PipelineSlots {
         }
     }
 
-    fn try_slot(&self) -> Option<Slot> {
+    /// A slot, if one is free.
+    #[must_use]
+    pub fn try_slot(&self) -> Option<Slot> {
         let TenantSlots { slots, tenant, weight, pipelines } = &self.of;
         let of_pipeline = pipelines.try_take(&self.pipeline, self.weight, 1)?;
         let of_tenant = slots.tenants.try_take(tenant, *weight, 1)?;

@@ -25,7 +25,8 @@ use super::load::Pipeline;
 use crate::capability::call::Call;
 use crate::capability::guest::Contexts;
 use crate::capability::{collections, documents, embedding, logging, request};
-use crate::engine::guests::PipelineGuests;
+use crate::engine::guests::{NotRun, PipelineGuests};
+use crate::engine::slots::NoSlot;
 use crate::request::{KeyedRequest, PartsRead};
 use crate::tenant::Tenant;
 use crate::tenant::reading::{Demand, Reading, Stated, Unsettled};
@@ -193,12 +194,13 @@ impl Runner {
         let pipeline = Arc::clone(&self.pipeline);
         let budget = self.guests.memory_budget(pipeline.limits.max_memory_bytes);
         let run = || async move { pipeline.run_here(contexts, budget).await };
-        // It also waits for its slot no longer than until its deadline.
-        let guest = match timeout_at(deadline.into(), self.guests.run(client, run)).await {
-            Ok(guest) => guest?,
-            Err(_) => return Err(self.pipeline.deadline_exceeded()),
-        };
-        guest.ended().await.unwrap_or(Err(RunError::Panicked))
+        self.guests.run(client, deadline, run).await.unwrap_or_else(|not_run| {
+            Err(match not_run {
+                NotRun::NoSlot => RunError::NoSlot(NoSlot),
+                NotRun::DeadlineExceeded => self.pipeline.deadline_exceeded(),
+                NotRun::Panicked => RunError::Panicked,
+            })
+        })
     }
 
     fn contexts(
