@@ -11,7 +11,7 @@ const MIB_U64: u64 = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Engine {
-    /// Threads that run guests; 0 means one for each core.
+    /// Threads that run guests, and as many for those that compute for long; 0 means one for each core.
     pub guest_threads: usize,
     /// Whether the server starts on a machine that does not allow pools of instances.
     pub pool: Pool,
