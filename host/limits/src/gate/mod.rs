@@ -5,21 +5,24 @@
 //! point while the work goes on. What comes then waits here, in a queue that callers share by turns; and
 //! what would wait here for too long is refused when it comes, while it has cost nothing.
 //!
-//! A burst may wait for as long as the gate's patience. If the queue has not been empty for a while, more
-//! comes than can be done, and a longer queue would only make everybody wait longer ("Controlling queue
-//! delay", Nichols and Jacobson, 2012): then nobody waits much longer than the work takes.
+//! Work may wait for as long as the gate's patience. But if there is an [`excess`], more of it than can be
+//! done, a longer queue would only make everybody wait longer ("Controlling queue delay", Nichols and
+//! Jacobson, 2012): then nobody waits much longer than the work takes.
 //!
 //! Out of scope: what the work is, and whether it fits among that of others ([`shares`](crate::shares)).
 
+mod excess;
 mod limit;
 
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use thiserror::Error;
 
+use self::excess::Excess;
 use self::limit::Limit;
 use crate::shares::{Crowded, Share, Shares};
 use crate::waited::Waited;
@@ -28,10 +31,8 @@ use crate::waited::Waited;
 const GENEROSITY: usize = 2;
 /// The most callers that wait with the same key.
 const MAX_WAITING: usize = 1_024;
-/// A queue that was not empty for so long is not a burst.
-const BURST: Duration = Duration::from_millis(100);
 /// While more comes than can be done, nobody waits longer than so many times what the work takes, …
-const STANDING_WAIT: u32 = 3;
+const EXCESS_WAIT: u32 = 3;
 /// … or than this part of the gate's patience: a client with a hundred connections that asks for what takes
 /// less than a millisecond does no harm, and must not be refused.
 const PART_OF_PATIENCE: u32 = 10;
@@ -57,6 +58,8 @@ pub struct Gate<K: Hash + Eq + Clone> {
 struct Inner<K: Hash + Eq + Clone> {
     places: Shares<K>,
     state: Mutex<State>,
+    /// How much work has come to the gate.
+    came: AtomicU64,
     waited: Waited,
     patience: Duration,
 }
@@ -64,8 +67,7 @@ struct Inner<K: Hash + Eq + Clone> {
 #[derive(Debug)]
 struct State {
     limit: Limit,
-    /// Since when somebody waits; `None` if nobody did when it was looked at last.
-    queued_since: Option<Instant>,
+    excess: Excess,
 }
 
 /// Work that has been let in, until this is dropped.
@@ -94,24 +96,24 @@ impl<K: Hash + Eq + Clone> Gate<K> {
     pub fn new(bounds: Bounds, waited: Waited) -> Self {
         let limit = Limit::new(bounds.least, bounds.most, waited.total());
         let places = Shares::new(limit.now(), GENEROSITY, MAX_WAITING);
-        let state = Mutex::new(State { limit, queued_since: None });
-        Self { inner: Arc::new(Inner { places, state, waited, patience: bounds.patience }) }
+        let state = Mutex::new(State { limit, excess: Excess::default() });
+        let (came, patience) = (AtomicU64::new(0), bounds.patience);
+        Self { inner: Arc::new(Inner { places, state, came, waited, patience }) }
     }
 
-    /// Lets work with this key in if it need not wait.
+    /// Lets work with this key in if it need not wait. If it has to, [`Gate::wait`] lets it in.
     #[must_use]
-    pub fn try_enter(&self, key: &K) -> Option<Pass<K>> {
+    pub fn enter(&self, key: &K) -> Option<Pass<K>> {
+        self.inner.came.fetch_add(1, Relaxed);
         self.inner.places.try_take(key, 1, 1).map(|place| self.pass(place))
     }
 
-    /// Waits until work with this key is let in. Dropping the future gives up the place in the queue.
+    /// Waits until work with this key, which could not [enter](Gate::enter), is let in. Dropping the future
+    /// gives up the place in the queue.
     ///
     /// # Errors
     /// It would have to wait for too long. That is said at once.
-    pub async fn enter(&self, key: &K) -> Result<Pass<K>, Refused> {
-        if let Some(pass) = self.try_enter(key) {
-            return Ok(pass);
-        }
+    pub async fn wait(&self, key: &K) -> Result<Pass<K>, Refused> {
         if !self.inner.is_in_time(key) {
             return Err(Refused);
         }
@@ -133,15 +135,13 @@ impl<K: Hash + Eq + Clone> Gate<K> {
 impl<K: Hash + Eq + Clone> Inner<K> {
     /// Whether work with this key that has to wait from now on would not wait for too long.
     fn is_in_time(&self, key: &K) -> bool {
-        let now = Instant::now();
         let mut state = self.state.lock();
         state.limit.reached();
-        let queued_since = *state.queued_since.get_or_insert(now);
         let typical = state.limit.typical();
-        let longest = if now.saturating_duration_since(queued_since) < BURST {
-            self.patience
+        let longest = if state.excess.lasts() {
+            (typical * EXCESS_WAIT).max(self.patience / PART_OF_PATIENCE).min(self.patience)
         } else {
-            (typical * STANDING_WAIT).max(self.patience / PART_OF_PATIENCE).min(self.patience)
+            self.patience
         };
         let before = u32::try_from(self.places.ahead(key) + 1).unwrap_or(u32::MAX);
         let at_once = u32::try_from(state.limit.now()).unwrap_or(u32::MAX);
@@ -151,13 +151,11 @@ impl<K: Hash + Eq + Clone> Inner<K> {
 
 impl<K: Hash + Eq + Clone> Drop for Pass<K> {
     fn drop(&mut self) {
-        let Inner { places, state, waited, .. } = &*self.gate;
+        let Inner { places, state, came, waited, .. } = &*self.gate;
         let now = Instant::now();
         let took = now.saturating_duration_since(self.began);
         let mut state = state.lock();
-        if !places.is_waited_for() {
-            state.queued_since = None;
-        }
+        state.excess.ended(now, came.load(Relaxed));
         // While the state is locked, so that a later change is also made later.
         if let Some(limit) = state.limit.ended(now, took, waited.total()) {
             places.resize(limit);
@@ -186,14 +184,27 @@ mod tests {
         gate.inner.state.lock().limit.ended(Instant::now(), time, Duration::ZERO);
     }
 
-    /// Lets in as much as is let in at once.
+    /// Notes that more work has come than was done, for long enough.
+    fn exceed(gate: &Gate<&'static str>) {
+        let excess = &mut gate.inner.state.lock().excess;
+        let (mut now, mut came) = (Instant::now(), 0);
+        while !excess.lasts() {
+            excess.ended(now, came);
+            now += Duration::from_millis(10);
+            came += 2;
+        }
+    }
+
+    /// Lets in as much as is let in at once, and has more ask.
     async fn enter_all(gate: &Gate<&'static str>, key: &'static str) -> Vec<Pass<&'static str>> {
         let mut passes = Vec::new();
         loop {
-            let pass = pin!(gate.enter(&key));
-            match poll!(pass) {
-                std::task::Poll::Ready(pass) => passes.push(pass.unwrap()),
-                std::task::Poll::Pending => return passes,
+            match gate.enter(&key) {
+                Some(pass) => passes.push(pass),
+                None => {
+                    assert!(poll!(pin!(gate.wait(&key))).is_pending());
+                    return passes;
+                }
             }
         }
     }
@@ -203,13 +214,13 @@ mod tests {
         let gate = gate(3, 6);
         let mut greedy = enter_all(&gate, "greedy").await;
         assert_eq!(greedy.len(), 4, "two thirds");
-        let mut waits: Vec<_> = (0..100).map(|_| Box::pin(gate.enter(&"greedy"))).collect();
+        let mut waits: Vec<_> = (0..100).map(|_| Box::pin(gate.wait(&"greedy"))).collect();
         for wait in &mut waits {
             assert!(poll!(wait.as_mut()).is_pending());
         }
         let other = enter_all(&gate, "other").await;
         assert_eq!(other.len(), 2);
-        let mut next = pin!(gate.enter(&"other"));
+        let mut next = pin!(gate.wait(&"other"));
         assert!(poll!(next.as_mut()).is_pending());
         greedy.clear();
         assert!(poll!(next.as_mut()).is_ready(), "before the hundred");
@@ -220,23 +231,22 @@ mod tests {
         let bounds = Bounds { least: 1, most: 1, patience: Duration::from_secs(1) };
         let gate = Gate::new(bounds, Waited::default());
         took(&gate, Duration::from_millis(60));
-        let held = gate.enter(&"a").await.unwrap();
-        let mut waits = pin!(gate.enter(&"a"));
-        assert!(poll!(waits.as_mut()).is_pending(), "a burst may wait");
-        gate.inner.state.lock().queued_since = Instant::now().checked_sub(2 * BURST);
-        let mut second = pin!(gate.enter(&"a"));
+        let held = gate.enter(&"a").unwrap();
+        let mut waits = pin!(gate.wait(&"a"));
+        assert!(poll!(waits.as_mut()).is_pending(), "the first that waits");
+        exceed(&gate);
+        let mut second = pin!(gate.wait(&"a"));
         assert!(poll!(second.as_mut()).is_pending(), "twice what it takes");
-        let mut third = pin!(gate.enter(&"a"));
+        let mut third = pin!(gate.wait(&"a"));
         assert!(poll!(third.as_mut()).is_pending(), "three times what it takes");
-        assert_eq!(gate.enter(&"a").await.err(), Some(Refused), "four times what it takes");
+        assert_eq!(gate.wait(&"a").await.err(), Some(Refused), "four times what it takes");
         // Another caller is the next.
-        let mut other = pin!(gate.enter(&"b"));
+        let mut other = pin!(gate.wait(&"b"));
         assert!(poll!(other.as_mut()).is_pending());
         drop(held);
         for next in [other, waits, second, third] {
             drop(next.await);
         }
-        assert_eq!(gate.inner.state.lock().queued_since, None, "nobody waits");
     }
 
     #[tokio::test]
@@ -244,8 +254,8 @@ mod tests {
         let bounds = Bounds { least: 1, most: 1, patience: Duration::ZERO };
         let gate = Gate::new(bounds, Waited::default());
         took(&gate, Duration::from_millis(1));
-        let _held = gate.enter(&"a").await.unwrap();
-        assert_eq!(gate.enter(&"a").await.err(), Some(Refused));
+        let _held = gate.enter(&"a").unwrap();
+        assert_eq!(gate.wait(&"a").await.err(), Some(Refused));
     }
 
     #[tokio::test]

@@ -173,7 +173,7 @@ impl PipelineGuests {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let pass = self.gate.try_enter(&client);
+        let pass = self.gate.enter(&client);
         if let Some(slot) = pass.as_ref().and_then(|_| self.runs.try_slot()) {
             return start(&self.account, (pass, slot), run).ended().await.ok_or(NotRun::Panicked);
         }
@@ -199,7 +199,7 @@ impl PipelineGuests {
         let place = async move {
             let pass = match pass {
                 Some(pass) => pass,
-                None => gate.enter(&client).await.map_err(|Refused| NotRun::NoSlot)?,
+                None => gate.wait(&client).await.map_err(|Refused| NotRun::NoSlot)?,
             };
             let came = Instant::now();
             let slot = runs.slot().await.map_err(|NoSlot| NotRun::NoSlot)?;
