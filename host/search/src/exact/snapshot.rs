@@ -37,20 +37,15 @@ impl Snapshot for CollectionSnapshot {
         account: &Account,
     ) -> Result<Vec<Hit>, VectorError> {
         let plan = Plan::new(query, self.collection.dimensions())?;
-        let abandoned = CancellationToken::new();
         if self.collection.rows() <= ROWS_SEARCHED_INLINE {
-            let budget = Budget::new(STEPS_INLINE, deadline, abandoned.clone());
+            let budget = Budget::new(STEPS_INLINE, deadline, CancellationToken::new());
             match answer(&plan, &*self.collection, &budget) {
                 Err(VectorError::TooCostly) => {}
                 answered => return answered,
             }
         }
         let collection = Arc::clone(&self.collection);
-        let budget = Budget::new(MAX_STEPS, deadline, abandoned.clone());
-        // If this future is dropped, the search is not begun, or stops.
-        let _abandoned = abandoned.drop_guard();
-        let search = account.spawn(async move { answer(&plan, &*collection, &budget) });
-        search.ended().await.unwrap_or_else(|| Err(failed("the search was ended")))
+        elsewhere(account, deadline, move |budget| answer(&plan, &*collection, budget)).await
     }
 
     fn document(&self, id: &DocumentId) -> Option<(Position, Arc<Content>)> {
@@ -63,5 +58,51 @@ impl Snapshot for CollectionSnapshot {
 
     fn statistics(&self) -> &Arc<Statistics> {
         self.collection.shared_statistics()
+    }
+}
+
+/// Searches on the threads of `account`. If this future is dropped, the search is not begun, or stops.
+async fn elsewhere<T: Send + 'static>(
+    account: &Account,
+    deadline: Instant,
+    search: impl FnOnce(&Budget) -> Result<T, VectorError> + Send + 'static,
+) -> Result<T, VectorError> {
+    let abandoned = CancellationToken::new();
+    let budget = Budget::new(MAX_STEPS, deadline, abandoned.clone());
+    let _abandoned = abandoned.drop_guard();
+    let search = account.spawn(async move { search(&budget) });
+    search.ended().await.unwrap_or_else(|| Err(failed("the search was ended")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::time::Duration;
+
+    use futures::poll;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::testing::account;
+
+    #[tokio::test]
+    async fn a_search_that_nobody_waits_for_stops() {
+        let (began, has_begun) = oneshot::channel();
+        let (ended, how) = oneshot::channel();
+        let search = move |budget: &Budget| {
+            began.send(()).unwrap();
+            // As long as it may: a step at a time, until it is stopped.
+            let error = std::iter::repeat_with(|| budget.pass(1)).find_map(Result::err).unwrap();
+            ended.send(error).unwrap();
+            Ok(())
+        };
+        let account = account();
+        let deadline = Instant::now() + Duration::from_secs(3_600);
+        let mut searching = Box::pin(elsewhere(&account, deadline, search));
+        assert!(poll!(&mut searching).is_pending());
+        has_begun.await.unwrap();
+        drop(searching);
+        assert_eq!(how.await.unwrap(), VectorError::TimedOut);
     }
 }
