@@ -26,8 +26,8 @@ use crate::priority::{self, Work};
 use crate::turns::{AccountId, GroupId, Turns};
 use crate::waited::Waited;
 
-/// Work is long when it has computed for this many nanoseconds. That is a multiple of what an answer takes,
-/// and no longer than what an answer can wait for.
+/// Work is long when it has computed for this many nanoseconds: several times as long as most runs do, and
+/// so little that an answer can wait for it.
 const LONG_NANOSECONDS: u64 = 1_000_000;
 
 /// The threads. Dropping this stops them, and with them the work.
