@@ -70,6 +70,23 @@ struct State {
     excess: Excess,
 }
 
+/// Work that came to a gate and was not refused.
+#[derive(Debug)]
+pub enum Entry<K: Hash + Eq + Clone> {
+    /// It is let in.
+    Now(Pass<K>),
+    /// It has to wait.
+    Later(Later<K>),
+}
+
+/// Work that has to wait at a gate.
+#[derive(Debug)]
+#[must_use = "the work has no place in the queue until this is waited for"]
+pub struct Later<K: Hash + Eq + Clone> {
+    gate: Gate<K>,
+    key: K,
+}
+
 /// Work that has been let in, until this is dropped.
 #[derive(Debug)]
 #[must_use = "the work is over when it is dropped"]
@@ -101,24 +118,19 @@ impl<K: Hash + Eq + Clone> Gate<K> {
         Self { inner: Arc::new(Inner { places, state, came, waited, patience }) }
     }
 
-    /// Lets work with this key in if it need not wait. If it has to, [`Gate::wait`] lets it in.
-    #[must_use]
-    pub fn enter(&self, key: &K) -> Option<Pass<K>> {
-        self.inner.came.fetch_add(1, Relaxed);
-        self.inner.places.try_take(key, 1, 1).map(|place| self.pass(place))
-    }
-
-    /// Waits until work with this key, which could not [enter](Gate::enter), is let in. Dropping the future
-    /// gives up the place in the queue.
+    /// Lets work with this key in, or has it wait.
     ///
     /// # Errors
-    /// It would have to wait for too long. That is said at once.
-    pub async fn wait(&self, key: &K) -> Result<Pass<K>, Refused> {
-        if !self.inner.is_in_time(key) {
-            return Err(Refused);
+    /// It would have to wait for too long.
+    pub fn enter(&self, key: &K) -> Result<Entry<K>, Refused> {
+        self.inner.came.fetch_add(1, Relaxed);
+        match self.inner.places.try_take(key, 1, 1) {
+            Some(place) => Ok(Entry::Now(self.pass(place))),
+            None if self.inner.is_in_time(key) => {
+                Ok(Entry::Later(Later { gate: self.clone(), key: key.clone() }))
+            }
+            None => Err(Refused),
         }
-        let place = self.inner.places.take(key, 1, 1).await.map_err(|Crowded| Refused)?;
-        Ok(self.pass(place))
     }
 
     fn pass(&self, place: Share<K>) -> Pass<K> {
@@ -129,6 +141,18 @@ impl<K: Hash + Eq + Clone> Gate<K> {
     #[must_use]
     pub fn limit(&self) -> usize {
         self.inner.state.lock().limit.now()
+    }
+}
+
+impl<K: Hash + Eq + Clone> Later<K> {
+    /// Waits until the work is let in. It has a place in the queue from when this is polled, and gives it
+    /// up when this is dropped.
+    ///
+    /// # Errors
+    /// Too much work with the same key waits.
+    pub async fn entered(self) -> Result<Pass<K>, Refused> {
+        let place = self.gate.inner.places.take(&self.key, 1, 1).await;
+        place.map(|place| self.gate.pass(place)).map_err(|Crowded| Refused)
     }
 }
 
@@ -195,16 +219,21 @@ mod tests {
         }
     }
 
-    /// Lets in as much as is let in at once, and has more ask.
+    /// Waits to be let in.
+    async fn later(gate: &Gate<&'static str>, key: &'static str) -> Pass<&'static str> {
+        match gate.enter(&key).unwrap() {
+            Entry::Now(_) => panic!("it need not wait"),
+            Entry::Later(later) => later.entered().await.unwrap(),
+        }
+    }
+
+    /// Lets in as much as is let in at once, and has more ask for it.
     async fn enter_all(gate: &Gate<&'static str>, key: &'static str) -> Vec<Pass<&'static str>> {
         let mut passes = Vec::new();
         loop {
-            match gate.enter(&key) {
-                Some(pass) => passes.push(pass),
-                None => {
-                    assert!(poll!(pin!(gate.wait(&key))).is_pending());
-                    return passes;
-                }
+            match gate.enter(&key).unwrap() {
+                Entry::Now(pass) => passes.push(pass),
+                Entry::Later(_) => return passes,
             }
         }
     }
@@ -214,13 +243,13 @@ mod tests {
         let gate = gate(3, 6);
         let mut greedy = enter_all(&gate, "greedy").await;
         assert_eq!(greedy.len(), 4, "two thirds");
-        let mut waits: Vec<_> = (0..100).map(|_| Box::pin(gate.wait(&"greedy"))).collect();
+        let mut waits: Vec<_> = (0..100).map(|_| Box::pin(later(&gate, "greedy"))).collect();
         for wait in &mut waits {
             assert!(poll!(wait.as_mut()).is_pending());
         }
         let other = enter_all(&gate, "other").await;
         assert_eq!(other.len(), 2);
-        let mut next = pin!(gate.wait(&"other"));
+        let mut next = pin!(later(&gate, "other"));
         assert!(poll!(next.as_mut()).is_pending());
         greedy.clear();
         assert!(poll!(next.as_mut()).is_ready(), "before the hundred");
@@ -231,17 +260,17 @@ mod tests {
         let bounds = Bounds { least: 1, most: 1, patience: Duration::from_secs(1) };
         let gate = Gate::new(bounds, Waited::default());
         took(&gate, Duration::from_millis(60));
-        let held = gate.enter(&"a").unwrap();
-        let mut waits = pin!(gate.wait(&"a"));
+        let held = enter_all(&gate, "a").await;
+        let mut waits = pin!(later(&gate, "a"));
         assert!(poll!(waits.as_mut()).is_pending(), "the first that waits");
         exceed(&gate);
-        let mut second = pin!(gate.wait(&"a"));
+        let mut second = pin!(later(&gate, "a"));
         assert!(poll!(second.as_mut()).is_pending(), "twice what it takes");
-        let mut third = pin!(gate.wait(&"a"));
+        let mut third = pin!(later(&gate, "a"));
         assert!(poll!(third.as_mut()).is_pending(), "three times what it takes");
-        assert_eq!(gate.wait(&"a").await.err(), Some(Refused), "four times what it takes");
+        assert_eq!(gate.enter(&"a").err(), Some(Refused), "four times what it takes");
         // Another caller is the next.
-        let mut other = pin!(gate.wait(&"b"));
+        let mut other = pin!(later(&gate, "b"));
         assert!(poll!(other.as_mut()).is_pending());
         drop(held);
         for next in [other, waits, second, third] {
@@ -255,7 +284,7 @@ mod tests {
         let gate = Gate::new(bounds, Waited::default());
         took(&gate, Duration::from_millis(1));
         let _held = gate.enter(&"a").unwrap();
-        assert_eq!(gate.wait(&"a").await.err(), Some(Refused));
+        assert_eq!(gate.enter(&"a").err(), Some(Refused));
     }
 
     #[tokio::test]

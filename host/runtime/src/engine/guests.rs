@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::time::timeout_at;
 use weir_limits::client::Client;
-use weir_limits::gate::{Bounds, Gate, Pass, Refused};
+use weir_limits::gate::{Bounds, Entry, Gate, Refused};
 use weir_limits::priority::Work;
 use weir_limits::threads::{Account, FairThreads, Started};
 use weir_limits::turns::GroupId;
@@ -173,11 +173,13 @@ impl PipelineGuests {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let pass = self.gate.enter(&client);
-        if let Some(slot) = pass.as_ref().and_then(|_| self.runs.try_slot()) {
-            return start(&self.account, (pass, slot), run).ended().await.ok_or(NotRun::Panicked);
+        let entry = self.gate.enter(&client).map_err(|Refused| NotRun::NoSlot)?;
+        if matches!(entry, Entry::Now(_))
+            && let Some(slot) = self.runs.try_slot()
+        {
+            return start(&self.account, (entry, slot), run).ended().await.ok_or(NotRun::Panicked);
         }
-        let started = self.account.spawn_after(self.place(client, pass, deadline), |place| async {
+        let started = self.account.spawn_after(self.place(entry, deadline), |place| async {
             let _place = place;
             run().await
         });
@@ -189,17 +191,16 @@ impl PipelineGuests {
     /// elsewhere, the threads would have nothing to do meanwhile.
     fn place(
         &self,
-        client: Client,
-        pass: Option<Pass<Client>>,
+        entry: Entry<Client>,
         deadline: Instant,
     ) -> impl Future<Output = Result<impl Send + 'static, NotRun>> + Send + 'static {
         let give_up_at = deadline.min(Instant::now() + self.queue_timeout);
         let late = if give_up_at < deadline { NotRun::NoSlot } else { NotRun::DeadlineExceeded };
-        let (gate, runs, waited) = (self.gate.clone(), self.runs.clone(), self.waited.clone());
+        let (runs, waited) = (self.runs.clone(), self.waited.clone());
         let place = async move {
-            let pass = match pass {
-                Some(pass) => pass,
-                None => gate.wait(&client).await.map_err(|Refused| NotRun::NoSlot)?,
+            let pass = match entry {
+                Entry::Now(pass) => pass,
+                Entry::Later(later) => later.entered().await.map_err(|Refused| NotRun::NoSlot)?,
             };
             let came = Instant::now();
             let slot = runs.slot().await.map_err(|NoSlot| NotRun::NoSlot)?;
