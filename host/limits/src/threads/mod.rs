@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use async_task::{FallibleTask, Runnable};
 use futures::FutureExt as _;
+use nix::time::ClockId;
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 
@@ -204,8 +205,7 @@ impl Account {
 
 /// For how long this thread has computed. The time that other threads take from it is not its work's.
 fn time_of_this_thread() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
+    ClockId::CLOCK_THREAD_CPUTIME_ID.now().map(Duration::from).unwrap_or_default()
 }
 
 /// Lets others run.
