@@ -179,7 +179,12 @@ impl<K: Hash + Eq + Clone> Drop for Pass<K> {
         let now = Instant::now();
         let took = now.saturating_duration_since(self.began);
         let mut state = state.lock();
-        state.excess.ended(now, came.load(Relaxed));
+        if places.is_waited_for() {
+            state.excess.ended(now, came.load(Relaxed));
+        } else {
+            // What came is done. What comes next, perhaps much later, is not more of it.
+            state.excess = Excess::default();
+        }
         // While the state is locked, so that a later change is also made later.
         if let Some(limit) = state.limit.ended(now, took, waited.total()) {
             places.resize(limit);
@@ -276,6 +281,7 @@ mod tests {
         for next in [other, waits, second, third] {
             drop(next.await);
         }
+        assert!(!gate.inner.state.lock().excess.lasts(), "nobody waits any more");
     }
 
     #[tokio::test]

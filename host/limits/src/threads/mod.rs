@@ -204,6 +204,7 @@ impl Account {
 }
 
 /// For how long this thread has computed. The time that other threads take from it is not its work's.
+/// Not by rustix, which reads the kernel's vDSO itself and crashes under valgrind.
 fn time_of_this_thread() -> Duration {
     ClockId::CLOCK_THREAD_CPUTIME_ID.now().map(Duration::from).unwrap_or_default()
 }

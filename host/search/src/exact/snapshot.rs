@@ -76,12 +76,13 @@ async fn elsewhere<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
     use std::time::Duration;
 
     use futures::poll;
     use tokio::sync::oneshot;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::testing::account;
@@ -103,6 +104,7 @@ mod tests {
         assert!(poll!(&mut searching).is_pending());
         has_begun.await.unwrap();
         drop(searching);
-        assert_eq!(how.await.unwrap(), VectorError::TimedOut);
+        let how = timeout(Duration::from_secs(60), how).await.expect("it goes on");
+        assert_eq!(how.unwrap(), VectorError::TimedOut);
     }
 }

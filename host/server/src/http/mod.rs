@@ -103,7 +103,7 @@ impl Service {
                     }
                     // Apart from the future of the hot route.
                     Destination::Router => (Route::Other, Box::pin(self.routed(head, body)).await),
-                    Destination::None(route, response) => (route, response),
+                    Destination::Nowhere(route, response) => (route, response),
                 }
             };
             let answer = AssertUnwindSafe(answer).catch_unwind().await;
@@ -132,7 +132,7 @@ impl Service {
         let Identified { member, prefix_bytes } = match self.app.tenants.identify(head) {
             Ok(identified) => identified,
             Err(_) if is_operational(head.uri.path()) => return Destination::Router,
-            Err(error) => return Destination::None(Route::Other, tenant::unidentified(error)),
+            Err(error) => return Destination::Nowhere(Route::Other, tenant::unidentified(error)),
         };
         let path = &head.uri.path()[prefix_bytes..];
         if let Some(limits) = &member.limits
@@ -140,7 +140,9 @@ impl Service {
         {
             match limits.begin() {
                 Ok(begun) => *counted = begun,
-                Err(refused) => return Destination::None(Route::Other, tenant::refused(refused)),
+                Err(refused) => {
+                    return Destination::Nowhere(Route::Other, tenant::refused(refused));
+                }
             }
         }
         if let Some(segment) = path.strip_prefix(PIPELINES) {
@@ -148,7 +150,7 @@ impl Service {
                 Ok(name) => Destination::Pipeline(member, name),
                 Err(problem) => {
                     let problem = problem.unwrap_or_else(|| router::not_found(&head.uri));
-                    Destination::None(Route::Pipeline, problem.into_response())
+                    Destination::Nowhere(Route::Pipeline, problem.into_response())
                 }
             };
         }
@@ -169,13 +171,13 @@ enum Destination<'a> {
     Pipeline(&'a Member, Name),
     /// To the router, which has all other routes.
     Router,
-    /// Nowhere. It is answered with this, and counted as one of this route.
-    None(Route, Response),
+    /// To nobody. It is answered with this, and counted as one of this route.
+    Nowhere(Route, Response),
 }
 
 impl From<Problem> for Destination<'_> {
     fn from(problem: Problem) -> Self {
-        Self::None(Route::Other, problem.into_response())
+        Self::Nowhere(Route::Other, problem.into_response())
     }
 }
 
