@@ -7,7 +7,7 @@
 //!
 //! Work may wait for as long as the gate's patience. But if there is an [`excess`], more of it than can be
 //! done, a longer queue would only make everybody wait longer ("Controlling queue delay", Nichols and
-//! Jacobson, 2012): then nobody waits much longer than the work takes.
+//! Jacobson, 2012): then nobody waits longer than the work takes, or a part of the patience.
 //!
 //! Out of scope: what the work is, and whether it fits among that of others ([`shares`](crate::shares)).
 
@@ -31,10 +31,9 @@ use crate::waited::Waited;
 const GENEROSITY: usize = 2;
 /// The most callers that wait with the same key.
 const MAX_WAITING: usize = 1_024;
-/// While more comes than can be done, nobody waits longer than so many times what the work takes, …
-const EXCESS_WAIT: u32 = 3;
-/// … or than this part of the gate's patience: a client with a hundred connections that asks for what takes
-/// less than a millisecond does no harm, and must not be refused.
+/// While more comes than can be done, nobody waits longer than the work takes, so that it takes twice as long
+/// at most; or than this part of the gate's patience: a client with a hundred connections that asks for what
+/// takes less than a millisecond does no harm, and must not be refused.
 const PART_OF_PATIENCE: u32 = 10;
 
 /// How much may be done at once, and how long it may wait.
@@ -163,7 +162,7 @@ impl<K: Hash + Eq + Clone> Inner<K> {
         state.limit.reached();
         let typical = state.limit.typical();
         let longest = if state.excess.lasts() {
-            (typical * EXCESS_WAIT).max(self.patience / PART_OF_PATIENCE).min(self.patience)
+            typical.max(self.patience / PART_OF_PATIENCE).min(self.patience)
         } else {
             self.patience
         };
@@ -262,30 +261,41 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_done_in_time_is_refused_when_it_comes() {
-        let bounds = Bounds { least: 1, most: 1, patience: Duration::from_secs(1) };
+        let bounds = Bounds { least: 1, most: 1, patience: Duration::from_millis(1_200) };
         let gate = Gate::new(bounds, Waited::default());
         took(&gate, Duration::from_millis(60));
         let held = enter_all(&gate, "a").await;
-        let mut waits = pin!(later(&gate, "a"));
-        assert!(poll!(waits.as_mut()).is_pending(), "the first that waits");
         exceed(&gate);
+        let mut waits = pin!(later(&gate, "a"));
+        assert!(poll!(waits.as_mut()).is_pending(), "as long as it takes");
         let mut second = pin!(later(&gate, "a"));
-        assert!(poll!(second.as_mut()).is_pending(), "twice what it takes");
-        let mut third = pin!(later(&gate, "a"));
-        assert!(poll!(third.as_mut()).is_pending(), "three times what it takes");
-        assert_eq!(gate.enter(&"a").err(), Some(Refused), "four times what it takes");
+        assert!(poll!(second.as_mut()).is_pending(), "a tenth of the patience");
+        assert_eq!(gate.enter(&"a").err(), Some(Refused), "three times what it takes");
         // Another caller is the next.
         let mut other = pin!(later(&gate, "b"));
         assert!(poll!(other.as_mut()).is_pending());
         drop(held);
-        for next in [other, waits, second, third] {
+        for next in [other, waits, second] {
             drop(next.await);
         }
         assert!(!gate.inner.state.lock().excess.lasts(), "nobody waits any more");
     }
 
     #[tokio::test]
-    async fn nobody_waits_beyond_the_patience_even_in_a_burst() {
+    async fn without_an_excess_what_comes_may_wait_for_as_long_as_the_patience() {
+        let bounds = Bounds { least: 1, most: 1, patience: Duration::from_millis(1_200) };
+        let gate = Gate::new(bounds, Waited::default());
+        took(&gate, Duration::from_millis(60));
+        let _held = enter_all(&gate, "a").await;
+        let mut waits: Vec<_> = (0..20).map(|_| Box::pin(later(&gate, "a"))).collect();
+        for wait in &mut waits {
+            assert!(poll!(wait.as_mut()).is_pending());
+        }
+        assert_eq!(gate.enter(&"a").err(), Some(Refused), "21 times 60 ms");
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_beyond_the_patience_even_without_an_excess() {
         let bounds = Bounds { least: 1, most: 1, patience: Duration::ZERO };
         let gate = Gate::new(bounds, Waited::default());
         took(&gate, Duration::from_millis(1));
