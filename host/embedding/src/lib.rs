@@ -211,6 +211,20 @@ pub trait Embedder: Send + Sync {
         self.max_tokens().saturating_mul(MAX_BYTES_PER_TOKEN)
     }
 
+    /// Refuses texts that are too long to be tokenized, before anything is done with them.
+    ///
+    /// # Errors
+    /// One has more than [`Self::max_bytes`].
+    fn check_bytes(&self, texts: &[Arc<str>]) -> Result<(), EmbedError> {
+        let max_bytes = self.max_bytes();
+        match texts.iter().position(|text| text.len() > max_bytes) {
+            Some(index) => {
+                Err(EmbedError::TooManyBytes { index, bytes: texts[index].len(), max_bytes })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The number of tokens in `text`, including special tokens, as counted against the window.
     /// This blocks; `text` must not be longer than [`Self::max_bytes`].
     fn count_tokens(&self, text: &str) -> usize;

@@ -166,17 +166,6 @@ impl OnnxModel {
     pub fn counts(&self) -> WorkCounts {
         WorkCounts::of(self.pool.counters())
     }
-
-    /// Nothing that is longer gets to the queue.
-    fn check_bytes(&self, texts: &[Arc<str>]) -> Result<(), EmbedError> {
-        let max_bytes = self.max_bytes();
-        match texts.iter().position(|text| text.len() > max_bytes) {
-            Some(index) => {
-                Err(EmbedError::TooManyBytes { index, bytes: texts[index].len(), max_bytes })
-            }
-            None => Ok(()),
-        }
-    }
 }
 
 #[async_trait]

@@ -276,6 +276,8 @@ impl<E: Submit> Embedder for Cached<E> {
         texts: &[Arc<str>],
         origin: &Origin,
     ) -> Result<Vec<Embedded>, EmbedError> {
+        // Hashing a megabyte, twice, takes longer than answering.
+        self.check_bytes(texts)?;
         let (distinct, places) = distinct(texts);
         let embedded = match origin.lane {
             Lane::Pipeline | Lane::Api => self.embed_once(&distinct, origin).await,
