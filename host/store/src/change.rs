@@ -42,6 +42,16 @@ pub struct News {
     pub collections: Vec<(Name, Position)>,
 }
 
+/// When everything changed last, by the names of collections. Unlike the log, this is never trimmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastChanges {
+    /// The last line of each collection that exists, and of those that were dropped last.
+    pub collections: Vec<(Name, Position)>,
+    /// Every other collection has no line after this position. The last change of the model is not
+    /// after it either.
+    pub others: Position,
+}
+
 /// What the truth knows about a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Past {

@@ -20,7 +20,7 @@ mod sqlite;
 mod system;
 mod truth;
 
-pub use change::{Change, ChangeKind, KeptStatistics, News, Past};
+pub use change::{Change, ChangeKind, KeptStatistics, LastChanges, News, Past};
 pub use data_folder::DataFolder;
 pub use document::{
     Collection, Committed, Document, IdempotencyKey, Model, NewDocument, SetAside, SetAsides,
@@ -29,7 +29,7 @@ pub use document::{
 pub use error::{BoxError, TruthError};
 pub use quota::{Quantity, Quota};
 pub use system::SystemStore;
-pub use truth::{Truth, TruthId};
+pub use truth::{Truth, TruthId, TruthSecret};
 
 /// What a truth refuses to store more of.
 #[derive(Clone, Copy, Debug)]

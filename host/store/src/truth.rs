@@ -8,8 +8,8 @@ use weir_core::name::{DocumentId, Name};
 use weir_core::{Commit, Position};
 
 use crate::{
-    Change, Collection, Committed, Document, IdempotencyKey, KeptStatistics, Model, NewDocument,
-    News, Past, SetAsides, TruthError,
+    Change, Collection, Committed, Document, IdempotencyKey, KeptStatistics, LastChanges, Model,
+    NewDocument, News, Past, SetAsides, TruthError,
 };
 
 /// Identifies one truth: random, given when it is created. A restored copy has the same id; the
@@ -20,6 +20,17 @@ pub struct TruthId(pub [u8; 16]);
 impl fmt::Display for TruthId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// What only the truth's own nodes know: random, given when it is created. A restored copy has the
+/// same one.
+#[derive(Clone, Copy)]
+pub struct TruthSecret(pub [u8; 32]);
+
+impl fmt::Debug for TruthSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TruthSecret(…)")
     }
 }
 
@@ -36,6 +47,9 @@ impl fmt::Display for TruthId {
 pub trait Truth: Send + Sync {
     /// The truth's id.
     fn id(&self) -> TruthId;
+
+    /// The truth's secret.
+    fn secret(&self) -> TruthSecret;
 
     /// The last commit, read from the engine.
     async fn head(&self) -> Result<Commit, TruthError>;
@@ -67,6 +81,9 @@ pub trait Truth: Send + Sync {
         after: Position,
         limit: u32,
     ) -> Result<Vec<Change>, TruthError>;
+
+    /// When everything changed last, as of the last commit.
+    async fn last_changes(&self) -> Result<LastChanges, TruthError>;
 
     /// The documents among `ids` that existed at the position, in the version that they had.
     async fn documents_at(

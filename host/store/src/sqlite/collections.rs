@@ -13,7 +13,7 @@ use weir_core::name::Name;
 use weir_core::{Chain, Commit, Position};
 
 use super::quota::{self, Growth};
-use super::{SqliteTruth, commits, damaged, stored};
+use super::{SqliteTruth, commits, damaged, last_changes, stored};
 use crate::{ChangeKind, Collection, TruthError};
 
 /// The most collections that a tenant can have.
@@ -103,6 +103,8 @@ impl SqliteTruth {
                 let Some(bytes) = bytes else { return Ok(None) };
                 write.supersede(bytes);
                 write.changed(&name, &ChangeKind::CollectionDeleted).await?;
+                let at = write.next().position;
+                last_changes::dropped(write.connection(), &name, at).await?;
                 Ok(Some(write.commit()))
             })
         })

@@ -8,7 +8,8 @@
 //!
 //! `write` is the transaction, and `commits` gives it its position and chain value. `collections`,
 //! `documents` with their `versions`, `changes` (the log), `statistics` and `idempotency` are the
-//! tables; `set_aside` marks versions that cannot be indexed; `model_change` says whose vectors and
+//! tables; `last_changes` outlives the
+//! log; `set_aside` marks versions that cannot be indexed; `model_change` says whose vectors and
 //! chunks count; `trim` forgets history, and `backlog`
 //! bounds it; `quota` bounds what a tenant has; `system` is the system store.
 //!
@@ -33,8 +34,8 @@ use weir_core::{Commit, Position};
 
 use crate::data_folder::database_file;
 use crate::{
-    Change, Collection, Committed, Document, IdempotencyKey, KeptStatistics, Limits, Model,
-    NewDocument, News, Past, Quota, SetAsides, Truth, TruthError, TruthId,
+    Change, Collection, Committed, Document, IdempotencyKey, KeptStatistics, LastChanges, Limits,
+    Model, NewDocument, News, Past, Quota, SetAsides, Truth, TruthError, TruthId, TruthSecret,
 };
 
 use self::backlog::Backlog;
@@ -46,6 +47,7 @@ mod collections;
 mod commits;
 mod documents;
 mod idempotency;
+mod last_changes;
 mod model_change;
 mod quota;
 mod set_aside;
@@ -78,6 +80,7 @@ struct Shared {
     readers: SqlitePool,
     writes_waiting: Arc<Semaphore>,
     id: TruthId,
+    secret: TruthSecret,
     committed: watch::Sender<Commit>,
     /// Whether the last write that was tried did not fail.
     writable: AtomicBool,
@@ -93,8 +96,10 @@ impl SqliteTruth {
         let writer = open_writer(&file, options.clone()).await?;
         MIGRATIONS.run(&writer).await?;
         let readers = pool(READERS).connect_lazy_with(options.read_only(true));
-        let id: Vec<u8> = sqlx::query_scalar("SELECT id FROM truth").fetch_one(&readers).await?;
+        let (id, secret): (Vec<u8>, Vec<u8>) =
+            sqlx::query_as("SELECT id, secret FROM truth").fetch_one(&readers).await?;
         let id = id.try_into().map_err(|_| damaged("the id is not 16 bytes"))?;
+        let secret = secret.try_into().map_err(|_| damaged("the secret is not 32 bytes"))?;
         let head = commits::head(&mut *readers.acquire().await?).await?;
         let backlog = Backlog::measure(&readers, limits.max_backlog_bytes).await?;
         let shared = Shared {
@@ -102,6 +107,7 @@ impl SqliteTruth {
             readers,
             writes_waiting: Arc::new(Semaphore::new(MAX_WRITES_WAITING)),
             id: TruthId(id),
+            secret: TruthSecret(secret),
             committed: watch::Sender::new(head),
             writable: AtomicBool::new(true),
             backlog,
@@ -116,6 +122,10 @@ impl SqliteTruth {
 impl Truth for SqliteTruth {
     fn id(&self) -> TruthId {
         self.shared.id
+    }
+
+    fn secret(&self) -> TruthSecret {
+        self.shared.secret
     }
 
     async fn head(&self) -> Result<Commit, TruthError> {
@@ -149,6 +159,10 @@ impl Truth for SqliteTruth {
         limit: u32,
     ) -> Result<Vec<Change>, TruthError> {
         self.read_log(collection, after, limit).await
+    }
+
+    async fn last_changes(&self) -> Result<LastChanges, TruthError> {
+        self.read_last_changes().await
     }
 
     async fn documents_at(

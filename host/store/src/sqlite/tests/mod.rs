@@ -16,6 +16,7 @@ use crate::{
 mod file;
 mod history;
 mod idempotency;
+mod last_changes;
 mod migration;
 mod model;
 mod model_change;
