@@ -18,17 +18,17 @@ fn folder(server: &Server) -> PathBuf {
 }
 
 /// A database with the files that SQLite keeps next to it, as they were at one time.
-struct Copy(Vec<(String, Vec<u8>)>);
+pub(super) struct Copy(Vec<(String, Vec<u8>)>);
 
 impl Copy {
     /// The server must have ended.
-    fn of(folder: &Path, database: &str) -> Self {
+    pub(super) fn of(folder: &Path, database: &str) -> Self {
         let files = [database.to_owned(), format!("{database}-wal"), format!("{database}-shm")];
         let read = |file: String| Some((file.clone(), fs::read(folder.join(file)).ok()?));
         Self(files.into_iter().filter_map(read).collect())
     }
 
-    fn restore(&self, folder: &Path, database: &str) {
+    pub(super) fn restore(&self, folder: &Path, database: &str) {
         for file in [database.to_owned(), format!("{database}-wal"), format!("{database}-shm")] {
             let _ = fs::remove_file(folder.join(file));
         }

@@ -23,6 +23,7 @@ mod policies;
 mod positions;
 mod quotas;
 mod search;
+mod shared_tier;
 mod sizes;
 mod startup;
 mod telemetry;

@@ -202,7 +202,11 @@ async fn refused_settings_are_reported_in_the_policys_words() {
         ("ttl_ms", "0", "'ttl_ms' must be an integer from 1 to 86400000, but is '0'"),
         ("ttl_ms", "5m", "'ttl_ms' must be an integer from 1 to 86400000, but is '5m'"),
         ("key_epoch", "-1", "'key_epoch' must be an integer from 0 to 4294967295, but is '-1'"),
-        ("ttl", "1", "unknown setting 'ttl': the settings are 'ttl_ms' and 'key_epoch'"),
+        (
+            "ttl",
+            "1",
+            "unknown setting 'ttl': the settings are 'ttl_ms', 'shared_ttl_ms' and 'key_epoch'",
+        ),
     ] {
         let ended = Server::refused(|config| {
             config.search().set(&format!("policies.default.settings.{name}"), value);

@@ -149,6 +149,7 @@ async fn a_tenant_evicts_none_of_anothers_answers() {
         three_tenants(config, &key, &gamma);
         // For each of them, a part that a few dozen answers fill.
         config.set("cache.memory_bytes", 96 << 10).set("tenants.beta.quota.cache_bytes", 32 << 10);
+        config.set("cache.shared.backend", "none");
     })
     .await;
     let (acme, beta) = acme_and_beta(&server, &key);

@@ -11,11 +11,13 @@
 
 pub mod encoding;
 pub mod entry;
+pub mod envelope;
 pub mod key;
 pub mod memory;
 pub mod reads;
 pub mod single_flight;
 pub mod tag;
+pub mod tier;
 pub mod uncacheable;
 
 pub use key::CacheKey;

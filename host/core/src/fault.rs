@@ -23,6 +23,8 @@ pub enum Fault {
     TrimmedTooEarly,
     /// An answer from the cache states what is heard instead of what is applied.
     HitStatesHead,
+    /// Nobody checks whether anything has changed since an answer of the shared tier was made.
+    PromotionUnchecked,
     /// A run over collections without a common position is not done again.
     NeverRestarts,
 }
@@ -45,7 +47,7 @@ mod chosen {
 
     use super::Fault;
 
-    const NAMES: [(&str, Fault); 8] = [
+    const NAMES: [(&str, Fault); 9] = [
         ("page-reads-newest", Fault::PageReadsNewest),
         ("roll-by-batch", Fault::RollByBatch),
         ("tag-moved-late", Fault::TagMovedLate),
@@ -53,6 +55,7 @@ mod chosen {
         ("hit-text-of-another-version", Fault::HitTextOfAnotherVersion),
         ("trimmed-too-early", Fault::TrimmedTooEarly),
         ("hit-states-head", Fault::HitStatesHead),
+        ("promotion-unchecked", Fault::PromotionUnchecked),
         ("never-restarts", Fault::NeverRestarts),
     ];
 

@@ -8,21 +8,24 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use weir_cache::tag::TagTable;
-use weir_core::Position;
+use weir_cache::envelope::Seal;
+use weir_cache::tier::disk::{DiskLimits, DiskStore};
+use weir_cache::tier::{self, SharedTier};
 use weir_core::name::Name;
 use weir_embedding::cached::Caches;
 use weir_embedding::expected::Expected;
 use weir_embedding::models::Models;
 use weir_embedding::onnx::{OnnxConfig, OnnxEmbedder};
 use weir_embedding::{Embedder, Origin};
+use weir_limits::guard::Guard;
 use weir_limits::parts::{Claim, divide};
-use weir_runtime::answers::Answers;
-use weir_runtime::answers::config::Cache;
+use weir_runtime::answers::config::{Backend, Cache};
+use weir_runtime::answers::{Answers, StoredAnswer};
 use weir_runtime::deploy::{Deployment, Deployments, Snapshot};
 use weir_runtime::engine::Engines;
 use weir_runtime::engine::component::LoadError;
@@ -195,25 +198,30 @@ async fn open_tenants(
     models: &Models,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Tenants> {
-    let answers = |cache: &Cache| Arc::new(Answers::new(cache, lifecycle.detached.clone()));
+    let answers = async |tenant: &Tenant, folder: &Path, cache: &Cache| {
+        let shared = shared_tier(tenant, folder, cache).await?;
+        anyhow::Ok(Arc::new(Answers::new(cache, shared, lifecycle.detached.clone())))
+    };
     let turns = Arc::new(Semaphore::new(config.ingest.max_concurrent));
     if config.tenants.is_empty() {
         let name = Name::new(DEFAULT_TENANT)?;
-        let tenant = open_tenant(config, name, folder, models, &turns).await?;
-        return Ok(Tenants::single(Member {
-            tenant,
-            answers: answers(&config.cache),
-            limits: None,
-        }));
+        let folder = folder.tenant(&name)?;
+        let tenant = open_tenant(config, name, &folder, models, &turns).await?;
+        let answers = answers(&tenant, &folder, &config.cache).await?;
+        return Ok(Tenants::single(Member { tenant, answers, limits: None }));
     }
     let mut tenants = Vec::new();
     let caches = config.cache.divided(&claims(config));
     for ((name, identity), cache) in config.tenants.iter().zip(caches) {
-        let tenant = open_tenant(config, name.clone(), folder, models, &turns)
-            .await
-            .with_context(|| format!("[tenants.{name}]"))?;
+        let open = async {
+            let folder = folder.tenant(name)?;
+            let tenant = open_tenant(config, name.clone(), &folder, models, &turns).await?;
+            let answers = answers(&tenant, &folder, &cache).await?;
+            anyhow::Ok((tenant, answers))
+        };
+        let (tenant, answers) = open.await.with_context(|| format!("[tenants.{name}]"))?;
         let limits = RequestLimits::of(name, &identity.quota);
-        tenants.push((Member { tenant, answers: answers(&cache), limits }, identity.clone()));
+        tenants.push((Member { tenant, answers, limits }, identity.clone()));
     }
     Ok(Tenants::configured(tenants))
 }
@@ -224,21 +232,48 @@ fn claims(config: &Config) -> Vec<Claim> {
     tenants.map(|of| Claim { weight: of.weight, fixed: of.quota.cache_bytes }).collect()
 }
 
-/// Opens a tenant's stores. `turns` is shared by all tenants.
+/// Opens the tier behind the memory tier, if there is to be one.
+async fn shared_tier(
+    tenant: &Tenant,
+    folder: &Path,
+    cache: &Cache,
+) -> anyhow::Result<Option<SharedTier<Arc<StoredAnswer>>>> {
+    let shared = &cache.shared;
+    let store = match shared.backend {
+        Backend::None => return Ok(None),
+        Backend::Disk => {
+            let limits = DiskLimits {
+                max_bytes: shared.disk.max_bytes,
+                page_cache_bytes: usize::try_from(shared.disk.page_cache_bytes)?,
+            };
+            let folder = folder.to_owned();
+            tokio::task::spawn_blocking(move || DiskStore::open(&folder, limits)).await?
+        }
+    };
+    let limits = tier::Limits {
+        lookup_budget: Duration::from_millis(shared.lookup_budget_ms),
+        max_entry_bytes: cache.max_entry_bytes,
+        max_queued_bytes: shared.max_queued_bytes,
+    };
+    let guard = Arc::new(Guard::new(shared.max_concurrent, || {}));
+    let seal = Seal::new(tenant.truth.id().0, &tenant.truth.secret().0);
+    Ok(Some(SharedTier::start(tenant.name.clone(), Arc::new(store), guard, seal, limits)))
+}
+
+/// Opens a tenant's stores in its folder. `turns` is shared by all tenants.
 async fn open_tenant(
     config: &Config,
     name: Name,
-    folder: &DataFolder,
+    folder: &Path,
     models: &Models,
     turns: &Arc<Semaphore>,
 ) -> anyhow::Result<Arc<Tenant>> {
-    let folder = folder.tenant(&name)?;
     let quota = config.tenants.get(&name).map(|tenant| tenant.quota.stored()).unwrap_or_default();
     let limits = Limits { max_backlog_bytes: config.ingest.max_backlog_bytes, quota };
-    let truth = open_truth(&folder, limits).await?;
-    // The memory tier is empty: no entry is older than any change that the table does not know.
-    let tags = Arc::new(TagTable::new(config.cache.max_tags, Position::ZERO));
-    let (index, next) = open_indexes(&name, &folder, &*truth, models).await?;
+    let truth = open_truth(folder, limits).await?;
+    let (index, next) = open_indexes(&name, folder, &*truth, models).await?;
+    // Answers of earlier processes are older than what this one will see change.
+    let tags = Arc::new(invalidation::tags(config.cache.max_tags, &truth.last_changes().await?));
     let observer = invalidation::observer(tags.clone());
     let catch_up =
         CatchUp::start(truth.clone(), index, next, observer, Settings::default()).await?;

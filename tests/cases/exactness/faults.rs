@@ -64,6 +64,12 @@ async fn a_hit_that_states_the_head_is_caught() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes and a build of its own: cargo xtask soak faults"]
+async fn a_promotion_that_nobody_checks_is_caught() {
+    caught("promotion-unchecked", ONE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes and a build of its own: cargo xtask soak faults"]
 async fn a_run_that_is_never_done_again_is_caught() {
     caught("never-restarts", TWO).await;
 }

@@ -55,6 +55,12 @@ async fn every_answer_over_one_collection_is_exact() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_from_the_shared_tier_is_exact() {
+    let plan = Plan::from_environment().without_memory();
+    run(Program::Shipped, &["docs"], plan).await.assert_none();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_over_two_collections_is_exact() {
     let two = ["alpha", "beta"];
     run(Program::Shipped, &two, Plan::from_environment()).await.assert_none();

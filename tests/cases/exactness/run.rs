@@ -52,6 +52,8 @@ pub(super) struct Plan {
     answers: u64,
     /// The least time of load; zero in the short form.
     load: Duration,
+    /// Whether there is a memory tier. Otherwise each hit is one of the shared tier.
+    in_memory: bool,
 }
 
 impl Plan {
@@ -70,7 +72,12 @@ impl Plan {
     pub(super) fn short() -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let seed = variable("WEIR_EXACTNESS_SEED").unwrap_or(now.as_millis() as u64);
-        Self { seed, answers: 3_000, load: Duration::ZERO }
+        Self { seed, answers: 3_000, load: Duration::ZERO, in_memory: true }
+    }
+
+    /// The same without a memory tier.
+    pub(super) fn without_memory(self) -> Self {
+        Self { in_memory: false, ..self }
     }
 
     fn is_long(&self) -> bool {
@@ -157,11 +164,15 @@ pub(super) async fn search(program: Program, collections: &[&str]) -> Option<Dur
     None
 }
 
-async fn start(program: Program) -> Server {
+async fn start(program: Program, plan: &Plan) -> Server {
     // Pages have several changes of one document only if writers do not wait for the index.
+    let unchecked = matches!(program, Program::Faulty(Some("promotion-unchecked")));
     let hasty = matches!(program, Program::Faulty(Some("page-reads-newest")));
     Server::running(program, |config| {
         config.search().set("ingest.searchable_timeout_ms", if hasty { 0 } else { 10_000 });
+        if unchecked || !plan.in_memory {
+            config.set("cache.memory_bytes", 0);
+        }
         // Questions about two collections wait so long before they get a split answer.
         config.set("server.position_timeout_ms", 200);
         under_default(config, "two", "two-collections", &["embedding", "read"]);
@@ -183,7 +194,7 @@ impl Run {
             Writer::new(number, collection, DOCUMENTS * collections.len(), rng.fork())
         };
         let mut writers: Vec<_> = (0..WRITERS).map(writer).collect();
-        let server = start(program).await;
+        let server = start(program, &plan).await;
         resolve(&world, &server.client, &mut writers, "start").await;
         let run = Self { plan, world, writers, rng, seen: Seen::default(), load: Duration::ZERO };
         (run, server)
@@ -298,6 +309,9 @@ impl Run {
         assert!(answers >= self.plan.answers, "{answers} answers instead of {}", self.plan.answers);
         assert!(tally.share(&tally.refused) <= 2.0, "too many were refused\n{tally}");
         assert!(tally.share(&tally.unchecked) <= 1.0, "too many could not be checked\n{tally}");
+        if !self.plan.in_memory {
+            assert!(tally.share(&tally.shared_hits) >= 5.0, "too few shared hits\n{tally}");
+        }
         if !self.plan.is_long() {
             return;
         }

@@ -62,6 +62,8 @@ impl Findings {
 pub(super) struct Tally {
     pub(super) answers: AtomicU64,
     pub(super) hits: AtomicU64,
+    /// Hits in the shared tier.
+    pub(super) shared_hits: AtomicU64,
     pub(super) followers: AtomicU64,
     pub(super) stored: AtomicU64,
     /// Answers that stated less than the checker knew when it asked.
@@ -112,9 +114,12 @@ impl Tally {
     /// How an answer with status 200 was obtained.
     pub(super) fn obtained(&self, answer: &Answer) {
         let status = answer.header("cache-status");
-        for (part, counter) in
-            [("hit", &self.hits), ("collapsed", &self.followers), ("stored", &self.stored)]
-        {
+        for (part, counter) in [
+            ("hit", &self.hits),
+            ("detail=shared", &self.shared_hits),
+            ("collapsed", &self.followers),
+            ("stored", &self.stored),
+        ] {
             if status.split([';', ' ']).any(|word| word == part) {
                 add(counter);
             }
@@ -149,6 +154,7 @@ impl fmt::Display for Tally {
         writeln!(f, "answers {}", get(&self.answers))?;
         for (name, counter) in [
             ("hits", &self.hits),
+            ("hits in the shared tier", &self.shared_hits),
             ("followers", &self.followers),
             ("stored", &self.stored),
             ("given while the index lagged", &self.lagging),

@@ -1,18 +1,18 @@
 //! Entries as bytes, for tiers outside this process.
 //!
-//! [`Entry::encode`] writes an entry, [`decode`] reads one, and [`Decoded::resolve`] gives it the
-//! cells of this node's tags. The format, version 1, with all numbers in little-endian order:
+//! [`Record::encode`] writes what there is to know about an answer, [`Record::decode`] reads it, and
+//! [`Record::promote`] makes an entry of it with the cells of this node's tags. All numbers are in
+//! little-endian order:
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 4 | `WEIR` |
-//! | 2 | version, which determines the meaning of everything after it |
 //! | 4 | [`Portable::FORMAT`] of the value |
-//! | 8 | `as_of` |
+//! | 8, 4 | `as_of`: its position and its chain value |
 //! | 8 | when the answer was computed, in milliseconds since 1970 |
 //! | 8 | when it was encoded, in milliseconds since 1970 |
 //! | 8 | its age in milliseconds when it was encoded, by the writer's monotonic clock |
 //! | 8 | its ttl in milliseconds; minus the age, this is what remained |
+//! | 8 | how long a memory tier keeps it, in milliseconds; 0 is not at all |
 //! | 2, … | the number of reads, then each: a byte for its kind, and its names |
 //! | 2, … | the number of tags that the policy added, then each |
 //! | 4, … | the length of the value, then the value, then the end |
@@ -20,22 +20,20 @@
 //! A name or tag is a length of 2 bytes and UTF-8. The names of a fragment's key follow a byte
 //! with their number.
 //!
-//! Decoding accepts any bytes: they give an entry or an error, and what is allocated is bounded by
-//! their own length and by the limits of [`ReadSet`]. An entry made by an older writer never gets
+//! Decoding accepts any bytes: they give a record or an error, and what is allocated is bounded by
+//! their own length and by the limits of [`ReadSet`]. A record made by an older writer never gets
 //! more time than it had left, whatever the two wall clocks say.
 //!
-//! Out of scope: whether the bytes come from a node of this truth and belong to this key. Version
-//! 1 has no MAC, echo of the key, truth id, chain value or compression; a version that leaves the
-//! process needs them. Also out of scope: where the bytes are kept, and whether a decoded entry
-//! may be served.
+//! Out of scope: who wrote the bytes, which key they belong to, and of which version they are
+//! ([`envelope`](crate::envelope)); and whether a decoded record may be served.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, TryGetError};
 use thiserror::Error;
-use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
+use weir_core::{Chain, Commit, Position};
 
 use crate::entry::{Entry, Moment, whole_ms};
 use crate::reads::{Dependencies, FragmentKey, Read, ReadSet, Text};
@@ -44,13 +42,8 @@ use crate::tag::{Tag, TagTable};
 #[cfg(test)]
 mod tests;
 
-/// The version that this release writes, and the only one that it reads.
-pub const VERSION: u16 = 1;
-
-/// The largest number of tags that a policy can add to an encoded entry.
+/// The largest number of tags that a policy can add to a record.
 pub const MAX_ADDED_TAGS: usize = 1024;
-
-const MAGIC: [u8; 4] = *b"WEIR";
 
 /// Kinds of reads. A number is never used again for another kind.
 mod kind {
@@ -103,19 +96,19 @@ impl<V: Portable> Portable for Arc<V> {
     }
 }
 
-/// Why an entry cannot be encoded.
+/// Why a record cannot be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum EncodeError {
     /// The read set overflowed: nobody can tell when the answer changes.
-    #[error("the entry's read set is incomplete")]
+    #[error("the record's read set is incomplete")]
     IncompleteReads,
     /// The policy added too many tags.
-    #[error("the entry has {tags} tags from its policy; at most {MAX_ADDED_TAGS} can be encoded")]
+    #[error("the record has {tags} tags from its policy; at most {MAX_ADDED_TAGS} can be encoded")]
     TooManyTags {
         /// How many it added.
         tags: usize,
     },
-    /// The entry, or a part of its value, is too large.
+    /// The record, or a part of its value, is too large.
     #[error("{what} has {size} bytes; at most {max} can be encoded")]
     TooLarge {
         /// Which part, with its article.
@@ -127,40 +120,31 @@ pub enum EncodeError {
     },
 }
 
-/// Why bytes are not an entry.
+/// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// There are more bytes than the limit.
-    #[error("the encoded entry has {bytes} bytes; at most {max_bytes} are allowed")]
+    #[error("the record has {bytes} bytes; at most {max_bytes} are allowed")]
     TooLarge {
         /// How many there are.
         bytes: usize,
         /// The limit.
         max_bytes: usize,
     },
-    /// The bytes do not begin like an entry.
-    #[error("the bytes are not an encoded entry")]
-    NotAnEntry,
-    /// The entry has another version.
-    #[error("the encoded entry has version {found}; this release reads version {VERSION}")]
-    Version {
-        /// Its version.
-        found: u16,
-    },
-    /// The entry has a value of another type, or another version of it.
-    #[error("the encoded entry has a value of another format, '{}'", found.escape_ascii())]
+    /// The record has a value of another type, or another version of it.
+    #[error("the record has a value of another format, '{}'", found.escape_ascii())]
     Format {
         /// Its format.
         found: [u8; 4],
     },
     /// The bytes end too early.
-    #[error("the encoded entry is truncated")]
+    #[error("the record is truncated")]
     Truncated,
-    /// More bytes follow the end of the entry.
-    #[error("the encoded entry has bytes after its end")]
+    /// More bytes follow the end of the record.
+    #[error("the record has bytes after its end")]
     TrailingBytes,
     /// A part has a value that no writer writes.
-    #[error("{0} of the encoded entry is not valid")]
+    #[error("{0} of the record is not valid")]
     Invalid(&'static str),
 }
 
@@ -170,23 +154,42 @@ impl From<TryGetError> for DecodeError {
     }
 }
 
-impl<V: Portable> Entry<V> {
-    /// Writes the entry as bytes, at most `max_bytes` of them.
+/// An answer outside this process: its value, and everything that decides whether it may be served.
+#[derive(Clone, Debug)]
+pub struct Record<V> {
+    /// The value.
+    pub value: V,
+    /// The commit at which it was computed.
+    pub as_of: Commit,
+    /// Everything that can invalidate it.
+    pub depends_on: Dependencies,
+    /// When it was computed. In a record from another process, the wall clock is the writer's and
+    /// the monotonic clock is ours.
+    pub stored_at: Moment,
+    /// How long it is fresh after `stored_at`. This time can already be over.
+    pub ttl: Duration,
+    /// How long a memory tier keeps it after it was stored there; zero is not at all.
+    pub memory_ttl: Duration,
+}
+
+impl<V: Portable> Record<V> {
+    /// Writes the record as bytes, at most `max_bytes` of them.
     ///
     /// # Errors
     ///
-    /// The entry is too large, or its read set is incomplete.
+    /// The record is too large, or its read set is incomplete.
     pub fn encode(&self, now: Moment, max_bytes: usize) -> Result<Vec<u8>, EncodeError> {
         let mut out = Vec::with_capacity(256);
-        out.put_slice(&MAGIC);
-        out.put_u16_le(VERSION);
         out.put_slice(&V::FORMAT);
-        out.put_u64_le(self.as_of.0);
+        out.put_u64_le(self.as_of.position.0);
+        out.put_u32_le(self.as_of.chain.0);
         out.put_u64_le(self.stored_at.unix_ms);
         out.put_u64_le(now.unix_ms);
         // The age is rounded up and the ttl down: what remains never grows.
-        out.put_u64_le(whole_ms(self.age(now.monotonic).saturating_add(ALMOST_A_MS)));
+        let age = now.monotonic.saturating_duration_since(self.stored_at.monotonic);
+        out.put_u64_le(whole_ms(age.saturating_add(ALMOST_A_MS)));
         out.put_u64_le(whole_ms(self.ttl));
+        out.put_u64_le(whole_ms(self.memory_ttl));
         put_dependencies(&mut out, &self.depends_on)?;
 
         let length_at = out.len();
@@ -199,82 +202,60 @@ impl<V: Portable> Entry<V> {
                 out[length_at..][..size_of::<u32>()].copy_from_slice(&value_bytes.to_le_bytes());
                 Ok(out)
             }
-            _ => Err(EncodeError::TooLarge { what: "the entry", size, max: max_bytes }),
+            _ => Err(EncodeError::TooLarge { what: "the record", size, max: max_bytes }),
         }
     }
-}
 
-const ALMOST_A_MS: Duration = Duration::from_nanos(999_999);
+    /// Reads the record that `bytes` consist of.
+    ///
+    /// # Errors
+    ///
+    /// `bytes` are more than `max_bytes`, or are not exactly one record with a value of this type.
+    pub fn decode(mut bytes: &[u8], max_bytes: usize, now: Moment) -> Result<Self, DecodeError> {
+        if bytes.len() > max_bytes {
+            return Err(DecodeError::TooLarge { bytes: bytes.len(), max_bytes });
+        }
+        let from = &mut bytes;
+        let found = take_array(from)?;
+        if found != V::FORMAT {
+            return Err(DecodeError::Format { found });
+        }
+        let position = Position(from.try_get_u64_le()?);
+        let as_of = Commit { position, chain: Chain(from.try_get_u32_le()?) };
+        let stored_at_unix_ms = from.try_get_u64_le()?;
+        let encoded_at_unix_ms = from.try_get_u64_le()?;
+        let age_ms = from.try_get_u64_le()?;
+        let ttl = Duration::from_millis(from.try_get_u64_le()?);
+        let memory_ttl = Duration::from_millis(from.try_get_u64_le()?);
+        let depends_on = take_dependencies(from)?;
+        let value_bytes = from.try_get_u32_le()? as usize;
+        let value = V::decode(take(from, value_bytes)?)?;
+        end(from)?;
 
-/// An entry that came from outside and has no cells yet.
-#[derive(Clone, Debug)]
-pub struct Decoded<V> {
-    /// The value.
-    pub value: V,
-    /// The position at which it was computed.
-    pub as_of: Position,
-    /// Everything that can invalidate it.
-    pub depends_on: Dependencies,
-    /// When it was computed: the wall clock is the writer's, the monotonic clock is ours.
-    pub stored_at: Moment,
-    /// How long it is fresh after `stored_at`. This time can already be over.
-    pub ttl: Duration,
-}
+        // If our wall clock is behind the writer's, no time counts as passed since then.
+        let since_ms = now.unix_ms.saturating_sub(encoded_at_unix_ms);
+        let age = Duration::from_millis(age_ms.saturating_add(since_ms));
+        let monotonic = now.monotonic.checked_sub(age).ok_or(DecodeError::Invalid("the age"))?;
+        let stored_at = Moment { monotonic, unix_ms: stored_at_unix_ms };
+        Ok(Self { value, as_of, depends_on, stored_at, ttl, memory_ttl })
+    }
 
-impl<V: Portable> Decoded<V> {
-    /// The entry with the cells of its tags. This does not check whether it is valid.
+    /// The entry for a memory tier, with the cells of its tags. It ends with what remains of the
+    /// record's ttl, or when the memory tier has kept it for its own. This does not check whether
+    /// it is valid.
     #[must_use]
-    pub fn resolve(self, tags: &TagTable) -> Entry<V> {
-        let Self { value, as_of, depends_on, stored_at, ttl } = self;
+    pub fn promote(self, tags: &TagTable, now: Moment) -> Entry<V> {
+        let Self { value, as_of, depends_on, stored_at, ttl, memory_ttl } = self;
         let weight_bytes = value.weight_bytes();
         let reads = tags.resolve(&depends_on.tags());
+        let age = now.monotonic.saturating_duration_since(stored_at.monotonic);
+        let ttl = ttl.min(age.saturating_add(memory_ttl));
+        let as_of = as_of.position;
         Entry { value, as_of, reads, depends_on, stored_at, ttl, weight_bytes }
     }
 }
 
-/// Reads the entry that `bytes` consist of.
-///
-/// # Errors
-///
-/// `bytes` are more than `max_bytes`, or are not exactly one entry of this version and with a
-/// value of this type.
-pub fn decode<V: Portable>(
-    mut bytes: &[u8],
-    max_bytes: usize,
-    now: Moment,
-) -> Result<Decoded<V>, DecodeError> {
-    if bytes.len() > max_bytes {
-        return Err(DecodeError::TooLarge { bytes: bytes.len(), max_bytes });
-    }
-    let from = &mut bytes;
-    if take_array(from)? != MAGIC {
-        return Err(DecodeError::NotAnEntry);
-    }
-    let found = from.try_get_u16_le()?;
-    if found != VERSION {
-        return Err(DecodeError::Version { found });
-    }
-    let found = take_array(from)?;
-    if found != V::FORMAT {
-        return Err(DecodeError::Format { found });
-    }
-    let as_of = Position(from.try_get_u64_le()?);
-    let stored_at_unix_ms = from.try_get_u64_le()?;
-    let encoded_at_unix_ms = from.try_get_u64_le()?;
-    let age_ms = from.try_get_u64_le()?;
-    let ttl = Duration::from_millis(from.try_get_u64_le()?);
-    let depends_on = take_dependencies(from)?;
-    let value_bytes = from.try_get_u32_le()? as usize;
-    let value = V::decode(take(from, value_bytes)?)?;
-    end(from)?;
-
-    // If our wall clock is behind the writer's, no time counts as passed since then.
-    let since_ms = now.unix_ms.saturating_sub(encoded_at_unix_ms);
-    let age = Duration::from_millis(age_ms.saturating_add(since_ms));
-    let monotonic = now.monotonic.checked_sub(age).ok_or(DecodeError::Invalid("the age"))?;
-    let stored_at = Moment { monotonic, unix_ms: stored_at_unix_ms };
-    Ok(Decoded { value, as_of, depends_on, stored_at, ttl })
-}
+const ALMOST_A_MS: Duration = Duration::from_nanos(999_999);
 
 fn put_dependencies(out: &mut Vec<u8>, depends_on: &Dependencies) -> Result<(), EncodeError> {
     let (reads, tags) = (depends_on.reads(), depends_on.added_tags());

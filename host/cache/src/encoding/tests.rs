@@ -46,18 +46,17 @@ fn one_of_each_kind() -> [Read; 8] {
     ]
 }
 
-fn entry(reads: &[Read], added_tags: &[&str], stored_at: Moment) -> Entry<Plain> {
+const AS_OF: Commit = Commit { position: Position(7), chain: Chain(0x0102_0304) };
+
+fn record(reads: &[Read], added_tags: &[&str], stored_at: Moment) -> Record<Plain> {
     let tags = added_tags.iter().map(|tag| Tag::new(tag).unwrap()).collect();
-    let depends_on = Dependencies::new(reads.iter().cloned().collect(), tags);
-    let table = TagTable::new(64, Position(3));
-    Entry {
+    Record {
         value: Plain(b"value".to_vec()),
-        as_of: Position(7),
-        reads: table.resolve(&depends_on.tags()),
-        depends_on,
+        as_of: AS_OF,
+        depends_on: Dependencies::new(reads.iter().cloned().collect(), tags),
         stored_at,
         ttl: Duration::from_secs(10),
-        weight_bytes: 5,
+        memory_ttl: Duration::from_secs(60),
     }
 }
 
@@ -66,26 +65,27 @@ fn later(moment: Moment, ms: u64) -> Moment {
     Moment { monotonic, unix_ms: moment.unix_ms + ms }
 }
 
-fn encoded(entry: &Entry<Plain>, now: Moment) -> Vec<u8> {
-    entry.encode(now, MAX_BYTES).unwrap()
+fn encoded(record: &Record<Plain>, now: Moment) -> Vec<u8> {
+    record.encode(now, MAX_BYTES).unwrap()
 }
 
-fn decoded(bytes: &[u8], now: Moment) -> Result<Decoded<Plain>, DecodeError> {
-    decode(bytes, MAX_BYTES, now)
+fn decoded(bytes: &[u8], now: Moment) -> Result<Record<Plain>, DecodeError> {
+    Record::decode(bytes, MAX_BYTES, now)
 }
 
 #[test]
-fn version_1_stays_as_it_is() {
+fn the_format_stays_as_it_is() {
     let stored_at = Moment { unix_ms: 0x0102_0304_0506, ..Moment::now() };
     let reads = [one_of_each_kind()[0].clone(), one_of_each_kind()[5].clone()];
-    let bytes = encoded(&entry(&reads, &["policy:a"], stored_at), later(stored_at, 2_000));
+    let bytes = encoded(&record(&reads, &["policy:a"], stored_at), later(stored_at, 2_000));
     let golden = [
-        b"WEIR\x01\x00tst1".as_slice(),
-        b"\x07\0\0\0\0\0\0\0",
+        b"tst1".as_slice(),
+        b"\x07\0\0\0\0\0\0\0\x04\x03\x02\x01",
         b"\x06\x05\x04\x03\x02\x01\0\0",
         b"\xd6\x0c\x04\x03\x02\x01\0\0",
         b"\xd0\x07\0\0\0\0\0\0",
         b"\x10\x27\0\0\0\0\0\0",
+        b"\x60\xea\0\0\0\0\0\0",
         b"\x02\0\x01\x05\0books\x06\x03\x04\0menu\0\0\x02\0de",
         b"\x01\0\x08\0policy:a",
         b"\x05\0\0\0value",
@@ -96,11 +96,13 @@ fn version_1_stays_as_it_is() {
 #[test]
 fn an_entry_keeps_its_age_and_its_dependencies() {
     let stored_at = Moment::now();
-    let written = entry(&one_of_each_kind(), &["policy:a", "policy:b"], stored_at);
+    let written = record(&one_of_each_kind(), &["policy:a", "policy:b"], stored_at);
     let bytes = encoded(&written, later(stored_at, 3_000));
     let now = later(stored_at, 4_500);
     let table = TagTable::new(64, Position(3));
-    let read = decoded(&bytes, now).unwrap().resolve(&table);
+    let read = decoded(&bytes, now).unwrap();
+    assert_eq!(read.as_of, AS_OF);
+    let read = read.promote(&table, now);
 
     assert_eq!(read.value, written.value);
     assert_eq!((read.as_of, read.weight_bytes), (Position(7), 5));
@@ -113,7 +115,7 @@ fn an_entry_keeps_its_age_and_its_dependencies() {
     assert_eq!((tags.len(), read.reads.len()), (10, 10));
     for tag in tags {
         let table = TagTable::new(64, Position(3));
-        let read = decoded(&bytes, now).unwrap().resolve(&table);
+        let read = decoded(&bytes, now).unwrap().promote(&table, now);
         assert!(read.is_valid(&table));
         table.record(&tag, Position(8));
         assert!(!read.is_valid(&table), "{tag}");
@@ -123,7 +125,7 @@ fn an_entry_keeps_its_age_and_its_dependencies() {
 #[test]
 fn no_clock_gives_an_entry_more_time() {
     let stored_at = Moment { unix_ms: 1_000_000, ..Moment::now() };
-    let written = entry(&[], &[], stored_at);
+    let written = record(&[], &[], stored_at);
     let bytes = encoded(&written, later(stored_at, 4_000));
     // The reader's wall clock, and what may remain of 6 s by it.
     for (unix_ms, remaining_ms) in [
@@ -136,7 +138,7 @@ fn no_clock_gives_an_entry_more_time() {
     ] {
         let now = Moment { unix_ms, ..Moment::now() };
         let read = decoded(&bytes, now).unwrap();
-        let entry = read.resolve(&TagTable::new(8, Position(0)));
+        let entry = read.promote(&TagTable::new(8, Position(0)), now);
         let remaining = entry.remaining_ttl(now.monotonic);
         assert_eq!(remaining, Duration::from_millis(remaining_ms), "at {unix_ms}");
         assert_eq!(entry.is_fresh(now.monotonic), remaining_ms > 0);
@@ -144,29 +146,48 @@ fn no_clock_gives_an_entry_more_time() {
     // Repeated encoding rounds the remaining time down.
     let odd = Moment { monotonic: stored_at.monotonic + Duration::from_nanos(1), ..stored_at };
     let read = decoded(&encoded(&written, odd), odd).unwrap();
-    assert_eq!(read.resolve(&TagTable::new(8, Position(0))).age(odd.monotonic).as_millis(), 1);
+    let entry = read.promote(&TagTable::new(8, Position(0)), odd);
+    assert_eq!(entry.age(odd.monotonic).as_millis(), 1);
 }
 
 #[test]
-fn an_entry_that_cannot_be_encoded_is_an_error() {
+fn a_memory_tier_keeps_an_entry_for_its_own_ttl_at_most() {
+    let stored_at = Moment::now();
+    let table = TagTable::new(8, Position(0));
+    for (age_ms, memory_ms, remaining_ms) in
+        [(0, 60_000, 10_000), (0, 4_000, 4_000), (7_000, 4_000, 3_000), (7_000, 2_000, 2_000)]
+            .into_iter()
+            .chain([(7_000, 0, 0), (10_000, 4_000, 0), (7_000, u64::MAX, 3_000)])
+    {
+        let memory_ttl = Duration::from_millis(memory_ms);
+        let record = Record { memory_ttl, ..record(&[], &[], stored_at) };
+        let now = later(stored_at, age_ms);
+        let entry = record.promote(&table, now);
+        let remaining = Duration::from_millis(remaining_ms);
+        assert_eq!(entry.remaining_ttl(now.monotonic), remaining, "{age_ms}, {memory_ms}");
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_encoded_is_an_error() {
     let now = Moment::now();
-    let error = |entry: &Entry<Plain>| entry.encode(now, MAX_BYTES).unwrap_err();
+    let error = |record: &Record<Plain>| record.encode(now, MAX_BYTES).unwrap_err();
     let numbered = |number: usize| Read::Collection(name(&number.to_string()));
 
     let full: Vec<_> = (0..ReadSet::MAX_READS).map(numbered).collect();
-    assert!(decoded(&encoded(&entry(&full, &[], now), now), now).is_ok());
+    assert!(decoded(&encoded(&record(&full, &[], now), now), now).is_ok());
     let overfull: Vec<_> = (0..=ReadSet::MAX_READS).map(numbered).collect();
-    assert_eq!(error(&entry(&overfull, &[], now)), EncodeError::IncompleteReads);
+    assert_eq!(error(&record(&overfull, &[], now)), EncodeError::IncompleteReads);
 
     let tags = vec!["t"; MAX_ADDED_TAGS];
-    assert!(decoded(&encoded(&entry(&[], &tags, now), now), now).is_ok());
+    assert!(decoded(&encoded(&record(&[], &tags, now), now), now).is_ok());
     let tags = vec!["t"; MAX_ADDED_TAGS + 1];
-    assert_eq!(error(&entry(&[], &tags, now)), EncodeError::TooManyTags { tags: 1025 });
+    assert_eq!(error(&record(&[], &tags, now)), EncodeError::TooManyTags { tags: 1025 });
 
-    let small = entry(&[], &[], now);
+    let small = record(&[], &[], now);
     let size = encoded(&small, now).len();
     assert!(small.encode(now, size).is_ok());
-    let refused = EncodeError::TooLarge { what: "the entry", size, max: size - 1 };
+    let refused = EncodeError::TooLarge { what: "the record", size, max: size - 1 };
     assert_eq!(small.encode(now, size - 1), Err(refused));
     assert!(put_short(&mut Vec::new(), "a name", &[0; 65_535]).is_ok());
     assert!(put_short(&mut Vec::new(), "a name", &[0; 65_536]).is_err());
@@ -174,12 +195,11 @@ fn an_entry_that_cannot_be_encoded_is_an_error() {
 
 #[test]
 fn bytes_that_no_writer_writes_are_an_error() {
-    const VERSION_AT: usize = 4;
-    const FORMAT_AT: usize = 6;
-    const AGE_AT: usize = 34;
-    const READS_AT: usize = 50;
+    const FORMAT_AT: usize = 0;
+    const AGE_AT: usize = 32;
+    const READS_AT: usize = 56;
     let now = Moment::now();
-    let bytes = encoded(&entry(&[Read::Clock], &[], now), now);
+    let bytes = encoded(&record(&[Read::Clock], &[], now), now);
     let error = |bytes: &[u8]| decoded(bytes, now).unwrap_err();
     let changed = |at: usize, to: &[u8]| {
         let mut changed = bytes.clone();
@@ -191,18 +211,15 @@ fn bytes_that_no_writer_writes_are_an_error() {
     const NO_TAGS_NO_VALUE: &[u8] = b"\0\0\0\0\0\0";
 
     assert_eq!(error(b""), DecodeError::Truncated);
-    assert_eq!(error(b"HTTP/1.1 200 OK"), DecodeError::NotAnEntry);
-    for found in [0, 2, u16::MAX] {
-        let refused = DecodeError::Version { found };
-        assert_eq!(changed(VERSION_AT, &found.to_le_bytes()), refused);
-        assert!(refused.to_string().contains(&format!("version {found}; this release reads")));
-    }
     assert_eq!(changed(FORMAT_AT, b"tst2"), DecodeError::Format { found: *b"tst2" });
     // Some systems have no instant that long ago, and on others the entry is no longer fresh.
     let mut ancient = bytes.clone();
     ancient[AGE_AT..AGE_AT + 8].copy_from_slice(&[0xff; 8]);
     match decoded(&ancient, now) {
-        Ok(read) => assert!(!read.resolve(&TagTable::new(8, Position(0))).is_fresh(now.monotonic)),
+        Ok(read) => {
+            let entry = read.promote(&TagTable::new(8, Position(0)), now);
+            assert!(!entry.is_fresh(now.monotonic));
+        }
         Err(error) => assert_eq!(error, DecodeError::Invalid("the age")),
     }
 
@@ -236,7 +253,7 @@ fn bytes_that_no_writer_writes_are_an_error() {
     assert_eq!(with(b"\0\0\0\0\0\0\0\0x"), DecodeError::TrailingBytes);
 
     let refused = DecodeError::TooLarge { bytes: bytes.len(), max_bytes: bytes.len() - 1 };
-    assert_eq!(decode::<Plain>(&bytes, bytes.len() - 1, now).unwrap_err(), refused);
+    assert_eq!(Record::<Plain>::decode(&bytes, bytes.len() - 1, now).unwrap_err(), refused);
 }
 
 fn reads() -> impl Strategy<Value = Vec<Read>> {
@@ -260,60 +277,61 @@ fn reads() -> impl Strategy<Value = Vec<Read>> {
     prop::collection::vec(read, 0..6)
 }
 
-/// An entry with its bytes, and the moment of both encoding and decoding.
-fn entries() -> impl Strategy<Value = (Entry<Plain>, Vec<u8>, Moment)> {
+/// A record with its bytes, and the moment of both encoding and decoding.
+fn records() -> impl Strategy<Value = (Record<Plain>, Vec<u8>, Moment)> {
     let tags = prop::collection::vec(".{1,20}", 0..3);
     let value = prop::collection::vec(any::<u8>(), 0..40);
-    (reads(), tags, value, any::<u64>(), 0..100_000_u64, any::<u64>()).prop_map(
-        |(reads, tags, value, as_of, age_ms, ttl_ms)| {
+    let as_of = (any::<u64>(), any::<u32>());
+    (reads(), tags, value, as_of, 0..100_000_u64, any::<[u64; 2]>()).prop_map(
+        |(reads, tags, value, (position, chain), age_ms, [ttl_ms, memory_ms])| {
             let stored_at = Moment::now();
             let tags: Vec<_> = tags.iter().map(String::as_str).collect();
-            let entry = Entry {
+            let record = Record {
                 value: Plain(value),
-                as_of: Position(as_of),
+                as_of: Commit { position: Position(position), chain: Chain(chain) },
                 ttl: Duration::from_millis(ttl_ms),
-                ..entry(&reads, &tags, stored_at)
+                memory_ttl: Duration::from_millis(memory_ms),
+                ..record(&reads, &tags, stored_at)
             };
             let now = later(stored_at, age_ms);
-            let bytes = encoded(&entry, now);
-            (entry, bytes, now)
+            let bytes = encoded(&record, now);
+            (record, bytes, now)
         },
     )
 }
 
 proptest! {
     #[test]
-    fn entries_survive_encoding((entry, bytes, now) in entries()) {
+    fn records_survive_encoding((record, bytes, now) in records()) {
         let read = decoded(&bytes, now).unwrap();
-        prop_assert_eq!(&read.value, &entry.value);
-        prop_assert_eq!(read.as_of, entry.as_of);
-        prop_assert_eq!(&read.depends_on, &entry.depends_on);
-        prop_assert_eq!((read.stored_at, read.ttl), (entry.stored_at, entry.ttl));
-        let again = read.resolve(&TagTable::new(64, Position(0)));
-        prop_assert_eq!(encoded(&again, now), bytes);
+        prop_assert_eq!(&read.value, &record.value);
+        prop_assert_eq!(read.as_of, record.as_of);
+        prop_assert_eq!(&read.depends_on, &record.depends_on);
+        prop_assert_eq!((read.stored_at, read.ttl), (record.stored_at, record.ttl));
+        prop_assert_eq!(read.memory_ttl, record.memory_ttl);
+        prop_assert_eq!(encoded(&read, now), bytes);
     }
 
     #[test]
-    fn every_truncation_is_an_error((_, bytes, now) in entries()) {
+    fn every_truncation_is_an_error((_, bytes, now) in records()) {
         for length in 0..bytes.len() {
             prop_assert_eq!(decoded(&bytes[..length], now).unwrap_err(), DecodeError::Truncated);
         }
     }
 
-    /// An error, or another entry that survives encoding.
+    /// An error, or another record that survives encoding.
     #[test]
-    fn every_flipped_byte_is_an_error_or_another_entry(
-        (_, bytes, now) in entries(),
+    fn every_flipped_byte_is_an_error_or_another_record(
+        (_, bytes, now) in records(),
         flip in 1..=u8::MAX,
     ) {
-        // An entry that claims to have been encoded in the future is the same entry.
-        let encoded_at = 26..34;
+        // A record that claims to have been encoded in the future is the same record.
+        let encoded_at = 24..32;
         for at in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[at] ^= flip;
             if let Ok(read) = decoded(&flipped, now) {
-                let entry = read.resolve(&TagTable::new(64, Position(0)));
-                let again = encoded(&entry, now);
+                let again = encoded(&read, now);
                 prop_assert!(again != bytes || encoded_at.contains(&at));
                 prop_assert!(decoded(&again, now).is_ok());
             }
@@ -325,7 +343,7 @@ proptest! {
         rest in prop::collection::vec(any::<u8>(), 0..200),
         header in prop::bool::ANY,
     ) {
-        let bytes = if header { [b"WEIR\x01\0tst1".as_slice(), &rest].concat() } else { rest };
+        let bytes = if header { [b"tst1".as_slice(), &rest].concat() } else { rest };
         let _ = decoded(&bytes, Moment::now());
     }
 }

@@ -23,6 +23,44 @@ pub struct Cache {
     /// How long a key whose answer could not be stored is remembered: its requests do not wait
     /// for each other during that time.
     pub uncacheable_ttl_ms: u64,
+    /// The shared tier.
+    pub shared: Shared,
+}
+
+/// `[cache.shared]`: the tier behind the memory tier, which survives restarts.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shared {
+    /// What it is.
+    pub backend: Backend,
+    /// How long a lookup may take. After that, the request goes on without it.
+    pub lookup_budget_ms: u64,
+    /// Calls to it that are made at once. A tenant leaves a third of them to others.
+    pub max_concurrent: usize,
+    /// The memory of entries that are on their way to it.
+    pub max_queued_bytes: usize,
+    /// The file of the backend "disk".
+    pub disk: Disk,
+}
+
+/// What the shared tier is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// A file in the data folder of each tenant.
+    Disk,
+    /// There is none.
+    None,
+}
+
+/// `[cache.shared.disk]`: the files of the backend "disk".
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Disk {
+    /// The size of all entries. The files can take twice as much.
+    pub max_bytes: u64,
+    /// The memory for pages of the files.
+    pub page_cache_bytes: u64,
 }
 
 impl Cache {
@@ -32,11 +70,21 @@ impl Cache {
     pub fn divided(&self, claims: &[Claim]) -> Vec<Self> {
         let by_weight: Vec<_> =
             claims.iter().map(|claim| Claim { fixed: None, ..*claim }).collect();
-        let flights = divide(self.max_flights as u64, &by_weight);
-        let parts = divide(self.memory_bytes, claims).into_iter().zip(flights);
-        let part = |(memory_bytes, flights): (u64, u64)| Self {
+        let by_weight = |total: u64| divide(total, &by_weight).into_iter();
+        let (shared, disk) = (&self.shared, &self.shared.disk);
+        let parts = divide(self.memory_bytes, claims)
+            .into_iter()
+            .zip(by_weight(self.max_flights as u64))
+            .zip(by_weight(shared.max_queued_bytes as u64))
+            .zip(by_weight(disk.max_bytes).zip(by_weight(disk.page_cache_bytes)));
+        let part = |(((memory_bytes, flights), queued), (disk, pages))| Self {
             memory_bytes,
             max_flights: usize::try_from(flights).unwrap_or(usize::MAX).max(1),
+            shared: Shared {
+                max_queued_bytes: usize::try_from(queued).unwrap_or(usize::MAX),
+                disk: Disk { max_bytes: disk, page_cache_bytes: pages },
+                ..self.shared.clone()
+            },
             ..self.clone()
         };
         parts.map(part).collect()
@@ -52,7 +100,26 @@ impl Default for Cache {
             max_flights: 10_000,
             max_followers: 10_000,
             uncacheable_ttl_ms: 10_000,
+            shared: Shared::default(),
         }
+    }
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            backend: Backend::Disk,
+            lookup_budget_ms: 20,
+            max_concurrent: 64,
+            max_queued_bytes: 32 * MIB,
+            disk: Disk::default(),
+        }
+    }
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { max_bytes: 1024 * MIB_U64, page_cache_bytes: 32 * MIB_U64 }
     }
 }
 

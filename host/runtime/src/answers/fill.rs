@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_cache::CacheKey;
-use weir_cache::encoding::Portable;
+use weir_cache::encoding::{Portable, Record};
 use weir_cache::entry::{Entry, Moment};
 use weir_cache::reads::Dependencies;
 
@@ -54,28 +54,43 @@ impl Answers {
     }
 
     fn store(&self, fill: &Fill<'_>, storage: &Storage) -> Via {
-        let Some(lifetime) = &storage.memory else {
+        let shared = self.shared.as_ref().zip(storage.shared.as_ref());
+        if storage.memory.is_none() && shared.is_none() {
             return Via::NotStored(NotStored::Tiers);
-        };
-        let as_of = fill.made.as_of.position;
-        if fill.made.cells.changed_after(as_of) {
+        }
+        if fill.made.cells.changed_after(fill.made.as_of.position) {
             // What was read changed during the run: the entry would never be a hit.
             return Via::NotStored(NotStored::Changed);
         }
         let depends_on = Dependencies::new(fill.made.reads.clone(), storage.tags.clone());
-        let entry = Entry {
-            value: Arc::clone(fill.answer),
-            as_of,
-            reads: fill.tenant.tags.resolve(&depends_on.tags()),
-            depends_on,
-            stored_at: Moment::now(),
-            ttl: jittered(lifetime, &fill.key),
-            weight_bytes: Portable::weight_bytes(fill.answer),
-        };
-        match self.memory.insert(fill.key, entry) {
-            Ok(()) => Via::Stored,
-            Err(_) => Via::NotStored(NotStored::TooLarge),
+        let ttl = |lifetime: &Lifetime| jittered(lifetime, &fill.key);
+        let memory_ttl = storage.memory.as_ref().map_or(Duration::ZERO, ttl);
+        let stored_at = Moment::now();
+        let mut stored = false;
+        if let Some((tier, lifetime)) = shared {
+            let record = Record {
+                value: Arc::clone(fill.answer),
+                as_of: fill.made.as_of,
+                depends_on: depends_on.clone(),
+                stored_at,
+                ttl: ttl(lifetime),
+                memory_ttl,
+            };
+            stored |= tier.put(fill.key, record);
         }
+        if storage.memory.is_some() {
+            let entry = Entry {
+                value: Arc::clone(fill.answer),
+                as_of: fill.made.as_of.position,
+                reads: fill.tenant.tags.resolve(&depends_on.tags()),
+                depends_on,
+                stored_at,
+                ttl: memory_ttl,
+                weight_bytes: Portable::weight_bytes(fill.answer),
+            };
+            stored |= self.memory.insert(fill.key, entry).is_ok();
+        }
+        if stored { Via::Stored } else { Via::NotStored(NotStored::TooLarge) }
     }
 }
 

@@ -1,5 +1,5 @@
 //! How a request to a pipeline gets its answer: from the memory tier, from another request's
-//! run that is already in progress (the leader), or by running the pipeline.
+//! flight that is already in progress (its leader), from the shared tier, or by running the pipeline.
 //!
 //! ```text
 //! key ─► memory tier ── valid and fresh ─────────────────────► hit
@@ -7,16 +7,20 @@
 //!  │          ▼
 //!  │     single-flight ── follow ── valid for this follower ─► collapsed
 //!  │          │ lead (detached)        │ not valid: run alone
+//!  │          ▼                        │
+//!  │     shared tier ── valid, fresh, of this history ─ promote ─► hit
+//!  │          │ miss                   │
 //!  │          ▼                        ▼
 //!  └─ bypass ─► run ─► admit ─► store ─► answer
 //! ```
 //!
-//! [`served`] defines the result, [`fill`] stores it, and [`encoded`] is its encoding outside
-//! the process. Out of scope: HTTP (`weir-server`).
+//! [`served`] defines the result, [`fill`] stores it, [`promote`] finds it again in the shared tier, and
+//! [`encoded`] is its encoding there. Out of scope: HTTP (`weir-server`).
 
 pub mod config;
 mod encoded;
 mod fill;
+mod promote;
 mod served;
 
 use std::pin::pin;
@@ -33,6 +37,7 @@ use weir_cache::memory::MemoryTier;
 use weir_cache::reads::ReadSet;
 use weir_cache::single_flight::{Flight, Leader, SingleFlight};
 use weir_cache::tag::Reads;
+use weir_cache::tier::SharedTier;
 use weir_cache::uncacheable::Uncacheable;
 use weir_core::Commit;
 use weir_core::fault::{self, Fault};
@@ -47,6 +52,7 @@ use crate::tenant::Tenant;
 use crate::tenant::reading::{Demand, Stated};
 
 use self::fill::Fill;
+use self::promote::Promoted;
 pub use self::served::{Bypass, Failed, NotStored, Served, StoredAnswer, Via};
 
 /// How many flights a request joins without getting an answer before it runs the pipeline
@@ -75,6 +81,7 @@ struct Made {
 /// The cache of one tenant's answers, and the pipelines behind it.
 pub struct Answers {
     memory: MemoryTier<Arc<StoredAnswer>>,
+    shared: Option<SharedTier<Arc<StoredAnswer>>>,
     flights: SingleFlight<CacheKey, Landed>,
     uncacheable: Uncacheable,
     /// Leaders and their fills. A drain waits for them.
@@ -82,19 +89,31 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Creates an empty cache in front of pipelines. Leaders run in `detached`, which a drain waits
-    /// for.
+    /// Creates a cache in front of pipelines, with an empty memory tier before the `shared` one.
+    /// Leaders run in `detached`, which a drain waits for.
     #[must_use]
-    pub fn new(limits: &config::Cache, detached: TaskTracker) -> Self {
+    pub fn new(
+        limits: &config::Cache,
+        shared: Option<SharedTier<Arc<StoredAnswer>>>,
+        detached: TaskTracker,
+    ) -> Self {
         let max_entry_bytes = u32::try_from(limits.max_entry_bytes).unwrap_or(u32::MAX);
         Self {
             memory: MemoryTier::new(limits.memory_bytes).with_max_entry_bytes(max_entry_bytes),
+            shared,
             flights: SingleFlight::new(limits.max_flights, limits.max_followers),
             uncacheable: Uncacheable::new(
                 limits.max_flights as u64,
                 Duration::from_millis(limits.uncacheable_ttl_ms),
             ),
             detached,
+        }
+    }
+
+    /// Writes what is on its way to the shared tier. Leaders have ended before.
+    pub async fn close(&self) {
+        if let Some(shared) = &self.shared {
+            shared.close().await;
         }
     }
 
@@ -232,6 +251,12 @@ impl Answers {
         // This client follows, too, until this future is dropped.
         let follower = leader.follow();
         let fill = self.detached.spawn(async move {
+            if let Some(promoted) = answers.promote(key, &deployment, demand).await {
+                let Promoted { served, made } = promoted;
+                let outcome = Ok(Arc::clone(&served.answer));
+                leader.finish(Landed::Shared { outcome, made: Arc::new(made) });
+                return Some(Ok(served));
+            }
             let run = run(&deployment.runner, request, demand, &leader).await?;
             let kept_apart = kept_apart(&run, &policy);
             let tenant = deployment.tenant();

@@ -40,6 +40,13 @@ pub enum Via {
         /// Time until it expires.
         ttl_left: Duration,
     },
+    /// From the shared tier.
+    SharedHit {
+        /// Time since it was stored.
+        age: Duration,
+        /// Time until it expires.
+        ttl_left: Duration,
+    },
     /// From another request's run that was already in progress.
     Collapsed,
     /// The pipeline ran, and its answer was stored.
@@ -150,7 +157,7 @@ pub struct Failed {
 pub(super) fn outcome(served: &Result<Served, Failed>) -> Ended {
     match served {
         Ok(served) => match served.via {
-            Via::Hit { .. } => Ended::Hit,
+            Via::Hit { .. } | Via::SharedHit { .. } => Ended::Hit,
             Via::Collapsed => Ended::Collapsed,
             Via::Stored | Via::NotStored(_) => Ended::Miss,
             Via::Bypass(_) => Ended::Bypass,

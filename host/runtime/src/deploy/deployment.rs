@@ -74,12 +74,18 @@ fn key_prefix(
         let epoch = policy.plan.key_epoch.to_string();
         (policy.digest.as_str(), policy.settings_digest.as_str(), epoch)
     });
+    let truth = tenant.truth.id().to_string();
     KeyPrefix::new(&[
+        // Another release may compute the same answer in another way.
+        env!("CARGO_PKG_VERSION"),
+        &truth,
         tenant.name.as_str(),
         pipeline.name.as_str(),
         &pipeline.digest,
         &pipeline.settings_digest,
         &pipeline.grants.fingerprint(),
+        pipeline.allowed_fingerprint(),
+        weir_search::keyword::ANALYSIS,
         models,
         policy,
         settings,

@@ -18,6 +18,18 @@ pub(super) struct Allowed {
     pub(super) redirects: bool,
 }
 
+impl Allowed {
+    /// Differs between any two that allow different things.
+    pub(super) fn fingerprint(self) -> &'static str {
+        match (self.active_content, self.redirects) {
+            (false, false) => "",
+            (true, false) => "active-content",
+            (false, true) => "redirects",
+            (true, true) => "active-content redirects",
+        }
+    }
+}
+
 /// The status and the headers that a guest answers with.
 pub(super) struct Head {
     pub(super) status: u16,

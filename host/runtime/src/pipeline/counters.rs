@@ -10,7 +10,7 @@ use super::latencies::Latencies;
 pub struct Counters {
     /// Answers from the memory tier.
     pub hits: Counter,
-    /// Lookups that found no valid and fresh entry.
+    /// Lookups that found no valid and fresh entry there.
     pub misses: Counter,
     /// How long requests took.
     pub latencies: Latencies,
@@ -30,6 +30,13 @@ impl Counters {
             answered: runs(&pipeline, "answered"),
             pipeline,
         }
+    }
+
+    /// Counts a lookup in the shared tier, under the reason for a miss if it was one.
+    pub(crate) fn looked_up_shared(&self, miss: Option<&'static str>) {
+        let (pipeline, outcome) = (self.pipeline.clone(), miss.unwrap_or("hit"));
+        counter!("weir_cache_shared_lookups_total", "pipeline" => pipeline, "outcome" => outcome)
+            .increment(1);
     }
 
     /// Counts a run, under the label of its error if it failed.

@@ -76,6 +76,12 @@ pub(super) struct Limits {
 }
 
 impl Pipeline {
+    /// What its answers may do in a browser, for keys.
+    #[must_use]
+    pub fn allowed_fingerprint(&self) -> &'static str {
+        self.allowed.fingerprint()
+    }
+
     /// Loads, checks and links the component of `[pipelines.NAME]`.
     ///
     /// # Errors

@@ -11,7 +11,17 @@ use weir_cache::tag::{Tag, TagTable};
 use weir_core::Position;
 use weir_core::name::Name;
 use weir_search::catch_up::Observer;
-use weir_store::{Change, ChangeKind};
+use weir_store::{Change, ChangeKind, LastChanges};
+
+/// A table of at most `capacity` tags that knows these last changes, for a start.
+#[must_use]
+pub fn tags(capacity: usize, last: &LastChanges) -> TagTable {
+    let tags = TagTable::new(capacity, last.others);
+    for (collection, at) in &last.collections {
+        tags.record(&Read::Collection(collection.clone()).tag(), *at);
+    }
+    tags
+}
 
 /// The observer of a tenant's catch-up that moves `tags`.
 #[must_use]

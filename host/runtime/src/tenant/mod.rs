@@ -16,10 +16,12 @@ use weir_search::progress::Progress;
 use weir_store::Truth;
 
 use self::documents::DocumentService;
+use self::history::History;
 use self::reading::Reading;
 
 pub mod config;
 pub mod documents;
+pub mod history;
 pub mod invalidation;
 pub mod reading;
 
@@ -29,6 +31,8 @@ pub struct Tenant {
     pub name: Name,
     /// Its documents, for what does not go through the index.
     pub truth: Arc<dyn Truth>,
+    /// Which commits are the truth's.
+    pub history: History,
     /// What searches read, and the positions at which it is exact.
     pub progress: Arc<Progress>,
     /// The position of the last change of everything that an answer can read.
@@ -48,7 +52,8 @@ impl Tenant {
         documents: Arc<DocumentService>,
     ) -> Self {
         let progress = Arc::clone(catch_up.progress());
-        Self { name, truth, progress, tags, documents }
+        let history = History::new(Arc::clone(&truth));
+        Self { name, truth, history, progress, tags, documents }
     }
 
     /// The state that a run reads, for an answer that states `at_least` or later.

@@ -179,7 +179,7 @@ fn respond(head: &Parts, deployment: &Deployment, served: Served) -> Response {
         position::stamp_writes(headers, searchable);
     }
     headers.insert(CACHE_STATUS, cache_status(&served.via));
-    if let Via::Hit { age, .. } = served.via {
+    if let Via::Hit { age, .. } | Via::SharedHit { age, .. } = served.via {
         headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
     }
     let in_key = deployment.policy.as_ref().into_iter().flat_map(|policy| policy.plan.headers());
@@ -192,12 +192,8 @@ fn respond(head: &Parts, deployment: &Deployment, served: Served) -> Response {
 /// The `Cache-Status` header (RFC 9211), with this cache's name first.
 fn cache_status(via: &Via) -> HeaderValue {
     match via {
-        Via::Hit { ttl_left, .. } => {
-            let mut text: SmallVec<[u8; 48]> = SmallVec::from_slice(b"weir; hit; ttl=");
-            let mut number = itoa::Buffer::new();
-            text.extend_from_slice(number.format(ttl_left.as_secs()).as_bytes());
-            HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("weir; hit"))
-        }
+        Via::Hit { ttl_left, .. } => hit(*ttl_left, b""),
+        Via::SharedHit { ttl_left, .. } => hit(*ttl_left, b"; detail=shared"),
         Via::Collapsed => HeaderValue::from_static("weir; fwd=miss; collapsed"),
         Via::Stored => HeaderValue::from_static("weir; fwd=miss; stored"),
         Via::Bypass(Bypass::Writes) => HeaderValue::from_static("weir; fwd=bypass; detail=writes"),
@@ -210,6 +206,14 @@ fn cache_status(via: &Via) -> HeaderValue {
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("weir; fwd=miss"))
         }
     }
+}
+
+fn hit(ttl_left: Duration, detail: &[u8]) -> HeaderValue {
+    let mut text: SmallVec<[u8; 48]> = SmallVec::from_slice(b"weir; hit; ttl=");
+    let mut number = itoa::Buffer::new();
+    text.extend_from_slice(number.format(ttl_left.as_secs()).as_bytes());
+    text.extend_from_slice(detail);
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("weir; hit"))
 }
 
 /// Compares `If-None-Match` with a strong validator by weak comparison (RFC 9110, 13.1.2).

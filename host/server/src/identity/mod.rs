@@ -124,7 +124,12 @@ impl Tenants {
 
     /// All tenants, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Tenant>> {
-        self.by_name.values().map(|member| &member.tenant)
+        self.members().map(|member| &member.tenant)
+    }
+
+    /// All tenants and what they have, by name.
+    pub fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.by_name.values()
     }
 
     /// The tenant of the request with this `head`. If tenants are configured, the API key is

@@ -204,8 +204,9 @@ impl Server {
         let finished = async {
             self.connections.wait().await;
             app.lifecycle.detached.wait().await;
-            for tenant in app.tenants.iter() {
-                tenant.documents.close().await;
+            for member in app.tenants.members() {
+                member.answers.close().await;
+                member.tenant.documents.close().await;
             }
             app.system.close().await;
         };

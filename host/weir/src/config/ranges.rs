@@ -87,6 +87,12 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     within("cache.max_tags", cache.max_tags as u64, 1, ANY);
     within("cache.max_flights", cache.max_flights as u64, 1, ANY);
     within("cache.max_followers", cache.max_followers as u64, 1, ANY);
+    let shared = &cache.shared;
+    within("cache.shared.lookup_budget_ms", shared.lookup_budget_ms, 1, 60_000);
+    within("cache.shared.max_concurrent", shared.max_concurrent as u64, 3, 65_536);
+    within("cache.shared.max_queued_bytes", shared.max_queued_bytes as u64, MIB_U64, 1 << 40);
+    within("cache.shared.disk.max_bytes", shared.disk.max_bytes, MIB_U64, 1 << 50);
+    within("cache.shared.disk.page_cache_bytes", shared.disk.page_cache_bytes, MIB_U64, 1 << 40);
     for (name, tenant) in &config.tenants {
         within(&format!("tenants.{name}.weight"), tenant.weight.into(), 1, 1_000);
         let quota = &tenant.quota;

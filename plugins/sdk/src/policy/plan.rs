@@ -71,8 +71,8 @@ pub enum Transform {
 pub struct Storage {
     /// How long it is kept in the memory of this node; `None` means that it is not.
     pub memory: Option<Lifetime>,
-    /// How long it is kept in the store that all nodes share; `None` means that it is not. This
-    /// release of the host has no such store.
+    /// How long it is kept in the tier behind the memory, which survives restarts; `None` means that
+    /// it is not.
     pub shared: Option<Lifetime>,
     /// Names that it can be invalidated by, in addition to what it read.
     pub tags: Vec<String>,
@@ -88,7 +88,13 @@ impl Storage {
     /// Kept in both tiers for `ttl_ms`, without tags.
     #[must_use]
     pub fn both_tiers(ttl_ms: u64) -> Self {
-        Self { shared: Some(Lifetime::fresh(ttl_ms)), ..Self::memory(ttl_ms) }
+        Self::memory(ttl_ms).shared_for(ttl_ms)
+    }
+
+    /// Also kept in the shared tier, for `ttl_ms`.
+    #[must_use]
+    pub fn shared_for(self, ttl_ms: u64) -> Self {
+        Self { shared: Some(Lifetime::fresh(ttl_ms)), ..self }
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Plan {
 pub struct Storage {
     /// How long the memory tier keeps it, if it is stored there.
     pub memory: Option<Lifetime>,
+    /// How long the shared tier keeps it, if it is stored there.
+    pub shared: Option<Lifetime>,
     /// Tags that the policy adds.
     pub tags: Vec<Tag>,
 }
@@ -206,13 +208,16 @@ impl Storage {
     /// A lifetime or a tag is invalid, or there are too many tags.
     pub fn compile(policy: &Name, storage: wit::Storage) -> Result<Self, PlanError> {
         let memory = storage.memory.map(Lifetime::compile).transpose()?;
-        // Not used yet, but checked, so that policies stay valid once there is a shared tier.
-        storage.shared.map(Lifetime::compile).transpose()?;
+        let shared = storage.shared.map(Lifetime::compile).transpose()?;
         if storage.tags.len() > MAX_TAGS {
             return Err(PlanError::TooManyTags(storage.tags.len()));
         }
         let tag = |tag: String| Tag::of_policy(policy, &tag).map_err(|_| PlanError::Tag(tag));
-        Ok(Self { memory, tags: storage.tags.into_iter().map(tag).collect::<Result<_, _>>()? })
+        Ok(Self {
+            memory,
+            shared,
+            tags: storage.tags.into_iter().map(tag).collect::<Result<_, _>>()?,
+        })
     }
 }
 

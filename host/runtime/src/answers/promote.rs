@@ -1,0 +1,79 @@
+//! Finds an answer in the shared tier, and promotes it to the memory tier.
+//!
+//! The shared tier can hold whatever any node of this truth has ever stored, so everything is checked
+//! here that makes an answer exact at the position that it states: that its commit belongs to this
+//! truth's history, that this node has applied it, and that nothing has changed since that it read.
+//!
+//! Out of scope: whether the shared tier's bytes are what a node has written (`weir_cache::tier`).
+
+use std::sync::Arc;
+
+use weir_cache::CacheKey;
+use weir_cache::encoding::Record;
+use weir_cache::entry::Moment;
+use weir_cache::tier::{Miss, SharedTier};
+use weir_core::fault::{self, Fault};
+
+use super::{Answers, Made, Served, StoredAnswer, Via, stated_if_valid};
+use crate::deploy::Deployment;
+use crate::tenant::Tenant;
+use crate::tenant::reading::{Demand, Stated};
+
+/// An answer that the shared tier had, and what it was made from.
+pub(super) struct Promoted {
+    pub(super) served: Served,
+    pub(super) made: Made,
+}
+
+impl Answers {
+    /// The answer under this key, if the shared tier has one that may be served.
+    pub(super) async fn promote(
+        &self,
+        key: CacheKey,
+        deployment: &Deployment,
+        demand: Demand,
+    ) -> Option<Promoted> {
+        let shared = self.shared.as_ref()?;
+        let found = self.look_up_shared(shared, key, deployment.tenant(), demand).await;
+        let counters = &deployment.pipeline().counters;
+        counters.looked_up_shared(found.as_ref().err().map(|miss| miss.reason()));
+        found.ok()
+    }
+
+    async fn look_up_shared(
+        &self,
+        shared: &SharedTier<Arc<StoredAnswer>>,
+        key: CacheKey,
+        tenant: &Tenant,
+        demand: Demand,
+    ) -> Result<Promoted, Miss> {
+        let record: Record<Arc<StoredAnswer>> = shared.look_up(&key).await?;
+        if !tenant.history.contains(record.as_of).await {
+            return Err(Miss::OtherHistory);
+        }
+        let now = Moment::now();
+        let age = now.monotonic.saturating_duration_since(record.stored_at.monotonic);
+        let (as_of, ttl_left) = (record.as_of, record.ttl.saturating_sub(age));
+        if ttl_left.is_zero() {
+            return Err(Miss::Expired);
+        }
+        let entry = record.promote(&tenant.tags, now);
+        let reads = entry.depends_on.reads();
+        let unchecked = fault::is(Fault::PromotionUnchecked);
+        let valid = || unchecked || entry.is_valid(&tenant.tags);
+        let stated = stated_if_valid(tenant, reads, valid).ok_or(Miss::Changed)?;
+        if as_of > stated {
+            return Err(Miss::Ahead);
+        }
+        if stated.position < tenant.at_least(demand.at_least) {
+            return Err(Miss::TooOld);
+        }
+        let made = Made { as_of, reads: reads.clone(), cells: entry.reads.clone() };
+        let via = Via::SharedHit { age, ttl_left };
+        let answer = Arc::clone(&entry.value);
+        // Refused if its policy keeps it in the shared tier only, or if it is too large.
+        let _ = self.memory.insert(key, entry);
+        let served = Served { answer, stated: Stated::At(stated), searchable: None, via };
+        Ok(Promoted { served, made })
+    }
+}

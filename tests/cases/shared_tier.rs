@@ -1,0 +1,197 @@
+//! The tier behind the memory tier: what is served from it after a restart, and what is not.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::asking::{STORED, ask, assert_hit, assert_via, runs};
+use super::histories::Copy;
+use crate::harness::{Answer, Client, Server, document};
+
+const FILE: &str = "cache.redb";
+const TRUTH: &str = "truth.sqlite";
+
+fn question(collection: &str) -> Value {
+    json!({ "collection": collection, "query": "flour", "mode": "keyword" })
+}
+
+fn folder(server: &Server) -> PathBuf {
+    server.folder().join("data/tenants/default")
+}
+
+/// A server with a collection `docs` and one `more`, and an answer about each in both tiers.
+async fn server() -> (Server, [Answer; 2]) {
+    let server = Server::start().await;
+    let client = &server.client;
+    for collection in ["docs", "more"] {
+        client.create(collection).await;
+        client.ingest(collection, &[document("bread", "Bread is made of flour.")]).await;
+    }
+    let answers = [ask_stored(client, "docs").await, ask_stored(client, "more").await];
+    (server, answers)
+}
+
+async fn ask_stored(client: &Client, collection: &str) -> Answer {
+    let answer = ask(client, "search", &question(collection)).await;
+    assert_via(&answer, STORED);
+    answer
+}
+
+#[track_caller]
+fn is_shared_hit(answer: &Answer) -> bool {
+    answer.assert_status(200);
+    let status = answer.header("cache-status");
+    status.starts_with("weir; hit; ttl=") && status.ends_with("; detail=shared")
+}
+
+async fn lookups(client: &Client, outcome: &str) -> f64 {
+    client.metric("weir_cache_shared_lookups_total", &[("outcome", outcome)]).await
+}
+
+/// Ends the server as an operator does.
+async fn ended(server: &mut Server) {
+    server.sigterm();
+    assert!(server.wait().await.success(), "{}", server.log());
+}
+
+/// The same, and starts it again.
+async fn restarted(mut server: Server) -> Server {
+    ended(&mut server).await;
+    server.restart().await
+}
+
+#[tokio::test]
+async fn an_answer_survives_a_restart() {
+    let (server, [before, _]) = server().await;
+    let server = restarted(server).await;
+    let client = &server.client;
+    let after = ask(client, "search", &question("docs")).await;
+    assert!(is_shared_hit(&after), "{after:?}");
+    for same in ["etag", "content-type", "weir-position"] {
+        assert_eq!(after.header(same), before.header(same), "{same}");
+    }
+    assert_eq!(after.body, before.body);
+    assert!(after.header("age").parse::<u64>().unwrap() < 100, "{after:?}");
+    // It is in memory now.
+    assert_hit(&ask(client, "search", &question("docs")).await);
+    assert_eq!((runs(client, "search").await, lookups(client, "hit").await), (0.0, 1.0));
+    // And again after the next restart, which nothing was written before.
+    let server = restarted(server).await;
+    assert!(is_shared_hit(&ask(&server.client, "search", &question("docs")).await));
+}
+
+#[tokio::test]
+async fn what_has_changed_since_is_not_served() {
+    type Change = fn(&Client) -> futures::future::BoxFuture<'_, ()>;
+    let changes: [(&str, Change); 4] = [
+        ("a new document", |client| {
+            Box::pin(async {
+                client.ingest("docs", &[document("cake", "Cake has flour, too.")]).await;
+            })
+        }),
+        ("a document that is written again", |client| {
+            Box::pin(async {
+                client.ingest("docs", &[document("bread", "Bread is baked.")]).await;
+            })
+        }),
+        ("a deletion", |client| {
+            Box::pin(async {
+                client.delete("/v1/collections/docs/documents/cake").await.assert_status(200);
+            })
+        }),
+        ("a collection that is dropped and created again", |client| {
+            Box::pin(async {
+                client.delete("/v1/collections/docs").await.assert_status(200);
+                client.create("docs").await;
+            })
+        }),
+    ];
+    let (mut server, _) = server().await;
+    for (what, change) in changes {
+        change(&server.client).await;
+        // At once: what is known about the change must not depend on time.
+        server = restarted(server).await;
+        let client = &server.client;
+        let changed = ask(client, "search", &question("docs")).await;
+        assert_via(&changed, STORED);
+        assert_eq!(lookups(client, "changed").await, 1.0, "{what}");
+        let unchanged = ask(client, "search", &question("more")).await;
+        assert!(is_shared_hit(&unchanged), "{what}: {unchanged:?}");
+        assert!(unchanged.position() >= changed.position(), "{what}");
+        // The new answer has taken the old one's place.
+        server = restarted(server).await;
+        assert!(is_shared_hit(&ask(&server.client, "search", &question("docs")).await), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_restored_truth_gets_nothing_of_the_history_that_it_left() {
+    let (mut server, _) = server().await;
+    ended(&mut server).await;
+    let copy = Copy::of(&folder(&server), TRUTH);
+
+    let mut server = server.restart().await;
+    server.client.ingest("docs", &[document("cake", "Cake has flour, too.")]).await;
+    let left = ask_stored(&server.client, "docs").await;
+    ended(&mut server).await;
+
+    // As long as its positions are below those of the old history.
+    copy.restore(&folder(&server), TRUTH);
+    let server = server.restart().await;
+    let answer = ask(&server.client, "search", &question("docs")).await;
+    assert_eq!(answer.ids(), ["bread"], "{answer:?}");
+    assert_eq!(lookups(&server.client, "hit").await, 0.0);
+    let server = restarted(server).await;
+
+    // And when they have passed them: nothing in `more` has changed since then, in either history.
+    for word in ["rain", "snow", "wind"] {
+        server.client.ingest("docs", &[document(word, &format!("Flour and {word}."))]).await;
+    }
+    let now = ask_stored(&server.client, "docs").await;
+    assert!(now.position() > left.position());
+    assert_eq!(now.ids().len(), 4);
+}
+
+#[tokio::test]
+async fn another_truth_and_other_grants_get_nothing() {
+    let (mut server, _) = server().await;
+    ended(&mut server).await;
+    let (mut other, _) = self::server().await;
+    ended(&mut other).await;
+    fs::copy(folder(&server).join(FILE), folder(&other).join(FILE)).unwrap();
+    let other = other.restart().await;
+    assert_via(&ask(&other.client, "search", &question("docs")).await, STORED);
+
+    server.reconfigure(|config| {
+        config.search().set("pipelines.search.grants.collections.read", vec!["docs"]);
+    });
+    let server = server.restart().await;
+    assert_via(&ask(&server.client, "search", &question("docs")).await, STORED);
+    assert_eq!(lookups(&server.client, "hit").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_begins_again() {
+    let (mut server, _) = server().await;
+    for garbage in [b"not a database".to_vec(), vec![0; 1 << 20], Vec::new()] {
+        ended(&mut server).await;
+        fs::write(folder(&server).join(FILE), &garbage).unwrap();
+        server = server.restart().await;
+        assert_via(&ask(&server.client, "search", &question("docs")).await, STORED);
+        server = restarted(server).await;
+        assert!(is_shared_hit(&ask(&server.client, "search", &question("docs")).await));
+    }
+}
+
+#[tokio::test]
+async fn without_a_shared_tier_nothing_survives() {
+    let (mut server, _) = server().await;
+    ended(&mut server).await;
+    server.reconfigure(|config| {
+        config.search().set("cache.shared.backend", "none");
+    });
+    let server = server.restart().await;
+    assert_via(&ask(&server.client, "search", &question("docs")).await, STORED);
+    assert_hit(&ask(&server.client, "search", &question("docs")).await);
+}
