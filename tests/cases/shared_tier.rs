@@ -131,26 +131,36 @@ async fn a_restored_truth_gets_nothing_of_the_history_that_it_left() {
     ended(&mut server).await;
     let copy = Copy::of(&folder(&server), TRUTH);
 
+    // In the history that is left, `more` has cake.
     let mut server = server.restart().await;
-    server.client.ingest("docs", &[document("cake", "Cake has flour, too.")]).await;
-    let left = ask_stored(&server.client, "docs").await;
+    server.client.ingest("more", &[document("cake", "Cake has flour, too.")]).await;
+    let left = ask_stored(&server.client, "more").await;
+    assert_eq!(left.ids().len(), 2);
     ended(&mut server).await;
+    let old_file = server.folder().join("old-cache.redb");
+    fs::copy(folder(&server).join(FILE), &old_file).unwrap();
 
-    // As long as its positions are below those of the old history.
+    // As long as the positions of the restored truth are below those of the old history.
     copy.restore(&folder(&server), TRUTH);
-    let server = server.restart().await;
-    let answer = ask(&server.client, "search", &question("docs")).await;
+    let mut server = server.restart().await;
+    let client = &server.client;
+    let answer = ask(client, "search", &question("more")).await;
     assert_eq!(answer.ids(), ["bread"], "{answer:?}");
-    assert_eq!(lookups(&server.client, "hit").await, 0.0);
-    let server = restarted(server).await;
+    assert_eq!((lookups(client, "other-history").await, lookups(client, "hit").await), (1.0, 0.0));
 
-    // And when they have passed them: nothing in `more` has changed since then, in either history.
+    // And when they have passed them, although nothing in `more` has changed in this history: the file
+    // again has the answer of the other one.
+    ended(&mut server).await;
+    fs::copy(&old_file, folder(&server).join(FILE)).unwrap();
+    let server = server.restart().await;
+    let client = &server.client;
     for word in ["rain", "snow", "wind"] {
-        server.client.ingest("docs", &[document(word, &format!("Flour and {word}."))]).await;
+        client.ingest("docs", &[document(word, &format!("Flour and {word}."))]).await;
     }
-    let now = ask_stored(&server.client, "docs").await;
-    assert!(now.position() > left.position());
-    assert_eq!(now.ids().len(), 4);
+    let answer = ask(client, "search", &question("more")).await;
+    assert!(answer.position() > left.position());
+    assert_eq!(answer.ids(), ["bread"], "{answer:?}");
+    assert_eq!((lookups(client, "other-history").await, lookups(client, "hit").await), (1.0, 0.0));
 }
 
 #[tokio::test]
