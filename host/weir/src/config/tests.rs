@@ -112,8 +112,14 @@ fn the_example_has_the_defaults() {
 #[test]
 fn the_example_has_every_key_with_a_comment() {
     let sections = known_keys("");
-    let in_the_example =
-        ["embedding.models", "pipelines.x.grants", "engine.large"].map(ToOwned::to_owned);
+    let in_the_example = [
+        "embedding.models",
+        "pipelines.x.grants",
+        "engine.large",
+        "cache.shared",
+        "cache.shared.disk",
+    ]
+    .map(ToOwned::to_owned);
     for section in sections.iter().chain(&in_the_example).filter(|section| *section != "tenants") {
         let (header, text) = match section.as_str() {
             "embedding.models" => (format!("[{section}."), "[embedding.models.x]\n".to_owned()),
@@ -146,6 +152,8 @@ fn is_table(key: &str, section: &str) -> bool {
         ("policies" | "pipelines", "settings" | "grants")
             | ("embedding", "models")
             | ("engine", "large")
+            | ("cache", "shared")
+            | ("cache.shared", "disk")
     )
 }
 
