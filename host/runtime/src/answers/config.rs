@@ -139,7 +139,21 @@ mod tests {
         let sizes: Vec<_> =
             parts.iter().map(|part| (part.memory_bytes, part.max_flights)).collect();
         assert_eq!(sizes, [(125, 2), (375, 6), (500, 2)]);
-        let same = Cache { memory_bytes: 1_000, max_flights: 10, ..parts[0].clone() };
+        let shared = Shared {
+            max_queued_bytes: 10,
+            disk: Disk { max_bytes: 100, page_cache_bytes: 50 },
+            ..Shared::default()
+        };
+        let all = Cache { shared: shared.clone(), ..all };
+        let parts = all.divided(&claims);
+        let sizes: Vec<_> = parts
+            .iter()
+            .map(|Cache { shared: Shared { max_queued_bytes, disk, .. }, .. }| {
+                (*max_queued_bytes, disk.max_bytes, disk.page_cache_bytes)
+            })
+            .collect();
+        assert_eq!(sizes, [(2, 20, 10), (6, 60, 30), (2, 20, 10)]);
+        let same = Cache { memory_bytes: 1_000, max_flights: 10, shared, ..parts[0].clone() };
         assert_eq!(same, all);
         let few = Cache { max_flights: 1, ..all };
         assert_eq!(few.divided(&claims)[0].max_flights, 1, "nobody has none");
