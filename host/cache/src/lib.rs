@@ -4,7 +4,8 @@
 //! [`memory`] holds the entries, [`tag`] tells whether anything that an [`entry`] read has
 //! changed since its [`Position`](weir_core::Position), and [`single_flight`] lets one caller
 //! compute what many ask for. [`uncacheable`] remembers the keys that nobody should wait for.
-//! What an entry depends on has names in [`reads`], and [`encoding`] writes entries as bytes.
+//! What an entry depends on has names in [`reads`]. [`encoding`] writes entries as bytes, and the
+//! shared [`tier`] keeps these in an [`envelope`], outside the process.
 //!
 //! Out of scope: WebAssembly, HTTP, and the policy that decides. This crate knows values only by
 //! their weight and their encoding.

@@ -29,8 +29,8 @@ use crate::envelope::Seal;
 
 /// The most records that are given to the store at once.
 const BATCH: usize = 64;
-/// Envelopes from this size on are opened on a thread of their own: it takes about a millisecond
-/// for each MiB, during which a worker would answer nothing else.
+/// Envelopes from this size on are opened on a thread of their own: a worker would answer nothing else
+/// while it authenticates and decompresses them.
 const LARGE_BYTES: usize = 64 << 10;
 /// How long a write may take. Nobody waits for it but the next one.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -107,6 +107,12 @@ impl<V: Portable + Send + Sync + 'static> SharedTier<V> {
             dropped: counter!("weir_cache_shared_dropped_total"),
             values: PhantomData,
         }
+    }
+
+    /// How long a lookup may take.
+    #[must_use]
+    pub fn lookup_budget(&self) -> Duration {
+        self.limits.lookup_budget
     }
 
     /// The record under this key. Its ttl may have passed, and anything that it read may have
@@ -197,7 +203,10 @@ impl Written {
             let records = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
             let (seal, max_bytes) = (Arc::clone(&self.seal), self.limits.max_entry_bytes);
             let closed = spawn_blocking(move || close_all(records, &seal, max_bytes)).await;
-            let Ok((envelopes, _room)) = closed else { continue };
+            let Ok((envelopes, _room)) = closed else {
+                failed.increment(1);
+                continue;
+            };
             if let Err(failure) = self.write(self.store.put(envelopes)).await {
                 failed.increment(1);
                 debug!(?failure, "answers were not written to the shared tier");

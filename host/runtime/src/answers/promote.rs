@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::timeout;
 use weir_cache::CacheKey;
 use weir_cache::encoding::Record;
 use weir_cache::entry::Moment;
@@ -48,7 +49,9 @@ impl Answers {
         demand: Demand,
     ) -> Result<Promoted, Miss> {
         let record: Record<Arc<StoredAnswer>> = shared.look_up(&key).await?;
-        if !tenant.history.contains(record.as_of).await {
+        // The truth can be slow, too.
+        let is_ours = timeout(shared.lookup_budget(), tenant.history.contains(record.as_of));
+        if !is_ours.await.map_err(|_| Miss::TooSlow)? {
             return Err(Miss::OtherHistory);
         }
         let now = Moment::now();

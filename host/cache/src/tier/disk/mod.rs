@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use redb::{Database, DatabaseError, Durability, ReadableDatabase as _};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -136,14 +136,21 @@ impl File {
         read().map_err(|error| unavailable(&self.path, &error))
     }
 
+    /// The right to write. Refused while the disk has not answered the write before: what waited for a
+    /// stuck disk would pile up.
+    fn writer(&self) -> Result<MutexGuard<'_, Written>, StoreError> {
+        let free = self.written.try_lock();
+        free.ok_or_else(|| unavailable(&self.path, "is still being written"))
+    }
+
     /// Makes durable what is not.
     fn flush(&self) -> Result<(), StoreError> {
-        let due = !self.written.lock().is_durable;
+        let due = !self.writer()?.is_durable;
         if due { self.put_with(&[], Durability::Immediate) } else { Ok(()) }
     }
 
     fn put(&self, envelopes: &[Envelope]) -> Result<(), StoreError> {
-        let durable_at = self.written.lock().durable_at;
+        let durable_at = self.writer()?.durable_at;
         let durability = match durable_at.elapsed() >= DURABLE_EVERY {
             true => Durability::Immediate,
             false => Durability::None,
@@ -155,7 +162,7 @@ impl File {
     /// while: the disk is full, or broken.
     fn put_with(&self, envelopes: &[Envelope], durability: Durability) -> Result<(), StoreError> {
         let now = Instant::now();
-        let mut written = self.written.lock();
+        let mut written = self.writer()?;
         if now < written.pause_until {
             return Err(unavailable(&self.path, "could not be written a short time ago"));
         }

@@ -60,6 +60,24 @@ async fn envelopes_are_found_replaced_and_survive_a_restart() {
 }
 
 #[tokio::test]
+async fn nothing_waits_for_a_write_that_the_disk_does_not_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    store.put(vec![envelope(1, b"kept")]).await.unwrap();
+    let stuck = store.file.written.lock();
+    for _ in 0..3 {
+        let error = store.file.put(&[envelope(2, b"lost")]).unwrap_err();
+        assert!(error.to_string().contains("is still being written"), "{error}");
+        assert!(store.file.flush().is_err());
+    }
+    drop(stuck);
+    assert_eq!(found(&store, 1).await.as_deref(), Some(&b"kept"[..]));
+    assert_eq!(found(&store, 2).await, None);
+    store.put(vec![envelope(2, b"kept")]).await.unwrap();
+    assert!(found(&store, 2).await.is_some());
+}
+
+#[tokio::test]
 async fn what_was_flushed_survives_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let before = store(folder.path());
