@@ -7,8 +7,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use weir_core::Position;
+use weir_core::Commit;
 
+use crate::lifetime::Lifetime;
 use crate::reads::Dependencies;
 use crate::tag::{Reads, TagTable};
 
@@ -42,16 +43,18 @@ pub(crate) fn whole_ms(duration: Duration) -> u64 {
 pub struct Entry<V> {
     /// The value.
     pub value: V,
-    /// The position at which it was computed: every read saw at least this one.
-    pub as_of: Position,
+    /// The commit at which it was computed: every read saw at least this one.
+    pub as_of: Commit,
     /// The cells of the tags of `depends_on`, for a hit to check.
     pub reads: Reads,
     /// Everything that can invalidate it, by name.
     pub depends_on: Dependencies,
     /// When it was computed; a promoted entry keeps its age.
     pub stored_at: Moment,
-    /// How long it is fresh after `stored_at`.
-    pub ttl: Duration,
+    /// How long it took to compute.
+    pub compute: Duration,
+    /// How long it is fresh after `stored_at`, and what is allowed after that.
+    pub lifetime: Lifetime,
     /// The memory that the value takes, without what the cache adds to it.
     pub weight_bytes: u32,
 }
@@ -66,20 +69,36 @@ impl<V> Entry<V> {
     /// How much longer it is fresh.
     #[must_use]
     pub fn remaining_ttl(&self, now: Instant) -> Duration {
-        self.ttl.saturating_sub(self.age(now))
+        self.lifetime.ttl.saturating_sub(self.age(now))
+    }
+
+    /// How much longer there is any use in keeping it.
+    #[must_use]
+    pub fn kept_for(&self, now: Instant) -> Duration {
+        self.lifetime.kept().saturating_sub(self.age(now))
     }
 
     /// Whether its ttl has not passed yet.
     #[must_use]
     pub fn is_fresh(&self, now: Instant) -> bool {
-        self.age(now) < self.ttl
+        self.age(now) < self.lifetime.ttl
     }
 
     /// Whether nothing that it depends on has changed since it was computed, as far as the table
     /// knows. Load what is applied first: up to there, the value is then what would be computed.
     #[must_use]
     pub fn is_valid(&self, tags: &TagTable) -> bool {
-        self.as_of >= tags.floor() && !self.reads.changed_after(self.as_of)
+        let as_of = self.as_of.position;
+        as_of >= tags.floor() && !self.reads.changed_after(as_of)
+    }
+
+    /// How long something that it depends on has been different from what it read, if it is not
+    /// [valid](Self::is_valid). This may be overestimated. `None` if it cannot be told.
+    #[must_use]
+    pub fn changed_since(&self, tags: &TagTable, now: Instant) -> Option<Duration> {
+        let as_of = self.as_of.position;
+        let first = (as_of >= tags.floor()).then(|| self.reads.first_change_after(as_of))??;
+        Some(now.saturating_duration_since(first))
     }
 }
 
@@ -87,17 +106,20 @@ impl<V> Entry<V> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+    use weir_core::Position;
+
     use super::*;
-    use crate::tag::Tag;
+    use crate::tag::{Changed, Tag};
 
     fn entry(as_of: u64, reads: Reads) -> Entry<()> {
         Entry {
             value: (),
-            as_of: Position(as_of),
+            as_of: Commit { position: Position(as_of), ..Commit::ZERO },
             reads,
             depends_on: Dependencies::default(),
             stored_at: Moment::now(),
-            ttl: Duration::from_secs(10),
+            compute: Duration::ZERO,
+            lifetime: Lifetime::of(Duration::from_secs(10)),
             weight_bytes: 0,
         }
     }
@@ -150,5 +172,31 @@ mod tests {
         assert_eq!(valid(), [false, true, false, false, true]);
         tags.raise_floor(Position(9));
         assert_eq!(valid(), [false; 5]);
+    }
+
+    #[test]
+    fn how_long_ago_it_changed_is_known_as_far_as_it_was_observed() {
+        let tags = TagTable::new(8, Position(5));
+        let (books, films) = (Tag::new("books").unwrap(), Tag::new("films").unwrap());
+        let entry = entry(6, tags.resolve(&[books.clone(), films.clone()]));
+        let now = entry.stored_at.monotonic + Duration::from_secs(60);
+        let ago = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap();
+        let changed = |tag, last, seconds| {
+            let changed = Changed { last: Position(last), began: ago(seconds) };
+            tags.record_within(tag, changed, std::iter::empty());
+        };
+        let changed_since = || entry.changed_since(&tags, now).map(|since| since.as_secs());
+        changed(&books, 6, 9);
+        assert_eq!(changed_since(), None, "it has seen this change");
+        changed(&books, 7, 5);
+        assert_eq!(changed_since(), Some(5));
+        changed(&films, 8, 2);
+        changed(&books, 9, 1);
+        assert_eq!(changed_since(), Some(5), "the first change counts");
+        tags.record(&films, Position(10));
+        assert_eq!(changed_since(), None, "one of them changed nobody knows when");
+        let tags = TagTable::new(8, Position(5));
+        tags.raise_floor(Position(7));
+        assert_eq!(entry.changed_since(&tags, now), None);
     }
 }

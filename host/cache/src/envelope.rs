@@ -27,7 +27,7 @@ use crate::CacheKey;
 use crate::encoding::{take, take_array};
 
 /// The version that this release writes, and the only one that it reads.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 const MAGIC: [u8; 4] = *b"WEIR";
 const MAC_BYTES: usize = blake3::OUT_LEN;
@@ -198,15 +198,15 @@ mod tests {
     }
 
     #[test]
-    fn version_2_stays_as_it_is() {
+    fn version_3_stays_as_it_is() {
         let envelope = seal(1, 2).close(&key(3), b"content");
         let (before, mac) = envelope.split_last_chunk::<MAC_BYTES>().unwrap();
         let golden =
-            [b"WEIR\x02\0".as_slice(), &[1; 16], &[3; 32], b"\0", b"\x07\0\0\0", b"content"];
+            [b"WEIR\x03\0".as_slice(), &[1; 16], &[3; 32], b"\0", b"\x07\0\0\0", b"content"];
         assert_eq!(before, golden.concat());
         assert_eq!(
             blake3::Hash::from_bytes(*mac).to_hex().as_str(),
-            "aa6e259fbb3d3875d83308dd03841e2b7c20ae30224fbb14ba1a5f8a289a42c2"
+            "e43d84ca504076ff7cf0ec128ba227186b89de88f18484027c1e5f81c0c343b4"
         );
     }
 
@@ -245,10 +245,10 @@ mod tests {
         assert_eq!(open(&seal(1, 1), 2, &envelope), Err(OpenError::OtherKey));
         for (bytes, refused) in [
             (&b""[..], OpenError::NotAnEnvelope),
-            (b"WEIR\x02\0", OpenError::NotAnEnvelope),
+            (b"WEIR\x03\0", OpenError::NotAnEnvelope),
             (&[0; 500], OpenError::NotAnEnvelope),
-            (&[b"WEIR\x01\0".as_slice(), &[0; 500]].concat(), OpenError::Version { found: 1 }),
-            (&[b"WEIR\x03\0".as_slice(), &[0; 500]].concat(), OpenError::Version { found: 3 }),
+            (&[b"WEIR\x02\0".as_slice(), &[0; 500]].concat(), OpenError::Version { found: 2 }),
+            (&[b"WEIR\x04\0".as_slice(), &[0; 500]].concat(), OpenError::Version { found: 4 }),
         ] {
             assert_eq!(open(&seal(1, 1), 1, bytes), Err(refused));
         }

@@ -4,7 +4,7 @@
 //! [`memory`] holds the entries, [`tag`] tells whether anything that an [`entry`] read has
 //! changed since its [`Position`](weir_core::Position), and [`single_flight`] lets one caller
 //! compute what many ask for. [`uncacheable`] remembers the keys that nobody should wait for.
-//! What an entry depends on has names in [`reads`]. [`encoding`] writes entries as bytes, and the
+//! What an entry depends on has names in [`reads`], and its [`lifetime`] says when it may be served stale. [`encoding`] writes entries as bytes, and the
 //! shared [`tier`] keeps these in an [`envelope`], outside the process.
 //!
 //! Out of scope: WebAssembly, HTTP, and the policy that decides. This crate knows values only by
@@ -14,6 +14,7 @@ pub mod encoding;
 pub mod entry;
 pub mod envelope;
 pub mod key;
+pub mod lifetime;
 pub mod memory;
 pub mod reads;
 pub mod single_flight;

@@ -38,8 +38,8 @@ pub enum NotStored {
         /// The limit.
         max_entry_bytes: u32,
     },
-    /// Its ttl has already passed.
-    #[error("the entry is no longer fresh")]
+    /// It is so old that it may not be served any more.
+    #[error("the entry has expired")]
     Expired,
 }
 
@@ -56,7 +56,7 @@ impl<V: Send + Sync + 'static> MemoryTier<V> {
         let store = Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|_, entry: &Arc<Entry<V>>| weigh(entry))
-            .expire_after(RemainingTtl(PhantomData))
+            .expire_after(RemainingLife(PhantomData))
             .build();
         Self { store, max_entry_bytes: u32::try_from(max_bytes).unwrap_or(u32::MAX) }
     }
@@ -74,6 +74,12 @@ impl<V: Send + Sync + 'static> MemoryTier<V> {
         self.get_at(key, Instant::now())
     }
 
+    /// The entry under this key, fresh or not.
+    #[must_use]
+    pub fn get_kept(&self, key: &CacheKey) -> Option<Arc<Entry<V>>> {
+        self.store.get(key)
+    }
+
     /// Checks the ttl here, because moka reads its own clock and rounds.
     fn get_at(&self, key: &CacheKey, now: Instant) -> Option<Arc<Entry<V>>> {
         self.store.get(key).filter(|entry| entry.is_fresh(now))
@@ -83,14 +89,14 @@ impl<V: Send + Sync + 'static> MemoryTier<V> {
     ///
     /// # Errors
     ///
-    /// The entry is too large or no longer fresh. The one that the key had is removed even then,
+    /// The entry is too large or has expired. The one that the key had is removed even then,
     /// because it is older.
     pub fn insert(&self, key: CacheKey, entry: impl Into<Arc<Entry<V>>>) -> Result<(), NotStored> {
         let entry = entry.into();
         let (weight_bytes, max_entry_bytes) = (weigh(&entry), self.max_entry_bytes);
         let refused = if weight_bytes > max_entry_bytes {
             NotStored::TooHeavy { weight_bytes, max_entry_bytes }
-        } else if !entry.is_fresh(Instant::now()) {
+        } else if entry.kept_for(Instant::now()).is_zero() {
             NotStored::Expired
         } else {
             self.store.insert(key, entry);
@@ -132,17 +138,17 @@ fn weigh<V>(entry: &Entry<V>) -> u32 {
     entry.weight_bytes.saturating_add(u32::try_from(around).unwrap_or(u32::MAX))
 }
 
-/// Tells the store when an entry expires: a promoted one has only the rest of its ttl.
-struct RemainingTtl<V>(PhantomData<fn(V)>);
+/// Tells the store when an entry expires: a promoted one has only the rest of its life.
+struct RemainingLife<V>(PhantomData<fn(V)>);
 
-impl<V> Expiry<CacheKey, Arc<Entry<V>>> for RemainingTtl<V> {
+impl<V> Expiry<CacheKey, Arc<Entry<V>>> for RemainingLife<V> {
     fn expire_after_create(
         &self,
         _key: &CacheKey,
         entry: &Arc<Entry<V>>,
         created_at: Instant,
     ) -> Option<Duration> {
-        Some(entry.remaining_ttl(created_at).min(LONGEST_TTL))
+        Some(entry.kept_for(created_at).min(LONGEST_TTL))
     }
 
     fn expire_after_update(
@@ -161,9 +167,10 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
     use super::*;
-    use weir_core::Position;
+    use weir_core::Commit;
 
     use crate::entry::Moment;
+    use crate::lifetime::Lifetime;
     use crate::reads::{Dependencies, Read, ReadSet};
     use crate::tag::Reads;
     use weir_core::name::Name;
@@ -175,11 +182,12 @@ mod tests {
     fn entry<V>(value: V, weight_bytes: u32) -> Entry<V> {
         Entry {
             value,
-            as_of: Position::ZERO,
+            as_of: Commit::ZERO,
             reads: Reads::default(),
             depends_on: Dependencies::default(),
             stored_at: Moment::now(),
-            ttl: Duration::from_secs(60),
+            compute: Duration::ZERO,
+            lifetime: Lifetime::of(Duration::from_secs(60)),
             weight_bytes,
         }
     }
@@ -204,18 +212,34 @@ mod tests {
     fn the_ttl_counts_from_when_the_value_was_computed() {
         let tier = MemoryTier::new(1 << 20);
         let fresh = entry((), 0);
-        let (stored_at, ttl) = (fresh.stored_at.monotonic, fresh.ttl);
+        let (stored_at, ttl) = (fresh.stored_at.monotonic, fresh.lifetime.ttl);
         tier.insert(key(1), fresh).unwrap();
         assert!(tier.get_at(&key(1), stored_at + ttl - Duration::from_nanos(1)).is_some());
         assert!(tier.get_at(&key(1), stored_at + ttl).is_none());
 
         // A new entry does not inherit the rest of the old one's ttl.
-        let expired = Entry { ttl: Duration::ZERO, ..entry((), 0) };
+        let expired = Entry { lifetime: Lifetime::of(Duration::ZERO), ..entry((), 0) };
         assert_eq!(tier.insert(key(1), expired), Err(NotStored::Expired));
         assert!(tier.get(&key(1)).is_none());
-        let forever = Entry { ttl: Duration::MAX, ..entry((), 0) };
+        let forever = Entry { lifetime: Lifetime::of(Duration::MAX), ..entry((), 0) };
         tier.insert(key(1), forever).unwrap();
         assert!(tier.get_at(&key(1), stored_at + ttl * 2).is_some());
+    }
+
+    #[test]
+    fn an_entry_that_may_be_served_stale_is_kept() {
+        let tier = MemoryTier::new(1 << 20);
+        let aged = |seconds, stale_if_error| {
+            let mut entry = entry((), 0);
+            let age = Duration::from_secs(seconds);
+            entry.stored_at.monotonic = entry.stored_at.monotonic.checked_sub(age).unwrap();
+            entry.lifetime.stale_if_error = Duration::from_secs(stale_if_error);
+            entry
+        };
+        assert_eq!(tier.insert(key(1), aged(70, 5)), Err(NotStored::Expired));
+        tier.insert(key(1), aged(70, 3_600)).unwrap();
+        assert!(tier.get(&key(1)).is_none(), "it is not fresh");
+        assert!(tier.get_kept(&key(1)).is_some());
     }
 
     #[test]

@@ -11,8 +11,9 @@
 //! | 8 | when the answer was computed, in milliseconds since 1970 |
 //! | 8 | when it was encoded, in milliseconds since 1970 |
 //! | 8 | its age in milliseconds when it was encoded, by the writer's monotonic clock |
-//! | 8 | its ttl in milliseconds; minus the age, this is what remained |
-//! | 8 | how long a memory tier keeps it, in milliseconds; 0 is not at all |
+//! | 8 | how long it took to compute, in milliseconds |
+//! | 42 | how long the shared tier keeps it: see [`lifetime`] |
+//! | 1, 42 | whether a memory tier keeps it, and if so, for how long |
 //! | 2, … | the number of reads, then each: a byte for its kind, and its names |
 //! | 2, … | the number of tags that the policy added, then each |
 //! | 4, … | the length of the value, then the value, then the end |
@@ -36,9 +37,11 @@ use weir_core::name::{DocumentId, Name};
 use weir_core::{Chain, Commit, Position};
 
 use crate::entry::{Entry, Moment, whole_ms};
+use crate::lifetime::Lifetime;
 use crate::reads::{Dependencies, FragmentKey, Read, ReadSet, Text};
 use crate::tag::{Tag, TagTable};
 
+mod lifetime;
 #[cfg(test)]
 mod tests;
 
@@ -166,10 +169,12 @@ pub struct Record<V> {
     /// When it was computed. In a record from another process, the wall clock is the writer's and
     /// the monotonic clock is ours.
     pub stored_at: Moment,
-    /// How long it is fresh after `stored_at`. This time can already be over.
-    pub ttl: Duration,
-    /// How long a memory tier keeps it after it was stored there; zero is not at all.
-    pub memory_ttl: Duration,
+    /// How long it took to compute.
+    pub compute: Duration,
+    /// How long the shared tier keeps it after `stored_at`. This time can already be over.
+    pub shared: Lifetime,
+    /// How long a memory tier keeps it after it was stored there; `None` is not at all.
+    pub memory: Option<Lifetime>,
 }
 
 impl<V: Portable> Record<V> {
@@ -185,11 +190,12 @@ impl<V: Portable> Record<V> {
         out.put_u32_le(self.as_of.chain.0);
         out.put_u64_le(self.stored_at.unix_ms);
         out.put_u64_le(now.unix_ms);
-        // The age is rounded up and the ttl down: what remains never grows.
+        // The age is rounded up and the lifetimes down: what remains never grows.
         let age = now.monotonic.saturating_duration_since(self.stored_at.monotonic);
         out.put_u64_le(whole_ms(age.saturating_add(ALMOST_A_MS)));
-        out.put_u64_le(whole_ms(self.ttl));
-        out.put_u64_le(whole_ms(self.memory_ttl));
+        out.put_u64_le(whole_ms(self.compute));
+        lifetime::put(&mut out, &self.shared);
+        lifetime::put_optional(&mut out, self.memory.as_ref());
         put_dependencies(&mut out, &self.depends_on)?;
 
         let length_at = out.len();
@@ -225,8 +231,8 @@ impl<V: Portable> Record<V> {
         let stored_at_unix_ms = from.try_get_u64_le()?;
         let encoded_at_unix_ms = from.try_get_u64_le()?;
         let age_ms = from.try_get_u64_le()?;
-        let ttl = Duration::from_millis(from.try_get_u64_le()?);
-        let memory_ttl = Duration::from_millis(from.try_get_u64_le()?);
+        let compute = lifetime::take_ms(from)?;
+        let (shared, memory) = (lifetime::take(from)?, lifetime::take_optional(from)?);
         let depends_on = take_dependencies(from)?;
         let value_bytes = from.try_get_u32_le()? as usize;
         let value = V::decode(take(from, value_bytes)?)?;
@@ -237,21 +243,39 @@ impl<V: Portable> Record<V> {
         let age = Duration::from_millis(age_ms.saturating_add(since_ms));
         let monotonic = now.monotonic.checked_sub(age).ok_or(DecodeError::Invalid("the age"))?;
         let stored_at = Moment { monotonic, unix_ms: stored_at_unix_ms };
-        Ok(Self { value, as_of, depends_on, stored_at, ttl, memory_ttl })
+        Ok(Self { value, as_of, depends_on, stored_at, compute, shared, memory })
+    }
+
+    /// The time since it was computed.
+    #[must_use]
+    pub fn age(&self, now: Moment) -> Duration {
+        now.monotonic.saturating_duration_since(self.stored_at.monotonic)
     }
 
     /// The entry for a memory tier, with the cells of its tags. It ends with what remains of the
-    /// record's ttl, or when the memory tier has kept it for its own. This does not check whether
-    /// it is valid.
+    /// record's ttl, or when the memory tier has kept it for its own. If its ttl has passed, it is
+    /// as stale there as it is in the shared tier. This does not check whether it is valid.
     #[must_use]
     pub fn promote(self, tags: &TagTable, now: Moment) -> Entry<V> {
-        let Self { value, as_of, depends_on, stored_at, ttl, memory_ttl } = self;
-        let weight_bytes = value.weight_bytes();
-        let reads = tags.resolve(&depends_on.tags());
-        let age = now.monotonic.saturating_duration_since(stored_at.monotonic);
-        let ttl = ttl.min(age.saturating_add(memory_ttl));
-        let as_of = as_of.position;
-        Entry { value, as_of, reads, depends_on, stored_at, ttl, weight_bytes }
+        let age = self.age(now);
+        let lifetime = match self.memory {
+            Some(memory) if age < self.shared.ttl => Lifetime {
+                ttl: self.shared.ttl.min(age.saturating_add(memory.ttl)),
+                refresh_after: memory.refresh_after.map(|after| after.saturating_add(age)),
+                ..memory
+            },
+            Some(_) | None => self.shared,
+        };
+        Entry {
+            weight_bytes: self.value.weight_bytes(),
+            value: self.value,
+            as_of: self.as_of,
+            reads: tags.resolve(&self.depends_on.tags()),
+            depends_on: self.depends_on,
+            stored_at: self.stored_at,
+            compute: self.compute,
+            lifetime,
+        }
     }
 }
 

@@ -55,8 +55,16 @@ fn record(reads: &[Read], added_tags: &[&str], stored_at: Moment) -> Record<Plai
         as_of: AS_OF,
         depends_on: Dependencies::new(reads.iter().cloned().collect(), tags),
         stored_at,
-        ttl: Duration::from_secs(10),
-        memory_ttl: Duration::from_secs(60),
+        compute: Duration::from_millis(0x0708),
+        shared: Lifetime::of(Duration::from_secs(10)),
+        memory: Some(Lifetime {
+            refresh_after: Some(Duration::from_millis(1)),
+            early_refresh_percent: 2,
+            stale_while_revalidate: Duration::from_millis(3),
+            stale_if_error: Duration::from_millis(4),
+            stale_after_change: Duration::from_millis(5),
+            ..Lifetime::of(Duration::from_secs(60))
+        }),
     }
 }
 
@@ -84,8 +92,11 @@ fn the_format_stays_as_it_is() {
         b"\x06\x05\x04\x03\x02\x01\0\0",
         b"\xd6\x0c\x04\x03\x02\x01\0\0",
         b"\xd0\x07\0\0\0\0\0\0",
-        b"\x10\x27\0\0\0\0\0\0",
-        b"\x60\xea\0\0\0\0\0\0",
+        b"\x08\x07\0\0\0\0\0\0",
+        b"\x10\x27\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\0\0",
+        &[0; 24],
+        b"\x01\x60\xea\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0",
+        b"\x03\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0",
         b"\x02\0\x01\x05\0books\x06\x03\x04\0menu\0\0\x02\0de",
         b"\x01\0\x08\0policy:a",
         b"\x05\0\0\0value",
@@ -105,10 +116,14 @@ fn an_entry_keeps_its_age_and_its_dependencies() {
     let read = read.promote(&table, now);
 
     assert_eq!(read.value, written.value);
-    assert_eq!((read.as_of, read.weight_bytes), (Position(7), 5));
+    assert_eq!((read.as_of, read.weight_bytes), (AS_OF, 5));
     assert_eq!(read.depends_on, written.depends_on);
     assert_eq!(read.depends_on.reads().len(), 8);
-    assert_eq!((read.stored_at, read.ttl), (written.stored_at, written.ttl));
+    assert_eq!((read.stored_at, read.compute), (written.stored_at, written.compute));
+    let in_memory = written.memory.unwrap();
+    let refresh_after = Some(Duration::from_millis(4_501));
+    let expected = Lifetime { ttl: written.shared.ttl, refresh_after, ..in_memory };
+    assert_eq!(read.lifetime, expected);
     assert_eq!(read.remaining_ttl(now.monotonic), Duration::from_millis(5_500));
     // Every read and every tag has a cell, and each of them invalidates the entry.
     let tags = read.depends_on.tags();
@@ -157,14 +172,31 @@ fn a_memory_tier_keeps_an_entry_for_its_own_ttl_at_most() {
     for (age_ms, memory_ms, remaining_ms) in
         [(0, 60_000, 10_000), (0, 4_000, 4_000), (7_000, 4_000, 3_000), (7_000, 2_000, 2_000)]
             .into_iter()
-            .chain([(7_000, 0, 0), (10_000, 4_000, 0), (7_000, u64::MAX, 3_000)])
+            .chain([(10_000, 4_000, 0), (7_000, u64::MAX, 3_000)])
     {
-        let memory_ttl = Duration::from_millis(memory_ms);
-        let record = Record { memory_ttl, ..record(&[], &[], stored_at) };
+        let memory = Some(Lifetime::of(Duration::from_millis(memory_ms)));
+        let record = Record { memory, ..record(&[], &[], stored_at) };
         let now = later(stored_at, age_ms);
         let entry = record.promote(&table, now);
         let remaining = Duration::from_millis(remaining_ms);
         assert_eq!(entry.remaining_ttl(now.monotonic), remaining, "{age_ms}, {memory_ms}");
+    }
+}
+
+#[test]
+fn what_has_expired_is_as_stale_in_memory_as_in_the_shared_tier() {
+    let stored_at = Moment::now();
+    let (s, table) = (Duration::from_secs, TagTable::new(8, Position(0)));
+    let shared = Lifetime { stale_if_error: s(20), ..Lifetime::of(s(10)) };
+    let memory = Some(Lifetime { stale_while_revalidate: s(40), ..Lifetime::of(s(60)) });
+    for (age_ms, expected) in [
+        (9_000, Lifetime { ttl: s(10), stale_while_revalidate: s(40), ..Lifetime::of(s(10)) }),
+        (10_000, shared),
+        (25_000, shared),
+    ] {
+        let record = Record { shared, memory, ..record(&[], &[], stored_at) };
+        let entry = record.promote(&table, later(stored_at, age_ms));
+        assert_eq!(entry.lifetime, expected, "{age_ms}");
     }
 }
 
@@ -197,7 +229,8 @@ fn a_record_that_cannot_be_encoded_is_an_error() {
 fn bytes_that_no_writer_writes_are_an_error() {
     const FORMAT_AT: usize = 0;
     const AGE_AT: usize = 32;
-    const READS_AT: usize = 56;
+    const IN_MEMORY_AT: usize = 90;
+    const READS_AT: usize = 133;
     let now = Moment::now();
     let bytes = encoded(&record(&[Read::Clock], &[], now), now);
     let error = |bytes: &[u8]| decoded(bytes, now).unwrap_err();
@@ -212,6 +245,8 @@ fn bytes_that_no_writer_writes_are_an_error() {
 
     assert_eq!(error(b""), DecodeError::Truncated);
     assert_eq!(changed(FORMAT_AT, b"tst2"), DecodeError::Format { found: *b"tst2" });
+    let whether = DecodeError::Invalid("whether a memory tier keeps it");
+    assert_eq!(changed(IN_MEMORY_AT, b"\x02"), whether);
     // Some systems have no instant that long ago, and on others the entry is no longer fresh.
     let mut ancient = bytes.clone();
     ancient[AGE_AT..AGE_AT + 8].copy_from_slice(&[0xff; 8]);
@@ -277,20 +312,37 @@ fn reads() -> impl Strategy<Value = Vec<Read>> {
     prop::collection::vec(read, 0..6)
 }
 
+fn lifetime() -> impl Strategy<Value = Lifetime> {
+    let ms = || any::<u64>().prop_map(Duration::from_millis);
+    // All bits set mean that there is none.
+    let refresh_after = prop::option::of((0..u64::MAX).prop_map(Duration::from_millis));
+    (ms(), refresh_after, any::<u16>(), [ms(), ms(), ms()]).prop_map(
+        |(ttl, refresh_after, early_refresh_percent, [revalidate, error, change])| Lifetime {
+            ttl,
+            refresh_after,
+            early_refresh_percent,
+            stale_while_revalidate: revalidate,
+            stale_if_error: error,
+            stale_after_change: change,
+        },
+    )
+}
+
 /// A record with its bytes, and the moment of both encoding and decoding.
 fn records() -> impl Strategy<Value = (Record<Plain>, Vec<u8>, Moment)> {
     let tags = prop::collection::vec(".{1,20}", 0..3);
     let value = prop::collection::vec(any::<u8>(), 0..40);
     let as_of = (any::<u64>(), any::<u32>());
-    (reads(), tags, value, as_of, 0..100_000_u64, any::<[u64; 2]>()).prop_map(
-        |(reads, tags, value, (position, chain), age_ms, [ttl_ms, memory_ms])| {
+    let lifetimes = (lifetime(), prop::option::of(lifetime()));
+    (reads(), tags, value, as_of, 0..100_000_u64, lifetimes).prop_map(
+        |(reads, tags, value, (position, chain), age_ms, (shared, memory))| {
             let stored_at = Moment::now();
             let tags: Vec<_> = tags.iter().map(String::as_str).collect();
             let record = Record {
                 value: Plain(value),
                 as_of: Commit { position: Position(position), chain: Chain(chain) },
-                ttl: Duration::from_millis(ttl_ms),
-                memory_ttl: Duration::from_millis(memory_ms),
+                shared,
+                memory,
                 ..record(&reads, &tags, stored_at)
             };
             let now = later(stored_at, age_ms);
@@ -307,8 +359,8 @@ proptest! {
         prop_assert_eq!(&read.value, &record.value);
         prop_assert_eq!(read.as_of, record.as_of);
         prop_assert_eq!(&read.depends_on, &record.depends_on);
-        prop_assert_eq!((read.stored_at, read.ttl), (record.stored_at, record.ttl));
-        prop_assert_eq!(read.memory_ttl, record.memory_ttl);
+        prop_assert_eq!((read.stored_at, read.compute), (record.stored_at, record.compute));
+        prop_assert_eq!((read.shared, read.memory), (record.shared, record.memory));
         prop_assert_eq!(encoded(&read, now), bytes);
     }
 

@@ -19,6 +19,7 @@ use std::{
             Ordering::{Acquire, Relaxed},
         },
     },
+    time::Instant,
 };
 
 use parking_lot::Mutex;
@@ -27,11 +28,21 @@ use smallvec::SmallVec;
 use weir_core::Position;
 use weir_core::name::Name;
 
+use self::history::History;
+
+mod history;
 #[cfg(test)]
 mod tests;
 
-/// The last position of a tag, or [`EVICTED`] when it is no longer in the table.
-type Cell = Arc<AtomicU64>;
+/// What the table knows of a tag.
+#[derive(Debug)]
+struct State {
+    /// Its last position, or [`EVICTED`] when it is no longer in the table.
+    last: AtomicU64,
+    history: Mutex<History>,
+}
+
+type Cell = Arc<State>;
 
 /// Later than every position: entries that read the tag count as changed, forever.
 const EVICTED: u64 = u64::MAX;
@@ -130,7 +141,20 @@ impl Reads {
     /// Whether anything that was read has changed after this position. Without reads, nothing has.
     #[must_use]
     pub fn changed_after(&self, as_of: Position) -> bool {
-        self.0.iter().any(|cell| cell.load(Relaxed) > as_of.0)
+        self.0.iter().any(|cell| cell.last.load(Relaxed) > as_of.0)
+    }
+
+    /// When the first change of what was read after this position was committed, or an earlier
+    /// instant. `None` if nothing has changed, or it is not known for all that has.
+    #[must_use]
+    pub fn first_change_after(&self, as_of: Position) -> Option<Instant> {
+        let changed = self.0.iter().filter(|cell| cell.last.load(Relaxed) > as_of.0);
+        let first = |cell: &Cell| match cell.last.load(Relaxed) {
+            EVICTED => None,
+            _ => cell.history.lock().first_change_after(as_of),
+        };
+        let instants: Option<Vec<_>> = changed.map(first).collect();
+        instants?.into_iter().min()
     }
 
     /// The number of cells.
@@ -144,6 +168,15 @@ impl Reads {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Successive changes of something.
+#[derive(Clone, Copy, Debug)]
+pub struct Changed {
+    /// The position of the last of them.
+    pub last: Position,
+    /// When the first of them was committed, or earlier.
+    pub began: Instant,
 }
 
 /// The last positions of a tenant's tags, up to a capacity.
@@ -175,31 +208,49 @@ impl TagTable {
         Self { capacity: capacity.max(1), floor: AtomicU64::new(start.0), cells: Mutex::default() }
     }
 
-    /// Records that the tag changed at this position. The order and the thread do not matter, and
-    /// recording a change twice is harmless.
+    /// Records that the tag changed at this position, at an instant that is not known. The order and
+    /// the thread do not matter, and recording a change twice is harmless.
     pub fn record(&self, tag: &Tag, at: Position) {
         let mut cells = self.cells.lock();
-        if let Some(cell) = cells.get(tag) {
-            cell.fetch_max(at.0, Relaxed);
-        } else {
-            let last_position = at.0.max(self.floor.load(Relaxed));
-            self.add_cell(&mut cells, tag, last_position);
-        }
+        let cell = self.cell_of_change(&mut cells, tag, at);
+        cell.history.lock().forget_up_to(at);
+        cell.last.fetch_max(at.0, Relaxed);
     }
 
-    /// Records that `outer` changed last at this position, and tags [within](Tag::outer) it at
-    /// theirs, which are not later.
+    /// Records that `outer` changed, and tags [within](Tag::outer) it at positions that are not later.
     pub fn record_within(
         &self,
         outer: &Tag,
-        at: Position,
+        changed: Changed,
         inner: impl Iterator<Item = (Tag, Position)>,
     ) {
+        let Changed { last, began } = changed;
+        let now = Instant::now();
         // First, so that a cell that is added meanwhile has its position.
-        self.record(outer, at);
+        {
+            let mut cells = self.cells.lock();
+            let cell = self.cell_of_change(&mut cells, outer, last);
+            cell.history.lock().note(last, began, now);
+            cell.last.fetch_max(last.0, Relaxed);
+        }
         for (tag, at) in inner {
             if let Some(cell) = self.cells.lock().get(&tag) {
-                cell.fetch_max(at.0, Relaxed);
+                cell.history.lock().note(at, began, now);
+                cell.last.fetch_max(at.0, Relaxed);
+            }
+        }
+    }
+
+    /// The cell of a tag that changes. A new one knows of no change before this one.
+    fn cell_of_change(&self, cells: &mut HashMap<Tag, Cell>, tag: &Tag, at: Position) -> Cell {
+        match cells.get(tag) {
+            Some(cell) => Arc::clone(cell),
+            None => {
+                let floor = self.floor.load(Relaxed);
+                let cell = self.add_cell(cells, tag, floor);
+                // Making room may have raised the floor.
+                cell.last.fetch_max(at.0, Relaxed);
+                cell
             }
         }
     }
@@ -230,7 +281,8 @@ impl TagTable {
         let cell_of = |tag: &Tag| match cells.get(tag) {
             Some(cell) => cell.clone(),
             None => {
-                let outer = tag.outer().and_then(|outer| Some(cells.get(&outer)?.load(Relaxed)));
+                let last = |outer: Tag| Some(cells.get(&outer)?.last.load(Relaxed));
+                let outer = tag.outer().and_then(last);
                 let position = self.floor.load(Relaxed).max(outer.unwrap_or(0));
                 self.add_cell(&mut cells, tag, position)
             }
@@ -254,7 +306,8 @@ impl TagTable {
         if cells.len() >= self.capacity {
             self.evict(cells);
         }
-        let cell = Cell::new(AtomicU64::new(position));
+        let history = Mutex::new(History::unknown_up_to(Position(position)));
+        let cell = Cell::new(State { last: AtomicU64::new(position), history });
         cells.insert(tag.clone(), cell.clone());
         cell
     }
@@ -270,7 +323,7 @@ impl TagTable {
         let mut ages: Vec<_> = cells
             .iter()
             .map(|(tag, cell)| Age {
-                position: cell.load(Relaxed).max(floor),
+                position: cell.last.load(Relaxed).max(floor),
                 is_of_host: tag.policy().is_none(),
                 rank_in_policy: Reverse(0),
                 is_held: Arc::strong_count(cell) > 1,
@@ -287,7 +340,7 @@ impl TagTable {
             before.iter().chain([&*youngest]).map(|age| age.tag.clone()).collect();
         for tag in evicted {
             if let Some(cell) = cells.remove(&tag) {
-                cell.store(EVICTED, Relaxed);
+                cell.last.store(EVICTED, Relaxed);
             }
         }
     }

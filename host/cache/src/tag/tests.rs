@@ -11,8 +11,11 @@ use std::{
 
 use proptest::prelude::*;
 
+use weir_core::Commit;
+
 use super::*;
 use crate::entry::{Entry, Moment};
+use crate::lifetime::Lifetime;
 use crate::reads::Dependencies;
 
 fn tag(number: usize) -> Tag {
@@ -30,11 +33,12 @@ fn of_policy(policy: &str, name: &str) -> Tag {
 fn entry(table: &TagTable, read: &[usize], as_of: u64) -> Entry<()> {
     Entry {
         value: (),
-        as_of: Position(as_of),
+        as_of: Commit { position: Position(as_of), ..Commit::ZERO },
         reads: table.resolve(&tags(read)),
         depends_on: Dependencies::default(),
         stored_at: Moment::now(),
-        ttl: Duration::MAX,
+        compute: Duration::ZERO,
+        lifetime: Lifetime::of(Duration::MAX),
         weight_bytes: 0,
     }
 }
@@ -84,12 +88,13 @@ fn a_document_that_nobody_holds_takes_no_room_and_loses_no_change() {
     };
     let held = of(&one, 3);
     let changes = [(one.clone(), Position(5)), (two.clone(), Position(4))];
-    table.record_within(&books, Position(5), changes.into_iter());
+    let changed = |last| Changed { last: Position(last), began: Instant::now() };
+    table.record_within(&books, changed(5), changes.into_iter());
     assert_eq!(table.len(), 2);
     assert!(!held.is_valid(&table));
     // It changed at 4, but the table only knows that it has not changed after 5.
     assert_eq!([of(&two, 4), of(&two, 5)].map(|entry| entry.is_valid(&table)), [false, true]);
-    table.record_within(&books, Position(7), [(one.clone(), Position(7))].into_iter());
+    table.record_within(&books, changed(7), [(one.clone(), Position(7))].into_iter());
     assert_eq!([of(&one, 6), of(&two, 5)].map(|entry| entry.is_valid(&table)), [false, true]);
 }
 
@@ -236,7 +241,7 @@ fn compare_with_commits(steps: Vec<Step>, capacity: usize, start: u64) {
         }
         assert!(table.len() <= capacity);
         for (read, entry) in &entries {
-            let as_of = entry.as_of.0;
+            let as_of = entry.as_of.position.0;
             let known = |at: &u64| *at > as_of && !unrecorded.contains(at);
             let mut changes = commits.iter().filter(|(at, _)| known(at));
             let changed = changes.any(|(_, touched)| touched.iter().any(|tag| read.contains(tag)));

@@ -115,7 +115,7 @@ impl<V: Portable + Send + Sync + 'static> SharedTier<V> {
         self.limits.lookup_budget
     }
 
-    /// The record under this key. Its ttl may have passed, and anything that it read may have
+    /// The record under this key. It may have expired, and anything that it read may have
     /// changed.
     ///
     /// # Errors
@@ -242,12 +242,12 @@ fn close_all<V: Portable>(
 ) -> (Vec<Envelope>, Vec<OwnedSemaphorePermit>) {
     let now = Moment::now();
     let close = |Queued { key, record, _room: room }: Queued<V>| {
-        let age = now.monotonic.saturating_duration_since(record.stored_at.monotonic);
+        let age = record.age(now);
         let content = record.encode(now, max_bytes).ok()?;
         let envelope = Envelope {
             key,
             bytes: seal.close(&key, &content),
-            ttl: record.ttl.saturating_sub(age),
+            ttl: record.shared.kept().saturating_sub(age),
         };
         Some((envelope, room))
     };
@@ -270,6 +270,7 @@ mod tests {
     use super::*;
     use crate::encoding::{DecodeError, EncodeError};
     use crate::envelope::OpenError;
+    use crate::lifetime::Lifetime;
     use crate::reads::Dependencies;
 
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -355,8 +356,9 @@ mod tests {
             as_of: Commit { position: Position(7), chain: Chain(1) },
             depends_on: Dependencies::default(),
             stored_at: Moment::now(),
-            ttl: Duration::from_secs(60),
-            memory_ttl: Duration::from_secs(60),
+            compute: Duration::ZERO,
+            shared: Lifetime::of(Duration::from_secs(60)),
+            memory: None,
         }
     }
 

@@ -1,0 +1,131 @@
+//! How long a tier keeps an answer, and what may be done with one that is old.
+//!
+//! Two clocks end an answer. Its ttl counts from when it was computed. The other counts from the first
+//! change to something that it read, and runs only once there is such a change; that one has its own
+//! permission, [`Lifetime::stale_after_change`], and the ttl has the two others.
+//!
+//! Out of scope: which entry is valid ([`entry`](crate::entry)), and who decides (a policy).
+
+use std::time::Duration;
+
+/// How long an answer is fresh, and what is allowed afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// How long it is fresh after it was computed.
+    pub ttl: Duration,
+    /// From this age on, a hit also has it computed again.
+    pub refresh_after: Option<Duration>,
+    /// β in percent: how eagerly it is computed again before it expires. 0 is not at all, 100 the optimum of
+    /// the paper that [`Self::is_refresh_due`] names.
+    pub early_refresh_percent: u16,
+    /// How long after its ttl it may be served while it is computed again.
+    pub stale_while_revalidate: Duration,
+    /// How long after its ttl it may be served if it cannot be computed again.
+    pub stale_if_error: Duration,
+    /// How long after the first change to something that it read it may be served.
+    pub stale_after_change: Duration,
+}
+
+impl Lifetime {
+    /// Fresh for `ttl`, and not served after that or after a change.
+    #[must_use]
+    pub const fn of(ttl: Duration) -> Self {
+        Self {
+            ttl,
+            refresh_after: None,
+            early_refresh_percent: 0,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            stale_after_change: Duration::ZERO,
+        }
+    }
+
+    /// How long after it was computed there is any use in keeping it.
+    #[must_use]
+    pub fn kept(&self) -> Duration {
+        self.ttl.saturating_add(self.stale_while_revalidate.max(self.stale_if_error))
+    }
+
+    /// Whether a fresh answer of this age, which took `compute` to make, should be computed again.
+    ///
+    /// Either it has reached [`Self::refresh_after`], or it is chosen at random, the more likely the
+    /// less is left of its ttl and the longer it took: `compute · β · −ln(random) ≥ what is left`, with
+    /// `random` in (0, 1] and β as [`Self::early_refresh_percent`] in percent. Requests for one popular answer
+    /// then rarely find it expired, and few of them compute it (XFetch: Vattani, Chierichetti and
+    /// Lowenstein, "Optimal probabilistic cache stampede prevention", VLDB 2015, where β = 1 is optimal).
+    pub fn is_refresh_due(
+        &self,
+        age: Duration,
+        compute: Duration,
+        random: impl FnOnce() -> f64,
+    ) -> bool {
+        if self.refresh_after.is_some_and(|after| age >= after) {
+            return true;
+        }
+        if self.early_refresh_percent == 0 {
+            return false;
+        }
+        let left = self.ttl.saturating_sub(age).as_secs_f64();
+        let reach = compute.as_secs_f64() * f64::from(self.early_refresh_percent) / 100.0;
+        // The logarithm of the least positive number that is drawn is above −40.
+        left <= 40.0 * reach && left <= reach * -random().max(f64::MIN_POSITIVE).ln()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn it_is_kept_for_as_long_as_it_may_be_served() {
+        let fresh = Lifetime::of(s(10));
+        let stale = |revalidate, error| Lifetime {
+            stale_while_revalidate: s(revalidate),
+            stale_if_error: s(error),
+            stale_after_change: s(1_000),
+            ..fresh
+        };
+        for (lifetime, kept) in
+            [(fresh, 10), (stale(5, 0), 15), (stale(5, 7), 17), (stale(9, 7), 19)]
+        {
+            assert_eq!(lifetime.kept(), s(kept), "{lifetime:?}");
+        }
+        assert_eq!(Lifetime { ttl: Duration::MAX, ..stale(1, 1) }.kept(), Duration::MAX);
+    }
+
+    #[test]
+    fn a_refresh_is_due_from_an_age_on() {
+        let lifetime = Lifetime { refresh_after: Some(s(5)), ..Lifetime::of(s(10)) };
+        let random = || unreachable!("nothing is drawn");
+        for (age, due) in [(4, false), (5, true), (9, true)] {
+            assert_eq!(lifetime.is_refresh_due(s(age), s(1), random), due, "{age}");
+        }
+        assert!(!Lifetime::of(s(10)).is_refresh_due(s(9), s(60), random));
+    }
+
+    /// An answer that takes a second, with β = 1: with 2 s left, one draw in e² ≈ 7.4 is early enough.
+    #[test]
+    fn early_refreshes_become_likely_as_time_runs_out() {
+        let lifetime =
+            |percent| Lifetime { early_refresh_percent: percent, ..Lifetime::of(s(100)) };
+        const DRAWS: u32 = 1_000;
+        let share = |percent, age, compute| {
+            let drawn = |n: &u32| {
+                let random = || f64::from(*n) / f64::from(DRAWS);
+                lifetime(percent).is_refresh_due(s(age), s(compute), random)
+            };
+            (1..=DRAWS).filter(drawn).count()
+        };
+        assert_eq!(share(100, 98, 1), 135);
+        assert_eq!(share(100, 99, 1), 367);
+        assert_eq!(share(200, 98, 1), 367);
+        assert_eq!(share(100, 98, 2), 367);
+        assert_eq!(share(100, 10, 1), 0);
+        assert_eq!(share(0, 99, 1), 0);
+        assert_eq!(share(100, 100, 1), DRAWS as usize, "nothing is left");
+    }
+}
