@@ -182,7 +182,7 @@ mod tests {
         let now = entry.stored_at.monotonic + Duration::from_secs(60);
         let ago = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap();
         let changed = |tag, last, seconds| {
-            let changed = Changed { last: Position(last), began: ago(seconds) };
+            let changed = Changed { last: Position(last), began: Some(ago(seconds)) };
             tags.record_within(tag, changed, std::iter::empty());
         };
         let changed_since = || entry.changed_since(&tags, now).map(|since| since.as_secs());

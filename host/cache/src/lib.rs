@@ -3,7 +3,7 @@
 //! A lookup goes like this: [`key`] turns the parts that a policy names into a [`CacheKey`],
 //! [`memory`] holds the entries, [`tag`] tells whether anything that an [`entry`] read has
 //! changed since its [`Position`](weir_core::Position), and [`single_flight`] lets one caller
-//! compute what many ask for. [`uncacheable`] remembers the keys that nobody should wait for.
+//! compute what many ask for. [`recent`] remembers keys that led to nothing, so that nobody waits for them.
 //! What an entry depends on has names in [`reads`], and its [`lifetime`] says when it may be served stale. [`encoding`] writes entries as bytes, and the
 //! shared [`tier`] keeps these in an [`envelope`], outside the process.
 //!
@@ -17,9 +17,9 @@ pub mod key;
 pub mod lifetime;
 pub mod memory;
 pub mod reads;
+pub mod recent;
 pub mod single_flight;
 pub mod tag;
 pub mod tier;
-pub mod uncacheable;
 
 pub use key::CacheKey;

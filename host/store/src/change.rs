@@ -8,6 +8,8 @@ use weir_core::{Chain, Commit, Position};
 pub struct Change {
     /// The commit, shared by all of its lines.
     pub commit: Commit,
+    /// When it was committed, by the wall clock, in milliseconds since 1970.
+    pub committed_unix_ms: u64,
     /// What changed in the collection.
     pub kind: ChangeKind,
 }

@@ -261,7 +261,10 @@ impl<V: Portable> Record<V> {
         let lifetime = match self.memory {
             Some(memory) if age < self.shared.ttl => Lifetime {
                 ttl: self.shared.ttl.min(age.saturating_add(memory.ttl)),
-                refresh_after: memory.refresh_after.map(|after| after.saturating_add(age)),
+                refresh_after: earlier(
+                    memory.refresh_after.map(|after| after.saturating_add(age)),
+                    self.shared.refresh_after,
+                ),
                 ..memory
             },
             Some(_) | None => self.shared,
@@ -277,6 +280,10 @@ impl<V: Portable> Record<V> {
             lifetime,
         }
     }
+}
+
+fn earlier(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    a.into_iter().chain(b).min()
 }
 
 const ALMOST_A_MS: Duration = Duration::from_nanos(999_999);

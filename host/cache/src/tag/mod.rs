@@ -175,8 +175,8 @@ impl Reads {
 pub struct Changed {
     /// The position of the last of them.
     pub last: Position,
-    /// When the first of them was committed, or earlier.
-    pub began: Instant,
+    /// When the first of them was committed, or earlier. `None` if that is not known.
+    pub began: Option<Instant>,
 }
 
 /// The last positions of a tenant's tags, up to a capacity.
@@ -226,17 +226,22 @@ impl TagTable {
     ) {
         let Changed { last, began } = changed;
         let now = Instant::now();
+        let note = |cell: &Cell, last: Position| {
+            let mut history = cell.history.lock();
+            match began {
+                Some(began) => history.note(last, began, now),
+                None => history.forget_up_to(last),
+            }
+            cell.last.fetch_max(last.0, Relaxed);
+        };
         // First, so that a cell that is added meanwhile has its position.
         {
             let mut cells = self.cells.lock();
-            let cell = self.cell_of_change(&mut cells, outer, last);
-            cell.history.lock().note(last, began, now);
-            cell.last.fetch_max(last.0, Relaxed);
+            note(&self.cell_of_change(&mut cells, outer, last), last);
         }
         for (tag, at) in inner {
             if let Some(cell) = self.cells.lock().get(&tag) {
-                cell.history.lock().note(at, began, now);
-                cell.last.fetch_max(at.0, Relaxed);
+                note(cell, at);
             }
         }
     }

@@ -88,7 +88,7 @@ fn a_document_that_nobody_holds_takes_no_room_and_loses_no_change() {
     };
     let held = of(&one, 3);
     let changes = [(one.clone(), Position(5)), (two.clone(), Position(4))];
-    let changed = |last| Changed { last: Position(last), began: Instant::now() };
+    let changed = |last| Changed { last: Position(last), began: Some(Instant::now()) };
     table.record_within(&books, changed(5), changes.into_iter());
     assert_eq!(table.len(), 2);
     assert!(!held.is_valid(&table));

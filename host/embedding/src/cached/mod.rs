@@ -21,11 +21,12 @@ use tokio::select;
 use weir_cache::CacheKey;
 use weir_cache::entry::{Entry, Moment};
 use weir_cache::key::{KeyBuilder, KeyPrefix};
+use weir_cache::lifetime::Lifetime;
 use weir_cache::memory::MemoryTier;
 use weir_cache::reads::Dependencies;
 use weir_cache::single_flight::{Flight, Follower, Leader, SingleFlight};
 use weir_cache::tag::Reads;
-use weir_core::Position;
+use weir_core::Commit;
 
 use super::{EmbedError, Embedded, Embedder, Lane, Origin, Pending, Submit};
 
@@ -220,11 +221,12 @@ fn entry(embedded: Embedded) -> Entry<Embedded> {
     let bytes = size_of::<usize>() + size_of_val(&*embedded.vector.0);
     Entry {
         value: embedded,
-        as_of: Position::ZERO,
+        as_of: Commit::ZERO,
         reads: Reads::default(),
         depends_on: Dependencies::default(),
         stored_at: Moment::now(),
-        ttl: Duration::MAX,
+        compute: Duration::ZERO,
+        lifetime: Lifetime::of(Duration::MAX),
         weight_bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
     }
 }

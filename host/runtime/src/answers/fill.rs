@@ -12,11 +12,12 @@ use weir_cache::reads::Dependencies;
 
 use tracing::warn;
 
-use super::{Answers, Made, NotStored, StoredAnswer, Via};
+use super::flight::Made;
+use super::{Answers, NotStored, StoredAnswer, Via};
 use crate::deploy::Deployment;
 use crate::engine::slots::NoSlot;
 use crate::policy::component::{Outcome, RequestView};
-use crate::policy::plan::{Lifetime, Storage};
+use crate::policy::plan::Storage;
 use crate::policy::{Admission, Policy};
 use crate::request::RequestId;
 use crate::tenant::Tenant;
@@ -41,8 +42,9 @@ impl Answers {
         view: RequestView,
         outcome: Outcome,
     ) -> Via {
+        let compute = outcome.compute;
         match policy.admit(&deployment.runner.guests, view, outcome).await {
-            Ok(Ok(Admission::Store(storage))) => self.store(&fill, &storage),
+            Ok(Ok(Admission::Store(storage))) => self.store(&fill, &storage, compute),
             Ok(Ok(Admission::DoNotStore(_))) => Via::NotStored(NotStored::Policy),
             Ok(Err(error)) => {
                 let (policy, request_id) = (policy.name.as_str(), fill.request_id.as_str());
@@ -53,7 +55,7 @@ impl Answers {
         }
     }
 
-    fn store(&self, fill: &Fill<'_>, storage: &Storage) -> Via {
+    fn store(&self, fill: &Fill<'_>, storage: &Storage, compute: Duration) -> Via {
         let shared = self.shared.as_ref().zip(storage.shared.as_ref());
         if storage.memory.is_none() && shared.is_none() {
             return Via::NotStored(NotStored::Tiers);
@@ -63,8 +65,7 @@ impl Answers {
             return Via::NotStored(NotStored::Changed);
         }
         let depends_on = Dependencies::new(fill.made.reads.clone(), storage.tags.clone());
-        let ttl = |lifetime: &Lifetime| jittered(lifetime, &fill.key);
-        let memory_ttl = storage.memory.as_ref().map_or(Duration::ZERO, ttl);
+        let memory = storage.memory.map(|lifetime| lifetime.of(&fill.key));
         let stored_at = Moment::now();
         let mut stored = false;
         if let Some((tier, lifetime)) = shared {
@@ -73,30 +74,25 @@ impl Answers {
                 as_of: fill.made.as_of,
                 depends_on: depends_on.clone(),
                 stored_at,
-                ttl: ttl(lifetime),
-                memory_ttl,
+                compute,
+                shared: lifetime.of(&fill.key),
+                memory,
             };
             stored |= tier.put(fill.key, record);
         }
-        if storage.memory.is_some() {
+        if let Some(lifetime) = memory {
             let entry = Entry {
                 value: Arc::clone(fill.answer),
-                as_of: fill.made.as_of.position,
+                as_of: fill.made.as_of,
                 reads: fill.tenant.tags.resolve(&depends_on.tags()),
                 depends_on,
                 stored_at,
-                ttl: memory_ttl,
+                compute,
+                lifetime,
                 weight_bytes: Portable::weight_bytes(fill.answer),
             };
             stored |= self.memory.insert(fill.key, entry).is_ok();
         }
         if stored { Via::Stored } else { Via::NotStored(NotStored::TooLarge) }
     }
-}
-
-/// The ttl, shortened by a share that depends on the key: entries that are stored together do
-/// not expire together, and a key has the same ttl on every node.
-fn jittered(lifetime: &Lifetime, key: &CacheKey) -> Duration {
-    let share = f64::from(key.as_bytes()[31]) / 255.0 * f64::from(lifetime.jitter_percent) / 100.0;
-    lifetime.ttl.mul_f64(1.0 - share).max(Duration::from_millis(1))
 }

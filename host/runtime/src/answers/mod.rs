@@ -3,89 +3,103 @@
 //!
 //! ```text
 //! key ─► memory tier ── valid and fresh ─────────────────────► hit
-//!  │          │ miss
+//!  │          │ miss      └ due for a refresh ─► a flight in the background
 //!  │          ▼
+//!  │     stale, and allowed to be served at once ─► stale, and a flight in the background
+//!  │          │
+//!  │          ▼
+//!  │     a kept failure ── valid ───────────────────────────► failed ─┐
+//!  │          │                                                       │
+//!  │          ▼                                                       │
 //!  │     single-flight ── follow ── valid for this follower ─► collapsed
-//!  │          │ lead (detached)        │ not valid: run alone
-//!  │          ▼                        │
-//!  │     shared tier ── valid, fresh, of this history ─ promote ─► hit
-//!  │          │ miss                   │
-//!  │          ▼                        ▼
-//!  └─ bypass ─► run ─► admit ─► store ─► answer
+//!  │          │ lead (detached)        │ not valid: run alone         │
+//!  │          ▼                        │                              │
+//!  │     shared tier ── valid, fresh, of this history ─ promote ─► hit│
+//!  │          │ miss                   │                              │
+//!  │          ▼                        ▼                              ▼
+//!  └─ bypass ─► run ─► admit ─► store ─► answer       failed ─► stale, if that is allowed
 //! ```
 //!
-//! [`served`] defines the result, [`fill`] stores it, [`promote`] finds it again in the shared tier, and
-//! [`encoded`] is its encoding there. Out of scope: HTTP (`weir-server`).
+//! [`served`] defines the result, [`keying`] makes the key, [`flight`] runs the pipeline for all who ask
+//! the same, [`fill`] stores what it answers, [`promote`] finds it again in the shared tier, and
+//! [`encoded`] is its encoding there. [`stale`] and [`failures`] are about what is served when there is
+//! nothing fresh. Out of scope: HTTP (`weir-server`).
 
 pub mod config;
 mod encoded;
+mod failures;
 mod fill;
+mod flight;
+mod keying;
 mod promote;
 mod served;
+mod stale;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::select;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 use tokio_util::task::TaskTracker;
-use tracing::warn;
 use weir_cache::CacheKey;
-use weir_cache::key::KeyBuilder;
 use weir_cache::memory::MemoryTier;
 use weir_cache::reads::ReadSet;
-use weir_cache::single_flight::{Flight, Leader, SingleFlight};
-use weir_cache::tag::Reads;
+use weir_cache::recent::RecentKeys;
+use weir_cache::single_flight::{Flight, SingleFlight};
 use weir_cache::tier::SharedTier;
-use weir_cache::uncacheable::Uncacheable;
 use weir_core::Commit;
 use weir_core::fault::{self, Fault};
-use weir_search::progress::View;
 
 use crate::deploy::Deployment;
-use crate::engine::slots::NoSlot;
-use crate::pipeline::{Run, RunError, Runner};
-use crate::policy::{Keying, Policy};
-use crate::request::{KeyedRequest, Source};
+use crate::pipeline::RunError;
+use crate::policy::Policy;
+use crate::policy::plan::Timeouts;
+use crate::request::Source;
 use crate::tenant::Tenant;
 use crate::tenant::reading::{Demand, Stated};
 
-use self::fill::Fill;
-use self::promote::Promoted;
-pub use self::served::{Bypass, Failed, NotStored, Served, StoredAnswer, Via};
+use self::flight::{Landed, Shared};
+pub use self::served::{Bypass, Failed, Kept, NotStored, Served, Stale, StoredAnswer, Via};
+use self::stale::When;
 
 /// How many flights a request joins without getting an answer before it runs the pipeline
 /// alone.
 const MAX_FLIGHTS_JOINED: usize = 3;
 
-/// What a leader hands to its followers.
-#[derive(Clone, Debug)]
-enum Landed {
-    /// An answer, or an error that every follower would also get, and what it was made from, so
-    /// that each follower can check whether it is still valid.
-    Shared { outcome: Result<Arc<StoredAnswer>, RunError>, made: Arc<Made> },
-    /// The result depends on something outside the key, or on more than can be recorded, or has
-    /// no one position: each follower tries again or runs alone.
-    NotShared,
-}
+/// The part of a tenant's memory for answers that is for kept failures.
+const PART_FOR_FAILURES: u64 = 64;
 
-/// What an outcome was made from.
-#[derive(Debug)]
-struct Made {
-    as_of: Commit,
-    reads: ReadSet,
-    cells: Reads,
-}
+/// How long nobody refreshes an answer after that did not lead to a new one.
+const REFRESHED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The cache of one tenant's answers, and the pipelines behind it.
 pub struct Answers {
     memory: MemoryTier<Arc<StoredAnswer>>,
     shared: Option<SharedTier<Arc<StoredAnswer>>>,
+    failures: MemoryTier<RunError>,
     flights: SingleFlight<CacheKey, Landed>,
-    uncacheable: Uncacheable,
+    /// The keys whose answers could not be stored.
+    uncacheable: RecentKeys,
+    /// The keys whose refresh led to nothing.
+    refreshed_in_vain: RecentKeys,
     /// Leaders and their fills. A drain waits for them.
     detached: TaskTracker,
+}
+
+/// A request that can be answered from the cache.
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    key: CacheKey,
+    deployment: &'a Arc<Deployment>,
+    policy: &'a Arc<Policy>,
+    source: &'a Source<'a>,
+    demand: Demand,
+}
+
+impl Question<'_> {
+    fn tenant(&self) -> &Tenant {
+        self.deployment.tenant()
+    }
 }
 
 impl Answers {
@@ -98,14 +112,16 @@ impl Answers {
         detached: TaskTracker,
     ) -> Self {
         let max_entry_bytes = u32::try_from(limits.max_entry_bytes).unwrap_or(u32::MAX);
+        let failure_bytes = limits.memory_bytes / PART_FOR_FAILURES;
+        let answer_bytes = limits.memory_bytes - failure_bytes;
+        let recent = |ttl| RecentKeys::new(limits.max_flights as u64, ttl);
         Self {
-            memory: MemoryTier::new(limits.memory_bytes).with_max_entry_bytes(max_entry_bytes),
+            memory: MemoryTier::new(answer_bytes).with_max_entry_bytes(max_entry_bytes),
             shared,
+            failures: MemoryTier::new(failure_bytes),
             flights: SingleFlight::new(limits.max_flights, limits.max_followers),
-            uncacheable: Uncacheable::new(
-                limits.max_flights as u64,
-                Duration::from_millis(limits.uncacheable_ttl_ms),
-            ),
+            uncacheable: recent(Duration::from_millis(limits.uncacheable_ttl_ms)),
+            refreshed_in_vain: recent(REFRESHED_AGAIN_AFTER),
             detached,
         }
     }
@@ -140,66 +156,130 @@ impl Answers {
         source: &Source<'_>,
         demand: Demand,
     ) -> Result<Served, Failed> {
-        let (tenant, pipeline) = (deployment.tenant(), deployment.pipeline());
+        let pipeline = deployment.pipeline();
         let Some(policy) = deployment.policy.as_ref().filter(|_| !pipeline.writes) else {
             let reason = if pipeline.writes { Bypass::Writes } else { Bypass::NoPolicy };
             return Box::pin(self.run_alone(deployment, source, demand, Via::Bypass(reason))).await;
         };
-        let key = match key(deployment, policy, source).await {
+        let key = match keying::key(deployment, policy, source).await {
             Ok(Some(key)) => key,
             Ok(None) => {
                 let via = Via::Bypass(Bypass::Policy);
                 return Box::pin(self.run_alone(deployment, source, demand, via)).await;
             }
-            Err(error) => return Err(Failed { error: error.into(), stated: None }),
+            Err(error) => return Err(Failed { error: error.into(), stated: None, kept: None }),
         };
-        if let Some(hit) = self.look_up(&key, tenant, demand) {
+        let question = Question { key, deployment, policy, source, demand };
+        if let Some(hit) = self.look_up(question) {
             pipeline.counters.hits.increment(1);
             return Ok(hit);
         }
-        pipeline.counters.misses.increment(1);
         // Apart from a hit's future, which is copied several times before it is polled.
-        Box::pin(self.miss(key, deployment, policy, source, demand)).await
+        let served = Box::pin(self.miss(question)).await;
+        if let Ok(Served { via: Via::Stale { reason, .. }, .. }) = &served {
+            pipeline.counters.served_stale(reason.as_str());
+        }
+        served
     }
 
-    /// Answers a request whose key has no entry that may be used.
-    async fn miss(
-        self: &Arc<Self>,
-        key: CacheKey,
-        deployment: &Arc<Deployment>,
-        policy: &Arc<Policy>,
-        source: &Source<'_>,
-        demand: Demand,
-    ) -> Result<Served, Failed> {
+    /// The answer of the memory tier, if it is fresh and nothing has changed that it was made from.
+    fn look_up(self: &Arc<Self>, question: Question<'_>) -> Option<Served> {
+        let tenant = question.tenant();
+        let entry = self.memory.get(&question.key)?;
+        let stated =
+            stated_if_valid(tenant, entry.depends_on.reads(), || entry.is_valid(&tenant.tags))?;
+        if stated.position < question.demand.at_least {
+            return None;
+        }
+        let now = Instant::now();
+        let age = entry.age(now);
+        if entry.lifetime.is_refresh_due(age, entry.compute, stale::random) {
+            self.refresh(question, Shared::Skipped);
+        }
+        let via = Via::Hit { age, ttl_left: entry.remaining_ttl(now) };
+        let answer = Arc::clone(&entry.value);
+        Some(Served { answer, stated: Stated::At(stated), searchable: None, via })
+    }
+
+    /// Answers a request whose key has no fresh and valid entry.
+    async fn miss(self: &Arc<Self>, question: Question<'_>) -> Result<Served, Failed> {
+        let lookups = &question.deployment.pipeline().counters;
+        if let Some(stale) = self.stale(question, When::AtOnce) {
+            self.refresh(question, Shared::Asked);
+            lookups.stale.increment(1);
+            return Ok(stale);
+        }
+        lookups.misses.increment(1);
+        let failed = match self.patiently(question).await {
+            Ok(served) => return Ok(served),
+            Err(failed) => failed,
+        };
+        let instead = || self.look_up(question).or_else(|| self.stale(question, When::OnError));
+        let instead = if failed.error.may_be_covered() { instead() } else { None };
+        instead.ok_or(failed)
+    }
+
+    /// Waits for an answer for as long as the policy says.
+    async fn patiently(self: &Arc<Self>, question: Question<'_>) -> Result<Served, Failed> {
+        let Timeouts { soft, hard } = question.policy.plan.timeouts;
+        let mut answer = pin!(self.resolve(question));
+        let began = tokio::time::Instant::now();
+        let soft = soft.filter(|_| self.stale(question, When::OnError).is_some());
+        if let Some(soft) = soft {
+            if let Ok(answered) = timeout(soft, &mut answer).await {
+                return answered;
+            }
+            if let Some(stale) = self.stale(question, When::OnError) {
+                return Ok(stale);
+            }
+        }
+        let Some(hard) = hard else { return answer.await };
+        timeout_at(began + hard, answer).await.unwrap_or_else(|_| {
+            let deadline_ms = u64::try_from(hard.as_millis()).unwrap_or(u64::MAX);
+            let error = RunError::DeadlineExceeded { deadline_ms };
+            Err(Failed { error, stated: None, kept: None })
+        })
+    }
+
+    /// Gets a new answer: by following a flight, by leading one, or alone.
+    async fn resolve(self: &Arc<Self>, question: Question<'_>) -> Result<Served, Failed> {
+        let Question { key, deployment, source, demand, .. } = question;
         let (tenant, pipeline) = (deployment.tenant(), deployment.pipeline());
+        let alone = |reason| self.run_alone(deployment, source, demand, Via::NotStored(reason));
         let arrived = tenant.progress.view();
         if tenant.at_least(demand.at_least) > arrived.completed().position {
             // It may have to wait for its position, and must not make others wait with it.
-            return self
-                .run_alone(deployment, source, demand, Via::NotStored(NotStored::Alone))
-                .await;
+            return alone(NotStored::Alone).await;
+        }
+        if let Some(failed) = self.kept_failure(&question) {
+            return Err(failed);
         }
         if self.uncacheable.contains(&key) {
-            return self
-                .run_alone(deployment, source, demand, Via::NotStored(NotStored::Uncacheable))
-                .await;
+            return alone(NotStored::Uncacheable).await;
         }
         // Shared by all flights: a follower waits no longer than a leader may run.
         let give_up_at = tokio::time::Instant::now() + pipeline.deadline;
         for _ in 0..MAX_FLIGHTS_JOINED {
             let flight = self.flights.join(key);
             // A leader may have finished between the last lookup and the join.
-            if let Some(hit) = self.look_up(&key, tenant, demand) {
+            if let Some(hit) = self.look_up(question) {
                 return Ok(hit);
             }
             match flight {
-                Flight::Lead(leader) => {
-                    return self.lead(leader, key, deployment, policy, source, demand).await;
-                }
+                Flight::Lead(leader) => match self.lead(leader, question).await {
+                    Some(answered) => return answered,
+                    // The shared tier had an answer that may be served stale.
+                    None => {
+                        if let Some(stale) = self.stale(question, When::AtOnce) {
+                            self.refresh(question, Shared::Skipped);
+                            return Ok(stale);
+                        }
+                    }
+                },
                 Flight::Crowded => break,
                 Flight::Follow(follower) => {
                     match timeout_at(give_up_at, follower.wait()).await {
-                        Ok(Ok(landed)) => match take(landed, tenant, &arrived) {
+                        Ok(Ok(landed)) => match flight::take(landed, tenant, &arrived) {
                             Some(outcome) => return outcome,
                             // The data changed meanwhile, or the result may not be shared.
                             None if self.uncacheable.contains(&key) => break,
@@ -207,103 +287,14 @@ impl Answers {
                         },
                         Ok(Err(_abandoned)) => {}
                         Err(_) => {
-                            return Err(Failed {
-                                error: pipeline.deadline_exceeded(),
-                                stated: None,
-                            });
+                            let error = pipeline.deadline_exceeded();
+                            return Err(Failed { error, stated: None, kept: None });
                         }
                     }
                 }
             }
         }
-        self.run_alone(deployment, source, demand, Via::NotStored(NotStored::Alone)).await
-    }
-
-    fn look_up(&self, key: &CacheKey, tenant: &Tenant, demand: Demand) -> Option<Served> {
-        let entry = self.memory.get(key)?;
-        let stated =
-            stated_if_valid(tenant, entry.depends_on.reads(), || entry.is_valid(&tenant.tags))?;
-        if stated.position < demand.at_least {
-            return None;
-        }
-        let now = Instant::now();
-        let via = Via::Hit { age: entry.age(now), ttl_left: entry.remaining_ttl(now) };
-        let answer = Arc::clone(&entry.value);
-        Some(Served { answer, stated: Stated::At(stated), searchable: None, via })
-    }
-
-    /// Leads a flight in a detached task: if the client disconnects, the followers still get
-    /// their answer, and as a rule the fill still happens.
-    async fn lead(
-        self: &Arc<Self>,
-        leader: Leader<CacheKey, Landed>,
-        key: CacheKey,
-        deployment: &Arc<Deployment>,
-        policy: &Arc<Policy>,
-        source: &Source<'_>,
-        demand: Demand,
-    ) -> Result<Served, Failed> {
-        let request = Arc::new(policy.plan.request(source));
-        let request_id = source.id.clone();
-        let view = policy.view(&deployment.tenant().name, deployment.name(), source);
-        let (answers, deployment, policy) =
-            (Arc::clone(self), Arc::clone(deployment), Arc::clone(policy));
-        // This client follows, too, until this future is dropped.
-        let follower = leader.follow();
-        let fill = self.detached.spawn(async move {
-            if let Some(promoted) = answers.promote(key, &deployment, demand).await {
-                let Promoted { served, made } = promoted;
-                let outcome = Ok(Arc::clone(&served.answer));
-                leader.finish(Landed::Shared { outcome, made: Arc::new(made) });
-                return Some(Ok(served));
-            }
-            let run = run(&deployment.runner, request, demand, &leader).await?;
-            let kept_apart = kept_apart(&run, &policy);
-            let tenant = deployment.tenant();
-            let made = run.stated.at().map(|as_of| Made {
-                as_of,
-                cells: tenant.tags.resolve(&run.reads.tags()),
-                reads: run.reads.clone(),
-            });
-            let served = match (run.made(), &made) {
-                (Ok((answer, outcome)), Some(made)) => {
-                    let via = match kept_apart {
-                        Some(reason) => Via::NotStored(reason),
-                        None => {
-                            let request_id = &request_id;
-                            let fill = Fill { key, answer: &answer, made, tenant, request_id };
-                            answers.fill(fill, &deployment, &policy, view, outcome).await
-                        }
-                    };
-                    Ok(run.served(answer, via))
-                }
-                (Ok((answer, _)), None) => Ok(run.served(answer, Via::NotStored(NotStored::Split))),
-                (Err(error), _) => Err(run.failed(error)),
-            };
-            // Before the followers wake, so that they do not lead one after another.
-            let lasts = match &served {
-                Ok(Served { via: Via::NotStored(reason), .. }) => reason.lasts(),
-                _ => kept_apart.is_some_and(NotStored::lasts),
-            };
-            if lasts {
-                answers.uncacheable.note(key);
-            }
-            leader.finish(match (&served, made, kept_apart) {
-                (Ok(Served { answer, .. }), Some(made), None) => {
-                    Landed::Shared { outcome: Ok(Arc::clone(answer)), made: Arc::new(made) }
-                }
-                (Err(failed), Some(made), None) if !failed.error.is_about_positions() => {
-                    Landed::Shared { outcome: Err(failed.error.clone()), made: Arc::new(made) }
-                }
-                _ => Landed::NotShared,
-            });
-            Some(served)
-        });
-        let ended = fill.await;
-        drop(follower);
-        // It is not left while this client follows, so otherwise it panicked.
-        let panicked = || Err(Failed { error: RunError::Panicked, stated: None });
-        ended.ok().flatten().unwrap_or_else(panicked)
+        alone(NotStored::Alone).await
     }
 
     /// Runs the pipeline for this request only, for the reason in `via`.
@@ -328,81 +319,6 @@ impl Answers {
     }
 }
 
-/// The key of a request; `None` if the policy bypasses the cache or failed.
-async fn key(
-    deployment: &Deployment,
-    policy: &Arc<Policy>,
-    source: &Source<'_>,
-) -> Result<Option<CacheKey>, NoSlot> {
-    let mut key = KeyBuilder::new(&deployment.key_prefix);
-    policy.plan.hash(source, &mut key);
-    if policy.has_keying() {
-        // Apart from the future of a key that the plan makes alone.
-        return Box::pin(key_by_component(key, deployment, policy, source)).await;
-    }
-    Ok(Some(key.finish()))
-}
-
-/// The key with the parts that the policy's component adds to it.
-async fn key_by_component(
-    mut key: KeyBuilder,
-    deployment: &Deployment,
-    policy: &Arc<Policy>,
-    source: &Source<'_>,
-) -> Result<Option<CacheKey>, NoSlot> {
-    let view = policy.view(&deployment.tenant().name, deployment.name(), source);
-    match policy.key(&deployment.runner.guests, view).await? {
-        Ok(Keying::Parts(parts)) => {
-            for part in parts {
-                key.part(part.as_bytes());
-            }
-            Ok(Some(key.finish()))
-        }
-        Ok(Keying::Bypass(_)) => Ok(None),
-        Err(error) => {
-            let (policy, request_id) = (policy.name.as_str(), source.id.as_str());
-            // The error is last, because it may have lines of its own.
-            warn!(policy, request_id, %error, "bypassing the cache");
-            Ok(None)
-        }
-    }
-}
-
-/// Runs the pipeline. `None` if all who waited for the answer have left, and the pipeline already has
-/// as many runs that nobody waits for as it may have.
-async fn run(
-    runner: &Runner,
-    request: Arc<KeyedRequest>,
-    demand: Demand,
-    leader: &Leader<CacheKey, Landed>,
-) -> Option<Run> {
-    let mut run = pin!(runner.run(request, demand));
-    select! {
-        biased;
-        run = &mut run => Some(run),
-        () = leader.unfollowed() => {
-            let _unattended = runner.unattended.try_acquire().ok()?;
-            Some(run.await)
-        }
-    }
-}
-
-/// Why the outcome of a run is neither stored nor shared, if so.
-fn kept_apart(run: &Run, policy: &Policy) -> Option<NotStored> {
-    if !policy.plan.coverage.covers(&run.parts) {
-        Some(NotStored::ReadOutsideKey)
-    } else if !run.reads.is_complete() {
-        Some(NotStored::TooManyReads)
-    } else if run.degraded && run.outcome.is_ok() {
-        // An error says that something failed; followers that wait get it too.
-        Some(NotStored::Degraded)
-    } else if run.stated.at().is_none() {
-        Some(NotStored::Split)
-    } else {
-        None
-    }
-}
-
 /// The last position at which something that was made from `reads` is what would be made, if it
 /// `is_valid`: nothing that it read has changed.
 fn stated_if_valid(
@@ -419,21 +335,4 @@ fn stated_if_valid(
         false => view.common(reads.collections()),
     })?;
     is_valid().then_some(common)
-}
-
-/// What a follower that arrived when `arrived` was published may use of a leader's result: an
-/// outcome that is still valid, or was when it arrived.
-fn take(landed: Landed, tenant: &Tenant, arrived: &View) -> Option<Result<Served, Failed>> {
-    let Landed::Shared { outcome, made } = landed else { return None };
-    let Made { as_of, reads, cells } = &*made;
-    let valid = || as_of.position >= tenant.tags.floor() && !cells.changed_after(as_of.position);
-    let stated = stated_if_valid(tenant, reads, valid).or_else(|| {
-        let on_arrival = arrived.any_applied(reads.collections());
-        (*as_of >= on_arrival).then_some(*as_of)
-    })?;
-    let stated = Stated::At(stated);
-    Some(match outcome {
-        Ok(answer) => Ok(Served { answer, stated, searchable: None, via: Via::Collapsed }),
-        Err(error) => Err(Failed::of(error, || stated)),
-    })
 }

@@ -15,15 +15,20 @@ use weir_cache::entry::Moment;
 use weir_cache::tier::{Miss, SharedTier};
 use weir_core::fault::{self, Fault};
 
-use super::{Answers, Made, Served, StoredAnswer, Via, stated_if_valid};
+use super::flight::Made;
+use super::{Answers, Served, StoredAnswer, Via, stated_if_valid};
 use crate::deploy::Deployment;
 use crate::tenant::Tenant;
 use crate::tenant::reading::{Demand, Stated};
 
-/// An answer that the shared tier had, and what it was made from.
-pub(super) struct Promoted {
-    pub(super) served: Served,
-    pub(super) made: Made,
+/// What the shared tier had.
+pub(super) enum Promoted {
+    /// An answer that may be served, and what it was made from.
+    Fresh { served: Served, made: Made },
+    /// One whose ttl has passed. The memory tier has it now, and may serve it stale.
+    Stale,
+    /// Nothing that may be served.
+    Nothing,
 }
 
 impl Answers {
@@ -33,12 +38,16 @@ impl Answers {
         key: CacheKey,
         deployment: &Deployment,
         demand: Demand,
-    ) -> Option<Promoted> {
-        let shared = self.shared.as_ref()?;
+    ) -> Promoted {
+        let Some(shared) = &self.shared else { return Promoted::Nothing };
         let found = self.look_up_shared(shared, key, deployment.tenant(), demand).await;
         let counters = &deployment.pipeline().counters;
         counters.looked_up_shared(found.as_ref().err().map(|miss| miss.reason()));
-        found.ok()
+        match found {
+            Ok(fresh) => fresh,
+            Err(Miss::Expired) if self.memory.get_kept(&key).is_some() => Promoted::Stale,
+            Err(_) => Promoted::Nothing,
+        }
     }
 
     async fn look_up_shared(
@@ -55,11 +64,9 @@ impl Answers {
             return Err(Miss::OtherHistory);
         }
         let now = Moment::now();
-        let age = now.monotonic.saturating_duration_since(record.stored_at.monotonic);
-        let (as_of, ttl_left) = (record.as_of, record.ttl.saturating_sub(age));
-        if ttl_left.is_zero() {
-            return Err(Miss::Expired);
-        }
+        let age = record.age(now);
+        let (as_of, ttl_left) = (record.as_of, record.shared.ttl.saturating_sub(age));
+        let is_in_memory = record.memory.is_some();
         let entry = record.promote(&tenant.tags, now);
         let reads = entry.depends_on.reads();
         let unchecked = fault::is(Fault::PromotionUnchecked);
@@ -71,12 +78,19 @@ impl Answers {
         if stated.position < tenant.at_least(demand.at_least) {
             return Err(Miss::TooOld);
         }
+        if ttl_left.is_zero() {
+            // Refused if it may not be served stale.
+            let _ = is_in_memory.then(|| self.memory.insert(key, entry));
+            return Err(Miss::Expired);
+        }
         let made = Made { as_of, reads: reads.clone(), cells: entry.reads.clone() };
         let via = Via::SharedHit { age, ttl_left };
         let answer = Arc::clone(&entry.value);
-        // Refused if its policy keeps it in the shared tier only, or if it is too large.
-        let _ = self.memory.insert(key, entry);
+        if is_in_memory {
+            // Refused if it is too large.
+            let _ = self.memory.insert(key, entry);
+        }
         let served = Served { answer, stated: Stated::At(stated), searchable: None, via };
-        Ok(Promoted { served, made })
+        Ok(Promoted::Fresh { served, made })
     }
 }

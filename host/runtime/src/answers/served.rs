@@ -47,6 +47,17 @@ pub enum Via {
         /// Time until it expires.
         ttl_left: Duration,
     },
+    /// From the memory tier, although it is old.
+    Stale {
+        /// Time since it was stored.
+        age: Duration,
+        /// Time until it expires; zero if it has.
+        ttl_left: Duration,
+        /// Time since it expired; zero if it has not.
+        overdue: Duration,
+        /// Why it was served.
+        reason: Stale,
+    },
     /// From another request's run that was already in progress.
     Collapsed,
     /// The pipeline ran, and its answer was stored.
@@ -55,6 +66,29 @@ pub enum Via {
     NotStored(NotStored),
     /// The cache was not used.
     Bypass(Bypass),
+}
+
+/// Why an old answer was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// Its ttl has passed, and a new one is being made.
+    WhileRevalidate,
+    /// Its ttl has passed, and a new one could not be made, or not soon enough.
+    IfError,
+    /// Something that it read has changed, and a new one is being made.
+    AfterChange,
+}
+
+impl Stale {
+    /// The reason as `Cache-Status` and metrics show it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WhileRevalidate => "stale-while-revalidate",
+            Self::IfError => "stale-if-error",
+            Self::AfterChange => "stale-after-change",
+        }
+    }
 }
 
 /// Why an answer was not stored.
@@ -151,13 +185,25 @@ pub struct Failed {
     pub error: RunError,
     /// The position at which the pipeline would fail like this, if it was the pipeline that did.
     pub stated: Option<Stated>,
+    /// Set if the pipeline was not run, because it has failed before.
+    pub kept: Option<Kept>,
+}
+
+/// How long a failure has been kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Time since the pipeline failed.
+    pub age: Duration,
+    /// Time until it is run again.
+    pub ttl_left: Duration,
 }
 
 /// How a request ended, for its pipeline's latencies.
 pub(super) fn outcome(served: &Result<Served, Failed>) -> Ended {
     match served {
         Ok(served) => match served.via {
-            Via::Hit { .. } | Via::SharedHit { .. } => Ended::Hit,
+            Via::Stale { reason: Stale::IfError, .. } => Ended::Miss,
+            Via::Hit { .. } | Via::SharedHit { .. } | Via::Stale { .. } => Ended::Hit,
             Via::Collapsed => Ended::Collapsed,
             Via::Stored | Via::NotStored(_) => Ended::Miss,
             Via::Bypass(_) => Ended::Bypass,
@@ -170,7 +216,7 @@ pub(super) fn outcome(served: &Result<Served, Failed>) -> Ended {
 impl Failed {
     pub(super) fn of(error: RunError, stated: impl FnOnce() -> Stated) -> Self {
         let stated = matches!(error, RunError::Failure { .. }).then(stated);
-        Self { error, stated }
+        Self { error, stated, kept: None }
     }
 }
 

@@ -10,7 +10,9 @@ use super::latencies::Latencies;
 pub struct Counters {
     /// Answers from the memory tier.
     pub hits: Counter,
-    /// Lookups that found no valid and fresh entry there.
+    /// Lookups that found an old answer there, which was served at once.
+    pub stale: Counter,
+    /// Lookups that found nothing there that may be served at once.
     pub misses: Counter,
     /// How long requests took.
     pub latencies: Latencies,
@@ -25,6 +27,7 @@ impl Counters {
         let lookup = |outcome: &'static str| counter!("weir_cache_lookups_total", "pipeline" => pipeline.clone(), "outcome" => outcome);
         Self {
             hits: lookup("hit"),
+            stale: lookup("stale"),
             misses: lookup("miss"),
             latencies: Latencies::default(),
             answered: runs(&pipeline, "answered"),
@@ -36,6 +39,20 @@ impl Counters {
     pub(crate) fn looked_up_shared(&self, miss: Option<&'static str>) {
         let (pipeline, outcome) = (self.pipeline.clone(), miss.unwrap_or("hit"));
         counter!("weir_cache_shared_lookups_total", "pipeline" => pipeline, "outcome" => outcome)
+            .increment(1);
+    }
+
+    /// Counts an old answer that was served, under the reason for it.
+    pub(crate) fn served_stale(&self, reason: &'static str) {
+        let pipeline = self.pipeline.clone();
+        counter!("weir_cache_stale_total", "pipeline" => pipeline, "reason" => reason).increment(1);
+    }
+
+    /// Counts a run in the background that was to make an answer anew.
+    pub(crate) fn refreshed(&self, is_stored: bool) {
+        let outcome = if is_stored { "stored" } else { "not-stored" };
+        let pipeline = self.pipeline.clone();
+        counter!("weir_cache_refreshes_total", "pipeline" => pipeline, "outcome" => outcome)
             .increment(1);
     }
 

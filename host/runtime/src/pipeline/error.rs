@@ -104,6 +104,30 @@ impl RunError {
         matches!(self, Self::NoSlot(_) | Self::NoMemory) || self.is_about_positions()
     }
 
+    /// Whether an old answer may be given instead, if there is one that its policy allows: nobody is
+    /// told that a request is wrong, or that a position is not reached, by what is older.
+    #[must_use]
+    pub fn may_be_covered(&self) -> bool {
+        match self {
+            Self::Failure { kind, .. } => !matches!(
+                kind,
+                FailureKind::InvalidRequest | FailureKind::NotFound | FailureKind::Denied
+            ),
+            error => !error.is_about_positions(),
+        }
+    }
+
+    /// The memory that its texts take.
+    #[must_use]
+    pub fn text_bytes(&self) -> u32 {
+        let bytes = match self {
+            Self::Trapped(text) => text.len(),
+            Self::Failure { code, message, .. } => code.len() + message.len(),
+            _ => 0,
+        };
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
     /// A short stable name, for counters.
     #[must_use]
     pub fn label(&self) -> &'static str {

@@ -55,7 +55,8 @@ pub struct Run {
     pub compute: Duration,
 }
 
-/// The most runs of a pipeline that nobody waits for. More than a few would be an attack.
+/// The most runs of a pipeline that nobody waits for, because its clients have left or because they
+/// refresh an answer. More than a few would be an attack.
 const MAX_UNATTENDED_RUNS: usize = 4;
 
 /// Runs a pipeline for one tenant. Holds what all of its runs share.
@@ -76,9 +77,9 @@ pub struct Runner {
     /// For pipelines that are not granted to write: nothing is ever recorded in it, so all runs
     /// share one.
     no_writes: Arc<documents::Context>,
-    /// For runs whose clients have all left. They go on, so that a client that comes back finds the
-    /// answer, but only so many: they take time and slots from others.
-    pub unattended: Semaphore,
+    /// For runs that nobody waits for. Those whose clients have all left go on, so that a client that
+    /// comes back finds the answer, but only so many: they take time and slots from others.
+    pub unattended: Arc<Semaphore>,
     io: Handle,
 }
 
@@ -108,7 +109,7 @@ impl Runner {
             max_runs,
             logging: Arc::new(logging),
             no_writes: Arc::new(no_writes),
-            unattended: Semaphore::new(MAX_UNATTENDED_RUNS),
+            unattended: Arc::new(Semaphore::new(MAX_UNATTENDED_RUNS)),
             io,
         }
     }

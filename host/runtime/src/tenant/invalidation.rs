@@ -5,9 +5,11 @@
 //! (`weir_cache`).
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use weir_cache::entry::Moment;
 use weir_cache::reads::Read;
-use weir_cache::tag::{Tag, TagTable};
+use weir_cache::tag::{Changed, Tag, TagTable};
 use weir_core::Position;
 use weir_core::name::Name;
 use weir_search::catch_up::Observer;
@@ -33,16 +35,25 @@ struct TagMover(Arc<TagTable>);
 
 impl Observer for TagMover {
     fn applied(&self, collection: &Name, lines: &[Change]) {
-        let Some(last) = lines.last() else { return };
+        let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return };
+        let began = committed_at(first, Moment::now());
+        let changed = Changed { last: last.commit.position, began };
         let whole = Read::Collection(collection.clone()).tag();
         let parts = lines.iter().filter_map(|line| part(collection, line));
-        self.0.record_within(&whole, last.commit.position, parts);
+        self.0.record_within(&whole, changed, parts);
     }
 
     /// Everything that was made before is outdated, whatever it read: it may have embedded.
     fn model_changed(&self, at: Position) {
         self.0.raise_floor(at);
     }
+}
+
+/// When the change was committed, by this process's monotonic clock. The wall clock only says how long
+/// ago that was, which is as long as the catch-up took.
+fn committed_at(change: &Change, now: Moment) -> Option<Instant> {
+    let ago = Duration::from_millis(now.unix_ms.saturating_sub(change.committed_unix_ms));
+    now.monotonic.checked_sub(ago)
 }
 
 /// What a line changes within its collection.

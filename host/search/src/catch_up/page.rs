@@ -140,7 +140,8 @@ mod tests {
                 (Err(_), _) => ChangeKind::Rolled,
             };
             position += u64::from(kind != ChangeKind::Rolled);
-            Change { commit: Commit { position: Position(position), chain: Chain(0) }, kind }
+            let commit = Commit { position: Position(position), chain: Chain(0) };
+            Change { commit, committed_unix_ms: 0, kind }
         };
         text.split_whitespace().map(line).collect()
     }

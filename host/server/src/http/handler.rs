@@ -13,7 +13,7 @@ use weir_core::json::{CanonicalJson, JsonLimits, canonicalize};
 use weir_core::name::Name;
 use weir_limits::charge::Charge;
 use weir_limits::client::Client;
-use weir_runtime::answers::{Bypass, Failed, Served, Via};
+use weir_runtime::answers::{Bypass, Failed, Kept, Served, Stale, Via};
 use weir_runtime::deploy::Deployment;
 use weir_runtime::pipeline::RunError;
 use weir_runtime::pipeline::error::FailureKind;
@@ -94,10 +94,15 @@ async fn answer(
     let demand = position::demand(&head.headers, deployment.tenant(), patience).await?;
     match member.answers.serve(deployment, &source, demand).await {
         Ok(served) => Ok(respond(head, deployment, served)),
-        Err(Failed { error, stated }) => {
+        Err(Failed { error, stated, kept }) => {
             let mut response = Problem::from(error).into_response();
+            let headers = response.headers_mut();
             if let Some(stated) = stated {
-                position::stamp_stated(response.headers_mut(), &stated);
+                position::stamp_stated(headers, &stated);
+            }
+            if let Some(Kept { age, ttl_left }) = kept {
+                headers.insert(CACHE_STATUS, hit(ttl_left, b"; detail=failure"));
+                headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
             }
             Ok(response)
         }
@@ -179,7 +184,7 @@ fn respond(head: &Parts, deployment: &Deployment, served: Served) -> Response {
         position::stamp_writes(headers, searchable);
     }
     headers.insert(CACHE_STATUS, cache_status(&served.via));
-    if let Via::Hit { age, .. } | Via::SharedHit { age, .. } = served.via {
+    if let Via::Hit { age, .. } | Via::SharedHit { age, .. } | Via::Stale { age, .. } = served.via {
         headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
     }
     let in_key = deployment.policy.as_ref().into_iter().flat_map(|policy| policy.plan.headers());
@@ -194,6 +199,7 @@ fn cache_status(via: &Via) -> HeaderValue {
     match via {
         Via::Hit { ttl_left, .. } => hit(*ttl_left, b""),
         Via::SharedHit { ttl_left, .. } => hit(*ttl_left, b"; detail=shared"),
+        Via::Stale { ttl_left, overdue, reason, .. } => stale(*ttl_left, *overdue, *reason),
         Via::Collapsed => HeaderValue::from_static("weir; fwd=miss; collapsed"),
         Via::Stored => HeaderValue::from_static("weir; fwd=miss; stored"),
         Via::Bypass(Bypass::Writes) => HeaderValue::from_static("weir; fwd=bypass; detail=writes"),
@@ -214,6 +220,17 @@ fn hit(ttl_left: Duration, detail: &[u8]) -> HeaderValue {
     text.extend_from_slice(number.format(ttl_left.as_secs()).as_bytes());
     text.extend_from_slice(detail);
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("weir; hit"))
+}
+
+/// A ttl below zero says for how long the answer has been expired.
+fn stale(ttl_left: Duration, overdue: Duration, reason: Stale) -> HeaderValue {
+    let expired_seconds = overdue.as_millis().div_ceil(1_000);
+    let ttl = match expired_seconds {
+        0 => ttl_left.as_secs().to_string(),
+        expired => format!("-{expired}"),
+    };
+    let text = format!("weir; hit; ttl={ttl}; detail={}", reason.as_str());
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("weir; hit"))
 }
 
 /// Compares `If-None-Match` with a strong validator by weak comparison (RFC 9110, 13.1.2).

@@ -33,7 +33,7 @@ impl SqliteTruth {
         let mut read = self.shared.readers.begin().await?;
         commits::refuse_trimmed(&mut read, after).await?;
         let rows = sqlx::query(
-            "SELECT position, chain, kind, document FROM changes JOIN commits USING (position)
+            "SELECT position, chain, committed_ms, kind, document FROM changes JOIN commits USING (position)
              WHERE collection = ?1 AND position > ?2 AND position <=
                (SELECT max(position) FROM
                  (SELECT position FROM changes WHERE collection = ?1 AND position > ?2
@@ -113,5 +113,8 @@ fn change(row: &SqliteRow) -> Result<Change, TruthError> {
         }
     };
     let position = Position(row.try_get("position")?);
-    Ok(Change { commit: Commit { position, chain: Chain(row.try_get("chain")?) }, kind })
+    let commit = Commit { position, chain: Chain(row.try_get("chain")?) };
+    // A commit before 1970 was made by a clock that is wrong.
+    let committed_unix_ms = row.try_get::<i64, _>("committed_ms")?.try_into().unwrap_or(0);
+    Ok(Change { commit, committed_unix_ms, kind })
 }

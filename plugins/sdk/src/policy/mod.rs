@@ -36,7 +36,7 @@
 mod plan;
 mod view;
 
-pub use plan::{KeyPart, KeyPlan, Lifetime, Source, Storage, Transform};
+pub use plan::{KeyPart, KeyPlan, Lifetime, Source, Storage, Timeouts, Transform};
 pub use view::{Outcome, Read, RequestView};
 
 /// The names and values that the operator set.

@@ -11,6 +11,21 @@ pub struct KeyPlan {
     pub key: Vec<KeyPart>,
     /// How answers of status 200 are stored, unless the policy exports `Admission`.
     pub storage: Storage,
+    /// How long requests wait for the pipeline.
+    pub timeouts: Timeouts,
+    /// How long a failure of the pipeline is kept and given to later requests, in milliseconds: up to
+    /// a day, and until something changes that it read. `None` is not at all.
+    pub failure_ttl_ms: Option<u64>,
+}
+
+/// How long requests wait for the pipeline, each in milliseconds; `None` is up to the pipeline's
+/// deadline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// While there is an answer that [`Lifetime::stale_if_error_ms`] allows to be served.
+    pub soft_ms: Option<u64>,
+    /// If there is not.
+    pub hard_ms: Option<u64>,
 }
 
 impl KeyPlan {
@@ -18,7 +33,13 @@ impl KeyPlan {
     /// without parts.
     #[must_use]
     pub fn new(storage: Storage) -> Self {
-        Self { key_epoch: 0, key: Vec::new(), storage }
+        Self {
+            key_epoch: 0,
+            key: Vec::new(),
+            storage,
+            timeouts: Timeouts::default(),
+            failure_ttl_ms: None,
+        }
     }
 
     /// Adds a part of the key. The transforms are applied in order.
@@ -96,20 +117,40 @@ impl Storage {
     pub fn shared_for(self, ttl_ms: u64) -> Self {
         Self { shared: Some(Lifetime::fresh(ttl_ms)), ..self }
     }
+
+    /// Changes the lifetime in each tier that it is kept in.
+    #[must_use]
+    pub fn in_each_tier(self, change: impl Fn(Lifetime) -> Lifetime) -> Self {
+        Self { memory: self.memory.map(&change), shared: self.shared.map(&change), ..self }
+    }
 }
 
-/// How long a tier keeps an answer.
+/// How long a tier keeps an answer, and what it may do with an old one. All times are in milliseconds.
+/// Stale answers are marked in `Cache-Status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
     ttl_ms: u64,
     jitter_percent: u8,
+    refresh_after_ms: Option<u64>,
+    early_refresh_percent: u16,
+    stale_while_revalidate_ms: Option<u64>,
+    stale_if_error_ms: Option<u64>,
+    stale_after_change_ms: Option<u64>,
 }
 
 impl Lifetime {
-    /// Fresh for `ttl_ms`, from 1 to a year, and never served after that.
+    /// Fresh for `ttl_ms`, from 1 to a year, and never served after that or after a change.
     #[must_use]
     pub fn fresh(ttl_ms: u64) -> Self {
-        Self { ttl_ms, jitter_percent: 0 }
+        Self {
+            ttl_ms,
+            jitter_percent: 0,
+            refresh_after_ms: None,
+            early_refresh_percent: 0,
+            stale_while_revalidate_ms: None,
+            stale_if_error_ms: None,
+            stale_after_change_ms: None,
+        }
     }
 
     /// Shortens the ttl of each entry by up to this much, 0 to 100, so that entries made together
@@ -117,6 +158,45 @@ impl Lifetime {
     #[must_use]
     pub fn jitter_percent(mut self, percent: u8) -> Self {
         self.jitter_percent = percent;
+        self
+    }
+
+    /// From this age on, which is less than the ttl, a hit also has a new answer made in the
+    /// background.
+    #[must_use]
+    pub fn refresh_after_ms(mut self, age_ms: u64) -> Self {
+        self.refresh_after_ms = Some(age_ms);
+        self
+    }
+
+    /// Has some hits make a new answer before the ttl ends, the likelier the longer it takes to make and
+    /// the less is left. 100 is the optimum of XFetch (Vattani et al., 2015), more is earlier, and 0
+    /// is not at all.
+    #[must_use]
+    pub fn early_refresh_percent(mut self, percent: u16) -> Self {
+        self.early_refresh_percent = percent;
+        self
+    }
+
+    /// Allows an answer to be served for so long after its ttl while a new one is made.
+    #[must_use]
+    pub fn stale_while_revalidate_ms(mut self, ms: u64) -> Self {
+        self.stale_while_revalidate_ms = Some(ms);
+        self
+    }
+
+    /// Allows an answer to be served for so long after its ttl when a new one cannot be made.
+    #[must_use]
+    pub fn stale_if_error_ms(mut self, ms: u64) -> Self {
+        self.stale_if_error_ms = Some(ms);
+        self
+    }
+
+    /// Allows an answer to be served for so long after the first change to something that it read. It
+    /// states its own, older position.
+    #[must_use]
+    pub fn stale_after_change_ms(mut self, ms: u64) -> Self {
+        self.stale_after_change_ms = Some(ms);
         self
     }
 
@@ -133,9 +213,15 @@ impl From<KeyPlan> for wit::KeyPlan {
             key_epoch: plan.key_epoch,
             key: plan.key.into_iter().map(Into::into).collect(),
             storage: plan.storage.into(),
-            timeouts: wit::Timeouts { soft_ms: None, hard_ms: None },
-            failure_ttl_ms: None,
+            timeouts: plan.timeouts.into(),
+            failure_ttl_ms: plan.failure_ttl_ms,
         }
+    }
+}
+
+impl From<Timeouts> for wit::Timeouts {
+    fn from(Timeouts { soft_ms, hard_ms }: Timeouts) -> Self {
+        Self { soft_ms, hard_ms }
     }
 }
 
@@ -178,10 +264,11 @@ impl From<Lifetime> for wit::Lifetime {
         Self {
             ttl_ms: lifetime.ttl_ms,
             jitter_percent: lifetime.jitter_percent,
-            refresh_after_ms: None,
-            stale_while_revalidate_ms: None,
-            stale_if_error_ms: None,
-            stale_after_change_ms: None,
+            refresh_after_ms: lifetime.refresh_after_ms,
+            early_refresh_percent: lifetime.early_refresh_percent,
+            stale_while_revalidate_ms: lifetime.stale_while_revalidate_ms,
+            stale_if_error_ms: lifetime.stale_if_error_ms,
+            stale_after_change_ms: lifetime.stale_after_change_ms,
         }
     }
 }

@@ -6,28 +6,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use thiserror::Error;
 use weir_bindings::policy::weir::policy::types as wit;
 use weir_cache::key::KeyBuilder;
-use weir_cache::tag::Tag;
 use weir_core::name::Name;
 
+pub use self::error::PlanError;
+use self::error::{MAX_PARTS, MAX_TRANSFORMS};
 use self::projection::Projection;
+use self::storage::at_most;
+pub use self::storage::{Lifetime, Storage, Timeouts};
 use crate::request::{Coverage, KeyedRequest, Source};
 
+mod error;
 mod projection;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod transform;
 
-/// The most parts of one key.
-const MAX_PARTS: usize = 32;
-/// The most transforms of one part. Each costs a pass over the part, for hits too.
-const MAX_TRANSFORMS: usize = 8;
-/// The most tags of one answer.
-const MAX_TAGS: usize = 64;
-/// The longest ttl: a year.
-const MAX_TTL_MS: u64 = 365 * 24 * 3_600_000;
+/// The longest time that a failure is kept: a day.
+const MAX_FAILURE_TTL_MS: u64 = 24 * 3_600_000;
 
 /// A compiled plan.
 #[derive(Debug)]
@@ -36,30 +34,13 @@ pub struct Plan {
     pub key_epoch: u32,
     /// How an answer is stored if the policy does not export `admission`.
     pub storage: Storage,
+    /// How long requests wait.
+    pub timeouts: Timeouts,
+    /// How long a failure of the pipeline is kept, if it is.
+    pub failure_ttl: Option<Duration>,
     /// What the key covers.
     pub coverage: Coverage,
     parts: Vec<Part>,
-}
-
-/// Where, how long and under which tags an answer is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Storage {
-    /// How long the memory tier keeps it, if it is stored there.
-    pub memory: Option<Lifetime>,
-    /// How long the shared tier keeps it, if it is stored there.
-    pub shared: Option<Lifetime>,
-    /// Tags that the policy adds.
-    pub tags: Vec<Tag>,
-}
-
-/// How long a tier keeps an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lifetime {
-    /// How long the answer is fresh.
-    pub ttl: Duration,
-    /// The ttl of an entry is shortened by up to this share, so that entries that are stored
-    /// together do not expire together.
-    pub jitter_percent: u8,
 }
 
 #[derive(Debug)]
@@ -68,44 +49,6 @@ enum Part {
     Field { pointer: String, names: Vec<String>, transforms: Vec<wit::Transform> },
     Header { name: HeaderName, transforms: Vec<wit::Transform> },
     QueryParameter { name: String, transforms: Vec<wit::Transform> },
-}
-
-/// Why a plan cannot be compiled.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum PlanError {
-    /// The key has no parts, so all requests would share it.
-    #[error("the key has no parts")]
-    Empty,
-    /// The key has too many parts.
-    #[error("the key has {0} parts; at most {MAX_PARTS} are allowed")]
-    TooManyParts(usize),
-    /// A part has too many transforms.
-    #[error("a part of the key has {0} transforms; at most {MAX_TRANSFORMS} are allowed")]
-    TooManyTransforms(usize),
-    /// An answer has too many tags.
-    #[error("an answer has {0} tags; at most {MAX_TAGS} are allowed")]
-    TooManyTags(usize),
-    /// A pointer is malformed, or can lead to an element of an array.
-    #[error("the JSON field '{0}' is not a pointer (RFC 6901) to a member of an object")]
-    Pointer(String),
-    /// A field contains another field, is given twice, or is given together with the body.
-    #[error("the JSON field '{0}' overlaps another part of the key")]
-    Overlap(String),
-    /// Not a valid header name.
-    #[error("'{0}' is not a valid header name")]
-    Header(String),
-    /// Transforms do not apply to the whole body.
-    #[error("transforms cannot be applied to the body as a whole")]
-    BodyTransform,
-    /// A ttl of zero or over a year.
-    #[error("ttl-ms is {0}; it must be 1 to {MAX_TTL_MS}")]
-    Ttl(u64),
-    /// A jitter over 100 percent.
-    #[error("jitter-percent is {0}; it must be 0 to 100")]
-    Jitter(u8),
-    /// Not a valid tag.
-    #[error("'{0}' is not a valid tag")]
-    Tag(String),
 }
 
 impl Plan {
@@ -125,6 +68,8 @@ impl Plan {
         Ok(Self {
             key_epoch: plan.key_epoch,
             storage: Storage::compile(policy, plan.storage)?,
+            timeouts: Timeouts::compile(plan.timeouts)?,
+            failure_ttl: at_most("failure-ttl-ms", plan.failure_ttl_ms, MAX_FAILURE_TTL_MS)?,
             coverage: coverage(&parts),
             parts,
         })
@@ -198,39 +143,6 @@ impl Plan {
             Part::Header { name, .. } => Some(name),
             _ => None,
         })
-    }
-}
-
-impl Storage {
-    /// Compiles the storage that this policy chose for an answer.
-    ///
-    /// # Errors
-    /// A lifetime or a tag is invalid, or there are too many tags.
-    pub fn compile(policy: &Name, storage: wit::Storage) -> Result<Self, PlanError> {
-        let memory = storage.memory.map(Lifetime::compile).transpose()?;
-        let shared = storage.shared.map(Lifetime::compile).transpose()?;
-        if storage.tags.len() > MAX_TAGS {
-            return Err(PlanError::TooManyTags(storage.tags.len()));
-        }
-        let tag = |tag: String| Tag::of_policy(policy, &tag).map_err(|_| PlanError::Tag(tag));
-        Ok(Self {
-            memory,
-            shared,
-            tags: storage.tags.into_iter().map(tag).collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-impl Lifetime {
-    fn compile(lifetime: wit::Lifetime) -> Result<Self, PlanError> {
-        let wit::Lifetime { ttl_ms, jitter_percent, .. } = lifetime;
-        if !(1..=MAX_TTL_MS).contains(&ttl_ms) {
-            return Err(PlanError::Ttl(ttl_ms));
-        }
-        if jitter_percent > 100 {
-            return Err(PlanError::Jitter(jitter_percent));
-        }
-        Ok(Self { ttl: Duration::from_millis(ttl_ms), jitter_percent })
     }
 }
 

@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method};
 use weir_bindings::policy::weir::policy::types as wit;
 use weir_cache::CacheKey;
 use weir_cache::key::{KeyBuilder, KeyPrefix};
+use weir_cache::lifetime::Lifetime as OfEntry;
 use weir_core::json::{CanonicalJson, JsonLimits, canonicalize};
 use weir_core::name::Name;
 use weir_limits::charge::Charge;
@@ -31,22 +33,102 @@ fn field(pointer: &str) -> wit::KeyPart {
 }
 
 fn plan(key: Vec<wit::KeyPart>) -> Result<Plan, PlanError> {
-    tagged(key, Vec::new())
+    changed(|plan| plan.key = key)
 }
 
 fn tagged(key: Vec<wit::KeyPart>, tags: Vec<String>) -> Result<Plan, PlanError> {
-    let lifetime = wit::Lifetime {
+    changed(|plan| {
+        plan.key = key;
+        plan.storage.tags = tags;
+    })
+}
+
+/// Compiles a plan that is valid but for what `change` does to it.
+fn changed(change: impl FnOnce(&mut wit::KeyPlan)) -> Result<Plan, PlanError> {
+    let memory = wit::Lifetime {
         ttl_ms: 1_000,
         jitter_percent: 0,
         refresh_after_ms: None,
+        early_refresh_percent: 0,
         stale_while_revalidate_ms: None,
         stale_if_error_ms: None,
         stale_after_change_ms: None,
     };
-    let storage = wit::Storage { memory: Some(lifetime), shared: None, tags };
+    let storage = wit::Storage { memory: Some(memory), shared: None, tags: Vec::new() };
     let timeouts = wit::Timeouts { soft_ms: None, hard_ms: None };
-    let plan = wit::KeyPlan { key_epoch: 0, key, storage, timeouts, failure_ttl_ms: None };
+    let key = vec![body()];
+    let mut plan = wit::KeyPlan { key_epoch: 0, key, storage, timeouts, failure_ttl_ms: None };
+    change(&mut plan);
     Plan::compile(&Name::new("its").unwrap(), plan)
+}
+
+/// Compiles a plan whose lifetime in memory is valid but for what `change` does to it.
+fn with_lifetime(change: impl FnOnce(&mut wit::Lifetime)) -> Result<Plan, PlanError> {
+    changed(|plan| {
+        if let Some(memory) = &mut plan.storage.memory {
+            change(memory);
+        }
+    })
+}
+
+#[test]
+fn a_lifetime_has_what_the_policy_says() {
+    let plan = with_lifetime(|lifetime| {
+        lifetime.jitter_percent = 50;
+        lifetime.refresh_after_ms = Some(999);
+        lifetime.early_refresh_percent = 100;
+        lifetime.stale_while_revalidate_ms = Some(1);
+        lifetime.stale_if_error_ms = Some(2);
+        lifetime.stale_after_change_ms = Some(3);
+    });
+    let memory = plan.unwrap().storage.memory.unwrap();
+    let ms = Duration::from_millis;
+    let key = |last| CacheKey::from_bytes([last; 32]);
+    for (last, ttl_ms) in [(0, 1_000), (255, 500)] {
+        let expected = OfEntry {
+            ttl: ms(ttl_ms),
+            refresh_after: Some(ms(999)),
+            early_refresh_percent: 100,
+            stale_while_revalidate: ms(1),
+            stale_if_error: ms(2),
+            stale_after_change: ms(3),
+        };
+        assert_eq!(memory.of(&key(last)), expected, "{last}");
+    }
+}
+
+#[test]
+fn times_are_within_their_limits() {
+    const YEAR_MS: u64 = 31_536_000_000;
+    let refused = |plan: Result<Plan, PlanError>, name: &str| {
+        let error = plan.unwrap_err().to_string();
+        assert!(error.starts_with(name), "{error}");
+    };
+    for ttl_ms in [0, YEAR_MS + 1, u64::MAX] {
+        refused(with_lifetime(|lifetime| lifetime.ttl_ms = ttl_ms), "ttl-ms");
+    }
+    refused(with_lifetime(|lifetime| lifetime.jitter_percent = 101), "jitter-percent");
+    for after in [1_000, u64::MAX] {
+        refused(with_lifetime(|lifetime| lifetime.refresh_after_ms = Some(after)), "refresh-after");
+    }
+    let most = Some(YEAR_MS);
+    assert!(with_lifetime(|lifetime| lifetime.stale_if_error_ms = most).is_ok());
+    for too_long in [YEAR_MS + 1, u64::MAX] {
+        let too_long = Some(too_long);
+        let revalidate = |lifetime: &mut wit::Lifetime| {
+            lifetime.stale_while_revalidate_ms = too_long;
+        };
+        refused(with_lifetime(revalidate), "stale-while-revalidate-ms");
+        let error = with_lifetime(|lifetime| lifetime.stale_if_error_ms = too_long);
+        refused(error, "stale-if-error-ms");
+        let change = with_lifetime(|lifetime| lifetime.stale_after_change_ms = too_long);
+        refused(change, "stale-after-change-ms");
+        refused(changed(|plan| plan.failure_ttl_ms = too_long), "failure-ttl-ms");
+    }
+    for wait in [Some(0), Some(u64::MAX)] {
+        refused(changed(|plan| plan.timeouts.soft_ms = wait), "soft-ms");
+        refused(changed(|plan| plan.timeouts.hard_ms = wait), "hard-ms");
+    }
 }
 
 struct Asked {
