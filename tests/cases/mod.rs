@@ -25,6 +25,7 @@ mod quotas;
 mod search;
 mod shared_tier;
 mod sizes;
+mod stale;
 mod startup;
 mod telemetry;
 mod tenants;
