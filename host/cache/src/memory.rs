@@ -71,7 +71,14 @@ impl<V: Send + Sync + 'static> MemoryTier<V> {
     /// The entry under this key, if it is fresh.
     #[must_use]
     pub fn get(&self, key: &CacheKey) -> Option<Arc<Entry<V>>> {
-        self.get_at(key, Instant::now())
+        self.get_at(key, Instant::now)
+    }
+
+    /// Whether there is an entry under this key. Does not count as a use, and may be wrong about one
+    /// whose ttl is about to pass.
+    #[must_use]
+    pub fn contains(&self, key: &CacheKey) -> bool {
+        self.store.contains_key(key)
     }
 
     /// The entry under this key, fresh or not.
@@ -81,8 +88,8 @@ impl<V: Send + Sync + 'static> MemoryTier<V> {
     }
 
     /// Checks the ttl here, because moka reads its own clock and rounds.
-    fn get_at(&self, key: &CacheKey, now: Instant) -> Option<Arc<Entry<V>>> {
-        self.store.get(key).filter(|entry| entry.is_fresh(now))
+    fn get_at(&self, key: &CacheKey, now: impl FnOnce() -> Instant) -> Option<Arc<Entry<V>>> {
+        self.store.get(key).filter(|entry| entry.is_fresh(now()))
     }
 
     /// Stores an entry and replaces the one that the key had.
@@ -199,6 +206,7 @@ mod tests {
         tier.insert(key(1), entry("old", 3)).unwrap();
         tier.insert(key(1), entry("new", 3)).unwrap();
         tier.insert(key(2), Arc::new(entry("other", 5))).unwrap();
+        assert!(tier.contains(&key(2)) && !tier.contains(&key(3)));
         assert_eq!(tier.get(&key(1)).unwrap().value, "new");
         tier.remove(&key(1));
         assert!(tier.get(&key(1)).is_none());
@@ -214,8 +222,8 @@ mod tests {
         let fresh = entry((), 0);
         let (stored_at, ttl) = (fresh.stored_at.monotonic, fresh.lifetime.ttl);
         tier.insert(key(1), fresh).unwrap();
-        assert!(tier.get_at(&key(1), stored_at + ttl - Duration::from_nanos(1)).is_some());
-        assert!(tier.get_at(&key(1), stored_at + ttl).is_none());
+        assert!(tier.get_at(&key(1), || stored_at + ttl - Duration::from_nanos(1)).is_some());
+        assert!(tier.get_at(&key(1), || stored_at + ttl).is_none());
 
         // A new entry does not inherit the rest of the old one's ttl.
         let expired = Entry { lifetime: Lifetime::of(Duration::ZERO), ..entry((), 0) };
@@ -223,7 +231,7 @@ mod tests {
         assert!(tier.get(&key(1)).is_none());
         let forever = Entry { lifetime: Lifetime::of(Duration::MAX), ..entry((), 0) };
         tier.insert(key(1), forever).unwrap();
-        assert!(tier.get_at(&key(1), stored_at + ttl * 2).is_some());
+        assert!(tier.get_at(&key(1), || stored_at + ttl * 2).is_some());
     }
 
     #[test]

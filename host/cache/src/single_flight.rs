@@ -24,14 +24,38 @@ pub struct SingleFlight<K, V> {
 
 #[derive(Debug)]
 struct Shared<K, V> {
-    /// One sender per flight, shared with its leader. When both drop it without having sent a
-    /// value, the followers learn that they were abandoned.
-    flights: Mutex<HashMap<K, Arc<Outcome<V>>>>,
+    flights: Mutex<Flights<K, V>>,
     max_flights: usize,
     max_followers: usize,
 }
 
+/// The flights by key, each with a sender once anybody follows. When it is dropped without having sent
+/// a value, the followers learn that they were abandoned.
+type Flights<K, V> = HashMap<K, Option<Outcome<V>>>;
 type Outcome<V> = watch::Sender<Option<V>>;
+
+impl<K: Hash + Eq + Clone, V> Shared<K, V> {
+    fn join(self: &Arc<Self>, flights: &mut Flights<K, V>, key: K) -> Flight<K, V> {
+        let in_flight = flights.len();
+        match flights.entry(key) {
+            hash_map::Entry::Occupied(mut flight) => {
+                let outcome = flight.get_mut().get_or_insert_default();
+                if outcome.receiver_count() >= self.max_followers {
+                    return Flight::Crowded;
+                }
+                Flight::Follow(Follower { outcome: outcome.subscribe() })
+            }
+            hash_map::Entry::Vacant(vacant) => {
+                if in_flight >= self.max_flights {
+                    return Flight::Crowded;
+                }
+                let key = vacant.key().clone();
+                vacant.insert(None);
+                Flight::Lead(Leader { shared: Arc::clone(self), key, is_over: false })
+            }
+        }
+    }
+}
 
 /// What a caller has to do.
 #[derive(Debug)]
@@ -55,25 +79,14 @@ impl<K: Hash + Eq + Clone, V: Clone> SingleFlight<K, V> {
     /// Joins the flight under this key, or starts one.
     #[must_use]
     pub fn join(&self, key: K) -> Flight<K, V> {
+        self.shared.join(&mut self.shared.flights.lock(), key)
+    }
+
+    /// Joins the flight under each of these keys, or starts one, all at the same moment.
+    #[must_use]
+    pub fn join_all(&self, keys: impl IntoIterator<Item = K>) -> Vec<Flight<K, V>> {
         let mut flights = self.shared.flights.lock();
-        let in_flight = flights.len();
-        match flights.entry(key) {
-            hash_map::Entry::Occupied(flight) => {
-                let outcome = flight.get();
-                if outcome.receiver_count() >= self.shared.max_followers {
-                    return Flight::Crowded;
-                }
-                Flight::Follow(Follower { outcome: outcome.subscribe() })
-            }
-            hash_map::Entry::Vacant(vacant) => {
-                if in_flight >= self.shared.max_flights {
-                    return Flight::Crowded;
-                }
-                let key = vacant.key().clone();
-                let outcome = Arc::clone(vacant.insert(Arc::new(Outcome::new(None))));
-                Flight::Lead(Leader { shared: self.shared.clone(), key, outcome })
-            }
-        }
+        keys.into_iter().map(|key| self.shared.join(&mut flights, key)).collect()
     }
 
     /// The number of flights that have not finished yet.
@@ -90,31 +103,63 @@ impl<K: Hash + Eq + Clone, V: Clone> SingleFlight<K, V> {
 pub struct Leader<K: Hash + Eq, V> {
     shared: Arc<Shared<K, V>>,
     key: K,
-    outcome: Arc<Outcome<V>>,
+    /// Whether the flight has ended. Another may have begun under its key.
+    is_over: bool,
 }
 
-impl<K: Hash + Eq, V> Leader<K, V> {
+impl<K: Hash + Eq + Clone, V> Leader<K, V> {
     /// Follows this flight, whatever its limit: for a caller that leads, and moves the leader into
     /// a task that ends when nobody follows.
     pub fn follow(&self) -> Follower<V> {
-        Follower { outcome: self.outcome.subscribe() }
+        let mut flights = self.shared.flights.lock();
+        let outcome = flights.entry(self.key.clone()).or_default().get_or_insert_default();
+        Follower { outcome: outcome.subscribe() }
     }
+}
 
+impl<K: Hash + Eq, V> Leader<K, V> {
     /// Waits until nobody follows, which is so at the start. Somebody may follow afterwards, and
     /// then finds the leader dropped.
     pub async fn unfollowed(&self) {
-        self.outcome.closed().await;
+        let outcome = self.shared.flights.lock().get(&self.key).cloned().flatten();
+        if let Some(outcome) = outcome {
+            outcome.closed().await;
+        }
+    }
+
+    /// Goes on only if anybody follows. Otherwise the flight has ended, and the next caller to join
+    /// leads.
+    #[must_use]
+    pub fn if_followed(mut self) -> Option<Self> {
+        let shared = Arc::clone(&self.shared);
+        let mut flights = shared.flights.lock();
+        let outcome = flights.get(&self.key).and_then(Option::as_ref);
+        if outcome.is_some_and(|outcome| outcome.receiver_count() > 0) {
+            return Some(self);
+        }
+        flights.remove(&self.key);
+        self.is_over = true;
+        None
     }
 
     /// Gives the value to all followers and ends the flight: the next caller to join leads again.
-    pub fn finish(self, value: V) {
-        self.outcome.send_replace(Some(value));
+    pub fn finish(mut self, value: V) {
+        if let Some(outcome) = self.end() {
+            outcome.send_replace(Some(value));
+        }
+    }
+
+    fn end(&mut self) -> Option<Outcome<V>> {
+        self.is_over = true;
+        self.shared.flights.lock().remove(&self.key).flatten()
     }
 }
 
 impl<K: Hash + Eq, V> Drop for Leader<K, V> {
     fn drop(&mut self) {
-        self.shared.flights.lock().remove(&self.key);
+        if !self.is_over {
+            self.end();
+        }
     }
 }
 
@@ -232,6 +277,46 @@ mod tests {
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
         assert!(is_unfollowed().await);
+    }
+
+    #[tokio::test]
+    async fn several_keys_are_joined_at_once_each_in_its_own_flight() {
+        let flights = Flights::new(3, 1);
+        let other = lead(&flights, "b");
+        let [a, b, c, again, d] =
+            <[_; 5]>::try_from(flights.join_all(["a", "b", "c", "a", "d"])).unwrap();
+        let (Flight::Lead(a), Flight::Follow(b), Flight::Lead(c)) = (a, b, c) else {
+            panic!("should lead, follow and lead");
+        };
+        let (Flight::Follow(again), Flight::Crowded) = (again, d) else {
+            panic!("should follow, and find no room");
+        };
+        assert!(is_crowded(&flights, "a"));
+        a.finish(1);
+        other.finish(2);
+        assert_eq!((again.wait().await, b.wait().await), (Ok(1), Ok(2)));
+        drop(c);
+        assert_eq!(flights.join_all(["a", "b", "c"]).len(), 3);
+        assert_eq!(flights.flights(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_leader_goes_on_only_if_somebody_follows() {
+        let flights = Flights::new(8, 8);
+        assert!(lead(&flights, "a").if_followed().is_none());
+        let leader = lead(&flights, "a");
+        let follower = follow(&flights, "a");
+        let leader = leader.if_followed().unwrap();
+        let other = follow(&flights, "a");
+        drop(follower);
+        let leader = leader.if_followed().unwrap();
+        drop(other);
+        assert!(leader.if_followed().is_none());
+        let leader = lead(&flights, "a");
+        let follower = follow(&flights, "a");
+        leader.finish(1);
+        assert_eq!(follower.wait().await, Ok(1));
+        assert_eq!(flights.flights(), 0);
     }
 
     #[tokio::test]
