@@ -115,7 +115,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::{EmbedError, Embedded, Origin};
+    use crate::{EmbedError, Embedded, Origin, Texts};
 
     /// A word is a token. Counts the bytes that it reads.
     #[derive(Default)]
@@ -143,11 +143,7 @@ mod tests {
             text.split_whitespace().count()
         }
 
-        async fn embed(
-            &self,
-            _: &[std::sync::Arc<str>],
-            _: &Origin,
-        ) -> Result<Vec<Embedded>, EmbedError> {
+        async fn embed(&self, _: &Texts, _: &Origin) -> Result<Vec<Embedded>, EmbedError> {
             Ok(Vec::new())
         }
     }

@@ -71,26 +71,30 @@ impl<T> Default for FairCaller<T> {
 }
 
 impl<T> Fair<T> {
-    pub(super) fn push(&mut self, place: &Place, item: T) {
-        let lane = &mut self.lanes[place.origin.lane.index()];
+    /// Adds items of one caller, each with its number among all.
+    pub(super) fn push(&mut self, origin: &Origin, items: impl IntoIterator<Item = (u64, T)>) {
+        let lane = &mut self.lanes[origin.lane.index()];
         if lane.items == 0 {
             lane.time = lane.time.max(self.now);
         }
-        lane.items += 1;
         let now = lane.now;
-        let caller = lane.callers.entry(Arc::clone(&place.origin.caller)).or_default();
+        let caller = lane.callers.entry(Arc::clone(&origin.caller)).or_default();
         if caller.items.is_empty() {
             caller.time = caller.time.max(now);
         }
-        caller.items.insert(place.number, item);
+        let before = caller.items.len();
+        caller.items.extend(items);
+        lane.items += caller.items.len() - before;
     }
 
-    /// Takes the item out of its turn, if it is still there.
-    pub(super) fn remove(&mut self, place: &Place) -> Option<T> {
-        let lane = &mut self.lanes[place.origin.lane.index()];
-        let item = lane.callers.get_mut(&place.origin.caller)?.items.remove(&place.number)?;
-        lane.items -= 1;
-        Some(item)
+    /// Takes the caller's items with these numbers out of their turn, those that are still there.
+    pub(super) fn remove(&mut self, origin: &Origin, numbers: &[u64]) -> Vec<T> {
+        let lane = &mut self.lanes[origin.lane.index()];
+        let Some(caller) = lane.callers.get_mut(&origin.caller) else { return Vec::new() };
+        let removed: Vec<_> =
+            numbers.iter().filter_map(|number| caller.items.remove(number)).collect();
+        lane.items -= removed.len();
+        removed
     }
 
     /// The items of a lane.
@@ -212,11 +216,9 @@ mod tests {
 
         /// Adds texts of this cost.
         fn push(&mut self, origin: &Origin, cost: u64, texts: usize) {
-            for _ in 0..texts {
-                self.number += 1;
-                let place = Place { origin: origin.clone(), number: self.number };
-                self.fair.push(&place, cost);
-            }
+            let first = self.number + 1;
+            self.number += texts as u64;
+            self.fair.push(origin, (first..=self.number).map(|number| (number, cost)));
         }
 
         /// Serves one text, and returns whose it was and what it cost.
@@ -330,8 +332,8 @@ mod tests {
         let [a, b] = ["a", "b"].map(Origin::catch_up);
         texts.push(&a, 1, 2);
         texts.push(&b, 1, 1);
-        let first = Place { origin: a, number: 1 };
-        assert_eq!((texts.fair.remove(&first), texts.fair.remove(&first)), (Some(1), None));
+        assert_eq!(texts.fair.remove(&a, &[1, 3]), [1]);
+        assert_eq!(texts.fair.remove(&a, &[1]).len(), 0);
         assert_eq!(texts.fair.len(Lane::CatchUp), 2);
         assert_eq!(texts.callers(9), "ab");
         assert_eq!(texts.fair.next_lane(), None);

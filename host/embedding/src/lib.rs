@@ -1,10 +1,10 @@
 //! Turns text into vectors: the trait that the rest of the host uses, and its implementation.
 //!
-//! The path of a text: [`cached`] has its vector already, or computes it once for all calls of
-//! its caller; `queue` holds it in one of three lanes, as far as there is `room`, and says in a
-//! `fair` order whose turn it is; `pool` takes it to a thread that turns it into tokens
-//! (`tokenizer`) and then, with others of similar length (`batch`), to a session's thread;
-//! `session` runs the model. [`onnx`] assembles these and, with [`expected`], checks at startup that the model is
+//! The path of a text: it gets its key in [`Texts`], the texts of a call; [`cached`] has its vector
+//! already, or computes it once for all calls of its caller; `queue` holds it in one of three lanes,
+//! as far as there is `room`, and says in a `fair` order whose turn it is; `pool` takes it to a
+//! thread that turns it into tokens (`tokenizer`) and then, with others of similar length (`batch`),
+//! to a session's thread; `session` runs the model; `call` takes the vector back to who waits. [`onnx`] assembles these and, with [`expected`], checks at startup that the model is
 //! the one it is named after; [`load_error`] describes what is wrong with it. [`chunks`] splits
 //! text so that each piece fits the model's window.
 //!
@@ -14,12 +14,13 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::future::BoxFuture;
+use futures::Stream;
 use thiserror::Error;
 use weir_limits::waited::Waited;
 
 mod batch;
 pub mod cached;
+mod call;
 pub mod chunks;
 pub mod expected;
 mod fair;
@@ -32,7 +33,10 @@ mod room;
 mod session;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod tokenizer;
+
+pub use self::texts::Texts;
 
 /// A unit-length vector, shared and never copied.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +54,9 @@ pub struct Embedded {
     /// Tokens of the text, including the model's special tokens.
     pub tokens: usize,
 }
+
+/// What became of a text.
+pub type Answer = Result<Embedded, EmbedError>;
 
 /// A kind of work. While all have work, each gets its weight's share of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -215,12 +222,11 @@ pub trait Embedder: Send + Sync {
     ///
     /// # Errors
     /// One has more than [`Self::max_bytes`].
-    fn check_bytes(&self, texts: &[Arc<str>]) -> Result<(), EmbedError> {
+    fn check_bytes(&self, texts: &Texts) -> Result<(), EmbedError> {
         let max_bytes = self.max_bytes();
-        match texts.iter().position(|text| text.len() > max_bytes) {
-            Some(index) => {
-                Err(EmbedError::TooManyBytes { index, bytes: texts[index].len(), max_bytes })
-            }
+        let mut bytes = texts.iter().map(|text| text.len()).enumerate();
+        match bytes.find(|(_, bytes)| *bytes > max_bytes) {
+            Some((index, bytes)) => Err(EmbedError::TooManyBytes { index, bytes, max_bytes }),
             None => Ok(()),
         }
     }
@@ -232,19 +238,25 @@ pub trait Embedder: Send + Sync {
     /// Returns the vector of each text, in order; all of them or an error that names one text or
     /// none. Dropping the future cancels the texts that have not started, unless other calls of
     /// the same origin wait for them.
-    async fn embed(&self, texts: &[Arc<str>], origin: &Origin)
-    -> Result<Vec<Embedded>, EmbedError>;
+    async fn embed(&self, texts: &Texts, origin: &Origin) -> Result<Vec<Embedded>, EmbedError>;
 }
 
-/// A text that is waited for. Dropping it cancels the text: one that is queued leaves the queue, and
-/// its room is free at once. One that is in a batch is computed, for nobody.
-pub type Pending = BoxFuture<'static, Result<Embedded, EmbedError>>;
+/// The answers of a call, as they come, each with the index of its text. It ends when every text that
+/// was not cancelled has its answer. Dropping it cancels the rest.
+///
+/// A text that is cancelled while it is queued leaves the queue, and its room is free at once. One
+/// that is in a batch is computed, for nobody.
+pub trait Pending: Stream<Item = (usize, Answer)> + Send + Unpin {
+    /// Cancels the texts with these indexes that have no answer yet.
+    fn cancel(&mut self, indexes: &[usize]);
+}
 
 /// An embedder whose texts can be waited for, and cancelled, one by one.
-pub trait Submit: Embedder {
-    /// Queues all of the texts or none; does not wait for room. One future for each text, in order.
+pub trait Submit: Embedder + 'static {
+    /// Queues all of the texts or none; does not wait for room. None may have more than
+    /// [`Embedder::max_bytes`].
     ///
     /// # Errors
-    /// A text has too many bytes, there is no room, or the embedder is stopped.
-    fn submit(&self, texts: &[Arc<str>], origin: &Origin) -> Result<Vec<Pending>, EmbedError>;
+    /// There is no room, or the embedder is stopped.
+    fn submit(&self, texts: &[Arc<str>], origin: &Origin) -> Result<Box<dyn Pending>, EmbedError>;
 }

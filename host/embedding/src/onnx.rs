@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use futures::FutureExt as _;
 use sha2::{Digest, Sha256};
 
 use super::batch::Batch;
@@ -19,7 +18,7 @@ use super::pool::{Model, Pool};
 use super::queue::{Bounds, Counters, Tokenize};
 use super::session::{OnnxSession, environment, unreadable};
 use super::tokenizer::TextTokenizer;
-use super::{EmbedError, Embedded, Embedder, Embedding, Origin, Pending, Submit};
+use super::{EmbedError, Embedded, Embedder, Embedding, Origin, Pending, Submit, Texts};
 
 /// The files that a model is loaded from, and the limits of its work.
 #[derive(Clone, Debug)]
@@ -190,21 +189,18 @@ impl Embedder for OnnxModel {
         self.tokenizer.count(text)
     }
 
-    async fn embed(
-        &self,
-        texts: &[Arc<str>],
-        origin: &Origin,
-    ) -> Result<Vec<Embedded>, EmbedError> {
+    async fn embed(&self, texts: &Texts, origin: &Origin) -> Result<Vec<Embedded>, EmbedError> {
         self.check_bytes(texts)?;
-        self.pool.embed(texts, origin).await
+        let embedded = self.pool.embed(texts.distinct(), origin).await;
+        let embedded =
+            embedded.map_err(|error| error.reindexed(|distinct| texts.first(distinct)))?;
+        Ok(texts.spread(embedded))
     }
 }
 
 impl Submit for OnnxModel {
-    fn submit(&self, texts: &[Arc<str>], origin: &Origin) -> Result<Vec<Pending>, EmbedError> {
-        self.check_bytes(texts)?;
-        let waiting = self.pool.submit(texts, origin)?;
-        Ok(waiting.into_iter().map(|waiting| waiting.boxed()).collect())
+    fn submit(&self, texts: &[Arc<str>], origin: &Origin) -> Result<Box<dyn Pending>, EmbedError> {
+        Ok(Box::new(self.pool.submit(texts, origin)?))
     }
 }
 

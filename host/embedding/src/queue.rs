@@ -6,30 +6,25 @@
 //! room is free at once. Only what a session is working on is finished: the tokens of one text, or
 //! a batch. Out of scope: the threads, and the model, which are in the pool.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::{Notify, oneshot};
-use weir_limits::waited::Waited;
+use tokio::sync::Notify;
 
 use super::batch::Gathering;
+use super::call::{Abandon, Call, Reply, Waiting, stopped};
 use super::fair::{Fair, Offer, Place};
 use super::room::Room;
 use super::tokenizer::Tokens;
-use super::{EmbedError, Embedded, Lane, Origin};
+use super::{Answer, EmbedError, Lane, Origin};
 
 /// How long a token is, roughly, in English.
 const BYTES_PER_TOKEN: usize = 4;
 /// Reading so many bytes of a text takes about as long as embedding a token.
 const BYTES_READ_PER_TOKEN: usize = 256;
-
-/// The result for one text.
-pub(super) type Answer = Result<Embedded, EmbedError>;
 
 /// Turns a text into tokens. It must not panic.
 pub(super) type Tokenize = dyn Fn(&str) -> Result<Tokens, EmbedError> + Send + Sync;
@@ -42,14 +37,13 @@ struct Text {
     /// Known if a batch has had no place for it.
     tokens: Option<Tokens>,
     since: Instant,
-    waited: Waited,
-    reply: oneshot::Sender<Answer>,
+    reply: Reply,
 }
 
 /// A text in a batch.
 pub(super) struct Job {
     pub(super) tokens: Tokens,
-    reply: oneshot::Sender<Answer>,
+    reply: Reply,
 }
 
 /// A text whose turn has come, and what it was charged for that.
@@ -64,42 +58,12 @@ struct Ready {
     place: Place,
     text: Arc<str>,
     charged: u64,
-    waited: Waited,
     job: Job,
 }
 
 impl Job {
     pub(super) fn answer(self, answer: Answer) {
-        // The caller may have left; the result is then dropped.
-        let _ = self.reply.send(answer);
-    }
-}
-
-/// Waits for the answer for one text. Dropping it takes the text out of the queue.
-pub(super) struct Waiting {
-    queue: Arc<Queue>,
-    place: Place,
-    answer: oneshot::Receiver<Answer>,
-    is_answered: bool,
-}
-
-impl Future for Waiting {
-    type Output = Answer;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
-        let answer = ready!(Pin::new(&mut self.answer).poll(context));
-        self.is_answered = true;
-        Poll::Ready(answer.unwrap_or_else(|_| Err(stopped())))
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if !self.is_answered {
-            // First, so that a session that is reading the text does not put it back.
-            self.answer.close();
-            self.queue.abandon(&self.place);
-        }
+        self.reply.send(answer);
     }
 }
 
@@ -156,7 +120,7 @@ impl State {
     fn charged(&mut self, taken: Vec<(Place, Text)>) -> Vec<Turn> {
         let turns = taken.into_iter().map(|(place, text)| {
             let charged = text.expected as u64;
-            text.waited.add(text.since.elapsed());
+            text.reply.waited().add(text.since.elapsed());
             self.texts.charge(&place.origin, charged);
             Turn { place, text, charged }
         });
@@ -186,13 +150,15 @@ impl Queue {
         self: &Arc<Self>,
         texts: &[Arc<str>],
         origin: &Origin,
-    ) -> Result<Vec<Waiting>, EmbedError> {
+    ) -> Result<Waiting, EmbedError> {
+        let (call, mut waiting) = self.waiting(texts, origin);
         let mut state = self.state.lock();
         if state.open_to(origin, texts.len())? < texts.len() {
             count(&self.counters.refused_texts, texts.len());
             return Err(EmbedError::Overloaded);
         }
-        Ok(self.push(&mut state, texts, origin))
+        self.push(&mut state, texts, origin, &call, &mut waiting);
+        Ok(waiting)
     }
 
     /// Queues all of the texts, each when there is room.
@@ -200,66 +166,61 @@ impl Queue {
         self: &Arc<Self>,
         texts: &[Arc<str>],
         origin: &Origin,
-    ) -> Result<Vec<Waiting>, EmbedError> {
-        let mut waiting = Vec::with_capacity(texts.len());
-        while waiting.len() < texts.len() {
-            let rest = &texts[waiting.len()..];
+    ) -> Result<Waiting, EmbedError> {
+        let (call, mut waiting) = self.waiting(texts, origin);
+        while waiting.added() < texts.len() {
+            let rest = &texts[waiting.added()..];
             let mut more_room = pin!(self.room.notified());
             // Before the look, so that nothing that happens after it is missed.
             more_room.as_mut().enable();
-            let admitted = {
+            let open = {
                 let mut state = self.state.lock();
                 let open = state.open_to(origin, rest.len())?;
-                self.push(&mut state, &rest[..open], origin)
+                self.push(&mut state, &rest[..open], origin, &call, &mut waiting);
+                open
             };
-            if admitted.is_empty() {
+            if open == 0 {
                 more_room.await;
             }
-            waiting.extend(admitted);
         }
         Ok(waiting)
     }
 
+    fn waiting(self: &Arc<Self>, texts: &[Arc<str>], origin: &Origin) -> (Arc<Call>, Waiting) {
+        let queue: Arc<dyn Abandon> = self.clone();
+        Waiting::new(queue, origin, texts.len())
+    }
+
+    /// Queues the next texts of a call.
     fn push(
-        self: &Arc<Self>,
+        &self,
         state: &mut State,
         texts: &[Arc<str>],
         origin: &Origin,
-    ) -> Vec<Waiting> {
+        call: &Arc<Call>,
+        waiting: &mut Waiting,
+    ) {
         if texts.is_empty() {
-            return Vec::new();
+            return;
         }
         state.rooms[origin.lane.index()].take(&origin.caller, texts.len());
-        let waiting = texts.iter().map(|text| {
-            let (reply, answer) = oneshot::channel();
+        let since = Instant::now();
+        let items = texts.iter().map(|text| {
+            let reply = Reply::new(call, waiting.added());
             state.admitted += 1;
-            let place = Place { origin: origin.clone(), number: state.admitted };
+            waiting.add(state.admitted);
             // Longer text is refused when it is read, which costs little.
             let expected = (1 + text.len() / BYTES_PER_TOKEN).min(self.bounds.max_batch_tokens);
-            let (since, waited) = (Instant::now(), origin.waited.clone());
-            let text =
-                Text { text: Arc::clone(text), expected, tokens: None, since, waited, reply };
-            state.texts.push(&place, text);
-            Waiting { queue: Arc::clone(self), place, answer, is_answered: false }
+            (state.admitted, Text { text: Arc::clone(text), expected, tokens: None, since, reply })
         });
-        let waiting = waiting.collect();
+        state.texts.push(origin, items);
         self.work.notify_all();
-        waiting
     }
 
-    fn give_back(&self, state: &mut State, origin: &Origin) {
-        state.rooms[origin.lane.index()].give_back(&origin.caller);
+    fn give_back(&self, state: &mut State, origin: &Origin, texts: usize) {
+        state.rooms[origin.lane.index()].give_back(&origin.caller, texts);
         if origin.lane == Lane::CatchUp {
             self.room.notify_waiters();
-        }
-    }
-
-    /// Drops a text that nobody waits for, unless it is being read or embedded.
-    fn abandon(&self, place: &Place) {
-        let mut state = self.state.lock();
-        if state.texts.remove(place).is_some() {
-            self.give_back(&mut state, &place.origin);
-            count(&self.counters.abandoned_texts, 1);
         }
     }
 
@@ -294,10 +255,10 @@ impl Queue {
     /// The tokens of a text whose turn has come. Answers it if it cannot be embedded, and drops it if
     /// nobody waits for it.
     fn read(&self, turn: Turn, tokenize: &Tokenize) -> Option<Ready> {
-        let Turn { place, text: Text { text, tokens, reply, waited, .. }, charged } = turn;
+        let Turn { place, text: Text { text, tokens, reply, .. }, charged } = turn;
         let mut cost = 0;
         let tokens = match tokens {
-            _ if reply.is_closed() => None,
+            _ if reply.is_left() => None,
             Some(tokens) => Some(Ok(tokens)),
             None => {
                 cost = 1 + text.len() / BYTES_READ_PER_TOKEN;
@@ -305,20 +266,19 @@ impl Queue {
             }
         };
         // It may have been left while it was read.
-        let error = match tokens.filter(|_| !reply.is_closed()) {
+        let error = match tokens.filter(|_| !reply.is_left()) {
             Some(Ok(tokens)) => {
-                return Some(Ready { place, text, charged, waited, job: Job { tokens, reply } });
+                return Some(Ready { place, text, charged, job: Job { tokens, reply } });
             }
             Some(Err(error)) => Some(error),
             None => None,
         };
         let mut state = self.state.lock();
         state.texts.settle(&place.origin, charged, cost as u64);
-        self.give_back(&mut state, &place.origin);
+        self.give_back(&mut state, &place.origin, 1);
         drop(state);
         match error {
-            // The caller may have left.
-            Some(error) => drop(reply.send(Err(error))),
+            Some(error) => reply.send(Err(error)),
             None => count(&self.counters.abandoned_texts, 1),
         }
         None
@@ -344,7 +304,7 @@ impl Queue {
         }
         let jobs = batch.into_iter().map(|Ready { place, charged, job, .. }| {
             state.texts.settle(&place.origin, charged, columns as u64);
-            self.give_back(&mut state, &place.origin);
+            self.give_back(&mut state, &place.origin, 1);
             job
         });
         jobs.collect()
@@ -375,15 +335,16 @@ impl Queue {
 
     /// Gives a text its place in the queue back.
     fn put_back(&self, state: &mut State, ready: Ready) {
-        let Ready { place, text, charged, waited, job: Job { tokens, reply } } = ready;
+        let Ready { place, text, charged, job: Job { tokens, reply } } = ready;
         state.texts.settle(&place.origin, charged, 0);
-        if reply.is_closed() {
-            self.give_back(state, &place.origin);
+        if reply.is_left() {
+            self.give_back(state, &place.origin, 1);
             count(&self.counters.abandoned_texts, 1);
         } else if !state.closed {
             let (expected, since) = (tokens.count(), Instant::now());
             let tokens = Some(tokens);
-            state.texts.push(&place, Text { text, expected, tokens, since, waited, reply });
+            let text = Text { text, expected, tokens, since, reply };
+            state.texts.push(&place.origin, [(place.number, text)]);
             self.work.notify_one();
         }
     }
@@ -405,8 +366,20 @@ impl Queue {
     }
 }
 
-pub(super) fn stopped() -> EmbedError {
-    EmbedError::Failed("it was stopped".into())
+impl Abandon for Queue {
+    fn abandon(&self, origin: &Origin, numbers: &[u64]) {
+        if numbers.is_empty() {
+            return;
+        }
+        let mut state = self.state.lock();
+        let left = state.texts.remove(origin, numbers);
+        if !left.is_empty() {
+            self.give_back(&mut state, origin, left.len());
+            count(&self.counters.abandoned_texts, left.len());
+        }
+        // Before the texts, whose memory takes time to free.
+        drop(state);
+    }
 }
 
 pub(super) fn count(counter: &AtomicU64, texts: usize) {

@@ -32,11 +32,11 @@ impl Room {
         *self.used_by.entry(Arc::clone(caller)).or_default() += texts;
     }
 
-    /// Gives the room of one text of the caller back.
-    pub(super) fn give_back(&mut self, caller: &Arc<str>) {
-        self.used = self.used.saturating_sub(1);
+    /// Gives the room of so many texts of the caller back.
+    pub(super) fn give_back(&mut self, caller: &Arc<str>, texts: usize) {
+        self.used = self.used.saturating_sub(texts);
         if let Some(used) = self.used_by.get_mut(caller) {
-            *used -= 1;
+            *used = used.saturating_sub(texts);
             if *used == 0 {
                 self.used_by.remove(caller);
             }
@@ -64,11 +64,11 @@ mod tests {
         room.take(&c, 30);
         assert_eq!((room.open_to(&a), room.open_to(&b), room.open_to(&c)), (0, 0, 0));
         for _ in 0..30 {
-            room.give_back(&a);
+            room.give_back(&a, 1);
         }
         assert_eq!((room.open_to(&a), room.open_to(&b), room.open_to(&c)), (10, 10, 0));
         for (caller, texts) in [(&a, 20), (&b, 20), (&c, 30)] {
-            (0..texts).for_each(|_| room.give_back(caller));
+            room.give_back(caller, texts);
         }
         assert_eq!((room.open_to(&a), room.used_by.len()), (100, 0));
     }

@@ -18,7 +18,7 @@ use weir::build;
 use weir::config::Config;
 use weir_core::Position;
 use weir_core::name::{DocumentId, Name};
-use weir_embedding::{Embedding, Origin};
+use weir_embedding::{Embedding, Origin, Texts};
 use weir_limits::charge::Charge;
 use weir_limits::client::Client;
 use weir_limits::threads::Account;
@@ -136,7 +136,7 @@ impl Host for Native {
     }
 
     async fn embed(&self, _model: Option<&str>, text: &str) -> Result<Embedding, EmbedError> {
-        let texts = [Arc::from(text)];
+        let texts = Texts::new([text]);
         let origin = Origin::pipeline("bench", "native");
         let model = self.app.models.default_model();
         Ok(model.embed(&texts, &origin).await.unwrap().remove(0).vector)

@@ -2,12 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's failure is its message")]
 
-use futures::FutureExt as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, Stream};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::Embedding;
+use crate::{Embedding, Pending};
 
 /// Records its calls, and answers when the test allows it. A text's vector is its length;
 /// "long" is too long, and "busy" finds the queue full.
@@ -36,36 +40,60 @@ impl Embedder for Noting {
         text.len()
     }
 
-    async fn embed(
-        &self,
-        texts: &[Arc<str>],
-        origin: &Origin,
-    ) -> Result<Vec<Embedded>, EmbedError> {
-        try_join_all(self.submit(texts, origin)?).await
+    async fn embed(&self, texts: &Texts, origin: &Origin) -> Result<Vec<Embedded>, EmbedError> {
+        let mut pending = self.submit(texts.distinct(), origin)?;
+        let mut embedded = vec![None; texts.distinct().len()];
+        while let Some((index, answer)) = pending.next().await {
+            let first = |_| texts.first(index);
+            embedded[index] = Some(answer.map_err(|error| error.reindexed(first))?);
+        }
+        Ok(texts.spread(embedded.into_iter().map(Option::unwrap).collect()))
     }
 }
 
 impl Submit for Noting {
-    fn submit(&self, texts: &[Arc<str>], _: &Origin) -> Result<Vec<Pending>, EmbedError> {
-        if texts.is_empty() {
-            return Ok(Vec::new());
-        }
+    fn submit(&self, texts: &[Arc<str>], _: &Origin) -> Result<Box<dyn Pending>, EmbedError> {
         self.calls.lock().push(texts.iter().map(ToString::to_string).collect());
         if texts.iter().any(|text| **text == *"busy") {
             return Err(EmbedError::Overloaded);
         }
-        let pending = texts.iter().enumerate().map(|(index, text)| {
+        let pending = texts.iter().map(|text| {
             let (text, turns, left) =
                 (text.to_string(), Arc::clone(&self.turns), Arc::clone(&self.left));
             async move {
                 let mut leaving = Leaving { text: Some(text.clone()), left };
                 turns.acquire().await.unwrap().forget();
                 leaving.text = None;
-                answer(&text).map_err(|error| error.reindexed(|_| index))
+                answer(&text)
             }
             .boxed()
         });
-        Ok(pending.collect())
+        Ok(Box::new(Noted(pending.map(Some).collect())))
+    }
+}
+
+/// Texts that have had no answer and were not cancelled.
+struct Noted(Vec<Option<BoxFuture<'static, Answer>>>);
+
+impl Stream for Noted {
+    type Item = (usize, Answer);
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        for (index, text) in self.0.iter_mut().enumerate() {
+            if let Some(Poll::Ready(answer)) = text.as_mut().map(|text| text.poll_unpin(context)) {
+                *text = None;
+                return Poll::Ready(Some((index, answer)));
+            }
+        }
+        if self.0.iter().all(Option::is_none) { Poll::Ready(None) } else { Poll::Pending }
+    }
+}
+
+impl Pending for Noted {
+    fn cancel(&mut self, indexes: &[usize]) {
+        for &index in indexes {
+            self.0[index] = None;
+        }
     }
 }
 
@@ -105,7 +133,7 @@ impl Harness {
 
     async fn ask(&self, texts: &[&str], origin: &Origin) -> Asked {
         let (cached, origin) = (Arc::clone(&self.0), origin.clone());
-        let texts: Vec<Arc<str>> = texts.iter().map(|&text| text.into()).collect();
+        let texts = Texts::new(texts.iter().copied());
         let asked = tokio::spawn(async move { cached.embed(&texts, &origin).await });
         settle().await;
         asked
@@ -205,6 +233,55 @@ async fn a_text_is_computed_until_the_last_call_that_waits_for_it_has_left() {
     let again = harness.ask(&["c"], &api()).await;
     harness.turns(1);
     assert_eq!(again.await.unwrap(), all(&["c"]));
+}
+
+#[tokio::test]
+async fn a_call_that_leaves_cancels_what_it_still_waits_for_and_nobody_else_does() {
+    let harness = Harness::new(0, 1 << 20);
+    let call = harness.ask(&["answered", "b", "c", "left", "also left"], &api()).await;
+    let [b, c] = [harness.ask(&["b"], &api()).await, harness.ask(&["c"], &api()).await];
+    harness.turns(1);
+    settle().await;
+    leave(call).await;
+    assert_eq!(harness.left(), ["also left", "left"]);
+    leave(c).await;
+    assert_eq!(harness.left(), ["c"]);
+    harness.turns(1);
+    assert_eq!(b.await.unwrap(), all(&["b"]));
+    assert_eq!(harness.0.flights.flights(), 0);
+    // What was answered before, and what was answered after the call had left.
+    let known = harness.ask(&["answered", "b"], &api()).await;
+    assert_eq!(known.await.unwrap(), all(&["answered", "b"]));
+    assert_eq!(harness.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_is_refused_whole_and_its_followers_try_for_themselves() {
+    let harness = Harness::new(9, 1 << 20);
+    let [refused, follows] = [["a", "busy", "b"], ["b", "a", "c"]].map(Texts::new);
+    let api = api();
+    // Both are polled before the task that computes for the first one.
+    let (refused, follows) =
+        futures::join!(harness.0.embed(&refused, &api), harness.0.embed(&follows, &api));
+    assert_eq!(refused, Err(EmbedError::Overloaded));
+    assert_eq!(follows, all(&["b", "a", "c"]));
+    let mut calls = harness.calls();
+    calls[1..].sort();
+    assert_eq!(calls, [&["a", "busy", "b"][..], &["a"], &["b"], &["c"]]);
+    assert_eq!(harness.0.flights.flights(), 0);
+}
+
+#[tokio::test]
+async fn an_error_ends_the_call_and_what_only_it_waits_for() {
+    let harness = Harness::new(0, 1 << 20);
+    let call = harness.ask(&["long", "a", "b"], &api()).await;
+    let follower = harness.ask(&["b"], &api()).await;
+    harness.turns(1);
+    assert_eq!(call.await.unwrap(), all(&["long"]));
+    settle().await;
+    assert_eq!(harness.left(), ["a"]);
+    harness.turns(1);
+    assert_eq!(follower.await.unwrap(), all(&["b"]));
 }
 
 #[tokio::test]

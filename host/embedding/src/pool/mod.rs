@@ -7,11 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use futures::future::try_join_all;
+use futures::StreamExt as _;
 use weir_limits::priority::{self, Work};
 
 use super::batch::Batch;
-use super::queue::{Bounds, Counters, Job, Queue, Tokenize, Waiting, count};
+use super::call::{Waiting, stopped};
+use super::queue::{Bounds, Counters, Job, Queue, Tokenize, count};
 use super::{EmbedError, Embedded, Embedding, Lane, Origin};
 
 /// One model on one thread.
@@ -58,7 +59,7 @@ impl Pool {
         &self,
         texts: &[Arc<str>],
         origin: &Origin,
-    ) -> Result<Vec<Waiting>, EmbedError> {
+    ) -> Result<Waiting, EmbedError> {
         self.queue.admit(texts, origin)
     }
 
@@ -69,15 +70,16 @@ impl Pool {
         texts: &[Arc<str>],
         origin: &Origin,
     ) -> Result<Vec<Embedded>, EmbedError> {
-        let waiting = match origin.lane {
+        let mut waiting = match origin.lane {
             Lane::Pipeline | Lane::Api => self.queue.admit(texts, origin)?,
             Lane::CatchUp => self.queue.admit_in_time(texts, origin).await?,
         };
+        let mut embedded = vec![None; texts.len()];
         // Ends with the first error, and drops the other texts.
-        try_join_all(waiting.into_iter().enumerate().map(async |(place, waiting)| {
-            waiting.await.map_err(|error| error.reindexed(|_| place))
-        }))
-        .await
+        while let Some((index, answer)) = waiting.next().await {
+            embedded[index] = Some(answer.map_err(|error| error.reindexed(|_| index))?);
+        }
+        embedded.into_iter().collect::<Option<_>>().ok_or_else(stopped)
     }
 }
 

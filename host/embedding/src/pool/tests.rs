@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use weir_limits::waited::Waited;
 
 use super::*;
+use crate::Pending as _;
 use crate::onnx::WorkCounts;
 use crate::tokenizer::Tokens;
 
@@ -254,6 +255,38 @@ async fn texts_that_nobody_waits_for_leave_the_queue_and_take_no_room() {
     let expected =
         WorkCounts { batches: 3, embedded_texts: 4, abandoned_texts: 4, refused_texts: 0 };
     assert_eq!(harness.counts(), expected);
+}
+
+#[tokio::test]
+async fn a_cancelled_text_leaves_the_queue_and_the_others_of_its_call_keep_their_place() {
+    let mut harness = harness(6);
+    harness.busy().await;
+    let origin = Origin::api("a");
+    let texts = ["1", "2", "3", "4"].map(Arc::from);
+    let mut waiting = harness.pool.submit(&texts, &origin).unwrap();
+    waiting.cancel(&[1, 3]);
+    // Again, and one that there is not.
+    waiting.cancel(&[1, 9]);
+    assert_eq!(harness.counts().abandoned_texts, 2);
+    let also = harness.ask(&[5, 6], &origin).await;
+    assert_eq!(harness.next_run().await, [1, 3, 5, 6]);
+    drop(harness.steps);
+    let answered: Vec<_> = waiting.by_ref().collect().await;
+    let answered: Vec<_> = answered.into_iter().map(|(index, one)| (index, one.unwrap())).collect();
+    let expected = embedded(&[1, 3]).unwrap();
+    assert_eq!(answered, [0, 2].into_iter().zip(expected).collect::<Vec<_>>());
+    assert_eq!(also.await.unwrap(), embedded(&[5, 6]));
+}
+
+#[tokio::test]
+async fn what_waits_when_the_queue_is_closed_is_told_so() {
+    let mut harness = harness(4);
+    harness.busy().await;
+    let texts = ["1", "2"].map(Arc::from);
+    let mut waiting = harness.pool.submit(&texts, &Origin::api("a")).unwrap();
+    harness.pool.queue.close();
+    let told: Vec<_> = waiting.by_ref().collect().await;
+    assert_eq!(told, [0, 1].map(|index| (index, Err(stopped()))));
 }
 
 #[tokio::test]

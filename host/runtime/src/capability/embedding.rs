@@ -11,7 +11,7 @@ use weir_bindings::pipeline::weir::embedding::types::{
 };
 use weir_bindings::plain::weir::embedding::plain_embedder;
 use weir_embedding::models::Models;
-use weir_embedding::{self as backend, Origin};
+use weir_embedding::{self as backend, Origin, Texts};
 
 use super::call::{Call, View};
 use super::host_call::{self, HostCallError};
@@ -177,7 +177,8 @@ async fn try_embed(
         return Err(EmbedError::QuotaExceeded);
     }
     let model_digest: Arc<str> = embedder.model_digest().into();
-    let texts: Vec<Arc<str>> = texts.into_iter().map(Arc::from).collect();
+    // On the guest's thread, which it delays as copying the texts did.
+    let texts = Texts::new(texts);
     let origin = Arc::clone(&context.origin);
     let work = async move { embedder.embed(&texts, &origin).await };
     match host_call::run(call, "embed", work).await {

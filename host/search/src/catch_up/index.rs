@@ -19,7 +19,7 @@ use futures::FutureExt;
 use tokio::time::sleep;
 use weir_core::crash::{self, Point};
 use weir_core::name::{DocumentId, Name};
-use weir_embedding::{EmbedError, Embedder, Embedding, Origin, chunks};
+use weir_embedding::{EmbedError, Embedder, Embedding, Origin, Texts, chunks};
 use weir_store::{Document, chunk_text};
 
 use super::{Backoff, CatchUpError, Shared};
@@ -209,7 +209,8 @@ async fn embed(
     if texts.iter().any(|text| crash::refuses(text)) {
         return Err(EmbedError::Failed("a text is refused".to_owned()).into());
     }
-    let embedded = AssertUnwindSafe(async { embedder.embed(texts, origin).await });
+    let call = Texts::new(texts.iter().map(Arc::clone));
+    let embedded = AssertUnwindSafe(async { embedder.embed(&call, origin).await });
     let embedded = embedded.catch_unwind().await.map_err(|_| CatchUpError::EmbedderPanicked)??;
     if embedded.len() != texts.len() {
         return Err(CatchUpError::Miscounted { asked: texts.len(), got: embedded.len() });

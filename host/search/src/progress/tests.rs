@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::*;
 use weir_core::Chain;
-use weir_embedding::{EmbedError, Embedded, Origin};
+use weir_embedding::{EmbedError, Embedded, Origin, Texts};
 
 struct Model;
 
@@ -28,7 +28,7 @@ impl Embedder for Model {
         0
     }
 
-    async fn embed(&self, _: &[Arc<str>], _: &Origin) -> Result<Vec<Embedded>, EmbedError> {
+    async fn embed(&self, _: &Texts, _: &Origin) -> Result<Vec<Embedded>, EmbedError> {
         Ok(Vec::new())
     }
 }

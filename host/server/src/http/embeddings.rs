@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use weir_embedding::models::{Models, UnknownModel};
-use weir_embedding::{EmbedError, Embedder, Embedding, Origin};
+use weir_embedding::{EmbedError, Embedder, Embedding, Origin, Texts};
 
 use super::app::App;
 use super::body::ChargedBody;
@@ -23,9 +23,10 @@ use super::tenant::TenantOf;
 const MAX_TEXTS: usize = 256;
 const OVERLOADED_RETRY_SECONDS: u32 = 1;
 
+/// The body of a request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct Typed {
     input: Input,
     model: String,
     #[serde(default)]
@@ -41,6 +42,14 @@ struct Asked {
 enum Input {
     One(Arc<str>),
     Many(Vec<Arc<str>>),
+}
+
+/// What a request asks for.
+struct Asked {
+    texts: Texts,
+    model: String,
+    encoding_format: Encoding,
+    dimensions: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -89,19 +98,14 @@ pub(super) async fn embed(
     json::expect_json(&head.headers)?;
     let body = app.bodies.read(&tenant.name, body, &head.headers, app.body_limits()).await?;
     let max_bytes = app.server.max_body_bytes;
-    let parse = move |ChargedBody { bytes, held }| {
-        let canonical = json::canonical(&bytes, max_bytes)?;
-        let asked: Asked = json::typed(&canonical, codes::INVALID_REQUEST, "The body")?;
-        Ok((asked, held))
-    };
+    let parse = move |ChargedBody { bytes, held }| Ok((asked(&bytes, max_bytes)?, held));
     // Held until the answer is made: the texts are as large as the body.
     let (asked, _held) = app.parsing.parse(&tenant.name, body, parse).await?;
     let embedder = model(&asked, &app.models)?;
-    let texts = texts(&asked, &*embedder)?;
 
     let deadline = Duration::from_millis(app.deadline_ms);
     let origin = Origin::api(tenant.name.as_str());
-    let embedded = timeout(deadline, embedder.embed(&texts, &origin))
+    let embedded = timeout(deadline, embedder.embed(&asked.texts, &origin))
         .await
         .map_err(|_| Problem::new(codes::DEADLINE_EXCEEDED, "Embedding the texts took too long."))?
         .map_err(Problem::from)?;
@@ -113,28 +117,20 @@ pub(super) async fn embed(
     Ok(Json(answer).into_response())
 }
 
-/// The model that the request names.
-fn model(asked: &Asked, models: &Models) -> Result<Arc<dyn Embedder>, Problem> {
-    models.get(&asked.model).map(Arc::clone).map_err(|UnknownModel(given)| {
-        let known: Vec<_> = models.names().map(|name| format!("'{name}'")).collect();
-        let (given, known) = (given.escape_debug(), known.join(", "));
-        let detail = format!("There is no model '{given}'; this server has {known}.");
-        Problem::new(codes::UNKNOWN_MODEL, detail)
-    })
+/// What a body asks for. Checks the texts before it hashes them, which takes as long as parsing.
+fn asked(body: &[u8], max_bytes: usize) -> Result<Asked, Problem> {
+    let canonical = json::canonical(body, max_bytes)?;
+    let typed: Typed = json::typed(&canonical, codes::INVALID_REQUEST, "The body")?;
+    let texts = match typed.input {
+        Input::One(text) => vec![text],
+        Input::Many(texts) => texts,
+    };
+    check(&texts)?;
+    let Typed { model, encoding_format, dimensions, .. } = typed;
+    Ok(Asked { texts: Texts::new(texts), model, encoding_format, dimensions })
 }
 
-/// The texts to embed, if everything that the request asks for is supported.
-fn texts(asked: &Asked, embedder: &dyn Embedder) -> Result<Vec<Arc<str>>, Problem> {
-    let model = embedder.model();
-    let dimensions = embedder.dimensions();
-    if asked.dimensions.is_some_and(|given| given != dimensions as u64) {
-        let detail = format!("The vectors of '{model}' always have {dimensions} dimensions.");
-        return Err(Problem::new(codes::INVALID_REQUEST, detail));
-    }
-    let texts = match &asked.input {
-        Input::One(text) => vec![text.clone()],
-        Input::Many(texts) => texts.clone(),
-    };
+fn check(texts: &[Arc<str>]) -> Result<(), Problem> {
     if texts.len() > MAX_TEXTS {
         let detail = format!("input has {} texts; at most {MAX_TEXTS} are allowed.", texts.len());
         return Err(Problem::new(codes::INVALID_REQUEST, detail));
@@ -146,7 +142,24 @@ fn texts(asked: &Asked, embedder: &dyn Embedder) -> Result<Vec<Arc<str>>, Proble
         let detail = format!("The text at index {index} of input is empty or blank.");
         return Err(Problem::new(codes::EMPTY_INPUT, detail));
     }
-    Ok(texts)
+    Ok(())
+}
+
+/// The model that the request names, if it has what else is asked for.
+fn model(asked: &Asked, models: &Models) -> Result<Arc<dyn Embedder>, Problem> {
+    let embedder = models.get(&asked.model).map_err(|UnknownModel(given)| {
+        let known: Vec<_> = models.names().map(|name| format!("'{name}'")).collect();
+        let (given, known) = (given.escape_debug(), known.join(", "));
+        let detail = format!("There is no model '{given}'; this server has {known}.");
+        Problem::new(codes::UNKNOWN_MODEL, detail)
+    })?;
+    let dimensions = embedder.dimensions();
+    if asked.dimensions.is_some_and(|given| given != dimensions as u64) {
+        let model = embedder.model();
+        let detail = format!("The vectors of '{model}' always have {dimensions} dimensions.");
+        return Err(Problem::new(codes::INVALID_REQUEST, detail));
+    }
+    Ok(Arc::clone(embedder))
 }
 
 fn item(index: usize, Embedding(numbers): &Embedding, encoding: Encoding) -> Item<'_> {
@@ -201,16 +214,16 @@ mod tests {
         fn count_tokens(&self, text: &str) -> usize {
             text.len()
         }
-        async fn embed(&self, _: &[Arc<str>], _: &Origin) -> Result<Vec<Embedded>, EmbedError> {
+        async fn embed(&self, _: &Texts, _: &Origin) -> Result<Vec<Embedded>, EmbedError> {
             Err(EmbedError::Overloaded)
         }
     }
 
-    fn asked(body: &str) -> Result<Vec<Arc<str>>, Problem> {
-        let canonical = json::canonical(body.as_bytes(), 1 << 20)?;
-        let asked: Asked = json::typed(&canonical, codes::INVALID_REQUEST, "The body")?;
+    fn texts(body: &str) -> Result<Texts, Problem> {
+        let asked = asked(body.as_bytes(), 1 << 20)?;
         let models: [Arc<dyn Embedder>; 1] = [Arc::new(Model)];
-        texts(&asked, &*model(&asked, &Models::new("m", models).unwrap())?)
+        model(&asked, &Models::new("m", models).unwrap())?;
+        Ok(asked.texts)
     }
 
     #[test]
@@ -220,7 +233,7 @@ mod tests {
             (r#"{"input":["a","b"],"model":"m","encoding_format":"base64","user":"u"}"#, 2),
             (r#"{"input":"a","model":"m","dimensions":2,"encoding_format":"float"}"#, 1),
         ] {
-            assert_eq!(asked(body).unwrap().len(), count, "{body}");
+            assert_eq!(texts(body).unwrap().iter().len(), count, "{body}");
         }
     }
 
@@ -241,7 +254,7 @@ mod tests {
             (r#"{"input":"a","model":"m","inputs":"b"}"#, "invalid-request"),
             (many.as_str(), "invalid-request"),
         ] {
-            assert_eq!(asked(body).unwrap_err().code(), expected, "{body}");
+            assert_eq!(texts(body).unwrap_err().code(), expected, "{body}");
         }
     }
 

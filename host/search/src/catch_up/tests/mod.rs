@@ -18,7 +18,7 @@ use crate::exact::ExactStore;
 use crate::testing::account;
 use crate::{Hit, IndexPage, Query, Snapshot, Stored, Unit};
 use weir_core::Commit;
-use weir_embedding::{Embedded, Embedding, Lane};
+use weir_embedding::{Embedded, Embedding, Lane, Texts};
 use weir_store::{Limits, NewDocument, Quota};
 
 mod cases;
@@ -63,11 +63,7 @@ impl Embedder for Model {
         text.len()
     }
 
-    async fn embed(
-        &self,
-        texts: &[Arc<str>],
-        origin: &Origin,
-    ) -> Result<Vec<Embedded>, EmbedError> {
+    async fn embed(&self, texts: &Texts, origin: &Origin) -> Result<Vec<Embedded>, EmbedError> {
         assert_eq!(origin.lane, Lane::CatchUp);
         let has = |mark: char| {
             !self.mended.load(Ordering::Relaxed) && texts.iter().any(|text| text.contains(mark))
