@@ -93,6 +93,12 @@ impl Checker<'_> {
                     self.report(Kind::Stale, record, position.at, &text, "");
                 }
             };
+            stale("the demanded", record.demanded.unwrap_or(0));
+            if record.is_old() {
+                let required = record.began.required_of_old.get(collection);
+                stale("what no answer may be without", required.copied().unwrap_or(0));
+                continue;
+            }
             for (name, floor) in &record.began.acknowledged {
                 // A position that is common to all collections has to suit all of them.
                 let common = !record.stated.is_split() && collections.contains(name);
@@ -101,7 +107,6 @@ impl Checker<'_> {
                 }
             }
             stale("the already stated", record.began.stated.get(collection).copied().unwrap_or(0));
-            stale("the demanded", record.demanded.unwrap_or(0));
         }
         let states_all = collections.iter().all(|name| record.stated.of(name).is_some());
         if record.stated.is_split() && !states_all {

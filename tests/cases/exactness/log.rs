@@ -1,8 +1,9 @@
 //! What the checker did and saw, in an order of its own: the log of writes by position, what a
 //! request may not fall behind, and the answers that wait to be checked.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::oracle::Change;
 use super::position::{Position, Stated};
@@ -26,6 +27,8 @@ pub(super) struct Began {
     pub(super) at: u64,
     /// For each collection of the request, the highest position of a write that was answered 200.
     pub(super) acknowledged: BTreeMap<String, u64>,
+    /// The same, of writes that were answered so long before that no old answer may be without them.
+    pub(super) required_of_old: BTreeMap<String, u64>,
     /// What the answers to questions about the same collections had stated.
     pub(super) stated: BTreeMap<String, u64>,
     /// The highest position that any answer had shown.
@@ -52,6 +55,11 @@ impl Record {
         let collections = self.question.collections.as_slice();
         if self.answer.status == 200 { collections } else { &collections[..1] }
     }
+
+    /// Whether the answer says that something has changed since it was made.
+    pub(super) fn is_old(&self) -> bool {
+        self.answer.header("cache-status").ends_with("; detail=stale-after-change")
+    }
 }
 
 #[derive(Default)]
@@ -61,6 +69,9 @@ struct Inner {
     chains: HashMap<u64, u32>,
     created: HashMap<String, u64>,
     acknowledged: BTreeMap<String, u64>,
+    required_of_old: BTreeMap<String, u64>,
+    /// The writes that old answers may still be without, with when they were answered 200.
+    recent: VecDeque<(Instant, String, u64)>,
     stated: HashMap<Vec<String>, BTreeMap<String, u64>>,
     known: Option<Position>,
     /// The highest position, also of those that were shown without a chain value.
@@ -69,6 +80,17 @@ struct Inner {
 }
 
 impl Inner {
+    /// What old answers must have now: all that was answered 200 longer ago than this.
+    fn required_of_old(&mut self, allowed: Duration) -> &BTreeMap<String, u64> {
+        while let Some((_, collection, at)) =
+            self.recent.pop_front_if(|(answered, ..)| answered.elapsed() > allowed)
+        {
+            let required = self.required_of_old.entry(collection).or_default();
+            *required = at.max(*required);
+        }
+        &self.required_of_old
+    }
+
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
@@ -100,18 +122,28 @@ impl Inner {
 
 /// Everything that the checker's tasks share about positions.
 #[derive(Default)]
-pub(super) struct Ledger(Mutex<Inner>);
+pub(super) struct Ledger {
+    inner: Mutex<Inner>,
+    /// How long after a change an answer may be served that is marked as old.
+    old_allowed: Duration,
+}
 
 impl Ledger {
+    pub(super) fn allowing_old(old_allowed: Duration) -> Self {
+        Self { inner: Mutex::default(), old_allowed }
+    }
+
     /// Begins a request about these collections.
     pub(super) fn begin(&self, collections: &[String]) -> Began {
-        let inner = &mut *self.0.lock().unwrap();
+        let inner = &mut *self.inner.lock().unwrap();
         let at = inner.tick();
         let acknowledged = inner.acknowledged.iter();
         let of_request = acknowledged.filter(|(name, _)| collections.contains(name));
+        let acknowledged = of_request.map(|(name, at)| (name.clone(), *at)).collect();
         Began {
             at,
-            acknowledged: of_request.map(|(name, at)| (name.clone(), *at)).collect(),
+            acknowledged,
+            required_of_old: inner.required_of_old(self.old_allowed).clone(),
             stated: inner.stated.get(collections).cloned().unwrap_or_default(),
             known: inner.highest,
         }
@@ -119,27 +151,29 @@ impl Ledger {
 
     /// The highest position that any answer has shown.
     pub(super) fn known(&self) -> Option<Position> {
-        self.0.lock().unwrap().known
+        self.inner.lock().unwrap().known
     }
 
     /// Takes note of how far the log is, from an answer that has no chain value.
     pub(super) fn told(&self, position: u64) {
-        let inner = &mut *self.0.lock().unwrap();
+        let inner = &mut *self.inner.lock().unwrap();
         inner.highest = inner.highest.max(position);
     }
 
     /// Takes note of a position that an answer has shown which is not checked itself.
     pub(super) fn saw(&self, position: Position, tally: &Tally) {
-        self.0.lock().unwrap().saw(position, tally);
+        self.inner.lock().unwrap().saw(position, tally);
     }
 
     /// Takes note of a write that was answered with its position, with 200 if it is `searchable`.
     pub(super) fn wrote(&self, entry: Entry, position: Position, searchable: bool, tally: &Tally) {
-        let inner = &mut *self.0.lock().unwrap();
+        let inner = &mut *self.inner.lock().unwrap();
         inner.saw(position, tally);
         if searchable {
             let acknowledged = inner.acknowledged.entry(entry.collection.clone()).or_default();
             *acknowledged = position.at.max(*acknowledged);
+            let collection = entry.collection.clone();
+            inner.recent.push_back((Instant::now(), collection, position.at));
         }
         if let Some(other) = inner.insert(position.at, entry.clone()) {
             let text = format!("two writes at position {}: {entry:?} and {other:?}", position.at);
@@ -149,17 +183,17 @@ impl Ledger {
 
     /// Puts a write into the log that was found out about later.
     pub(super) fn resolved(&self, position: u64, entry: Entry) {
-        self.0.lock().unwrap().insert(position, entry);
+        self.inner.lock().unwrap().insert(position, entry);
     }
 
     /// The position at which a collection was created last, or dropped.
     pub(super) fn created(&self, collection: &str) -> u64 {
-        self.0.lock().unwrap().created.get(collection).copied().unwrap_or(0)
+        self.inner.lock().unwrap().created.get(collection).copied().unwrap_or(0)
     }
 
     /// Takes note of a complete answer, and keeps it to be checked.
     pub(super) fn answered(&self, mut record: Record, tally: &Tally) {
-        let inner = &mut *self.0.lock().unwrap();
+        let inner = &mut *self.inner.lock().unwrap();
         record.ended = inner.tick();
         let question = &record.question;
         let read = record.read_for_certain();
@@ -178,23 +212,23 @@ impl Ledger {
 
     /// The answers that were not taken yet.
     pub(super) fn take(&self) -> Vec<Record> {
-        std::mem::take(&mut self.0.lock().unwrap().records)
+        std::mem::take(&mut self.inner.lock().unwrap().records)
     }
 
     /// The whole log.
     pub(super) fn log(&self) -> BTreeMap<u64, Entry> {
-        self.0.lock().unwrap().log.clone()
+        self.inner.lock().unwrap().log.clone()
     }
 
     /// The positions below `end` that belong to no write that is known.
     pub(super) fn gaps(&self, end: u64) -> Vec<u64> {
-        let inner = self.0.lock().unwrap();
+        let inner = self.inner.lock().unwrap();
         (1..end).filter(|at| !inner.log.contains_key(at)).collect()
     }
 
     /// Puts chunks of the log into words, for a report.
     pub(super) fn around(&self, position: u64, collections: &[String]) -> String {
-        let inner = self.0.lock().unwrap();
+        let inner = self.inner.lock().unwrap();
         let entries = inner.log.range(position.saturating_sub(6)..=position + 3);
         let line = |(at, entry): (&u64, &Entry)| {
             let mark = if collections.contains(&entry.collection) { '*' } else { ' ' };

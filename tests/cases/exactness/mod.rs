@@ -60,6 +60,13 @@ async fn every_answer_from_the_shared_tier_is_exact() {
     run(Program::Shipped, &["docs"], plan).await.assert_none();
 }
 
+/// Also those that the policy allows after their ttl and after a change, at the position that they state.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_is_exact_where_old_ones_are_allowed() {
+    let plan = Plan::from_environment().allowing_old();
+    run(Program::Shipped, &["docs"], plan).await.assert_none();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_over_two_collections_is_exact() {
     let two = ["alpha", "beta"];

@@ -39,6 +39,10 @@ const LAST_QUESTIONS: usize = 20;
 /// Questions that are asked right after a restart.
 const EARLY_QUESTIONS: usize = 40;
 const VECTORS_COMPARED: usize = 32;
+/// How long old answers may be served, in a run with a policy that allows it.
+const OLD_ALLOWED: Duration = Duration::from_millis(100);
+/// When answers expire in such a run.
+const SHORT_TTL_MS: i64 = 30;
 /// How long a search goes on before its first check. Each further part is twice as long, so that
 /// the search for something rare is not interrupted all the time.
 const FIRST_PART: Duration = Duration::from_secs(1);
@@ -54,6 +58,9 @@ pub(super) struct Plan {
     load: Duration,
     /// Whether there is a memory tier. Otherwise each hit is one of the shared tier.
     in_memory: bool,
+    /// How long the policy allows answers to be served after a change. Unless this is zero, it also allows
+    /// those that expired, and they do so soon.
+    old_allowed: Duration,
 }
 
 impl Plan {
@@ -72,12 +79,23 @@ impl Plan {
     pub(super) fn short() -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let seed = variable("WEIR_EXACTNESS_SEED").unwrap_or(now.as_millis() as u64);
-        Self { seed, answers: 3_000, load: Duration::ZERO, in_memory: true }
+        Self {
+            seed,
+            answers: 3_000,
+            load: Duration::ZERO,
+            in_memory: true,
+            old_allowed: Duration::ZERO,
+        }
     }
 
     /// The same without a memory tier.
     pub(super) fn without_memory(self) -> Self {
         Self { in_memory: false, ..self }
+    }
+
+    /// The same with a policy that allows old answers.
+    pub(super) fn allowing_old(self) -> Self {
+        Self { old_allowed: OLD_ALLOWED, ..self }
     }
 
     fn is_long(&self) -> bool {
@@ -173,6 +191,19 @@ async fn start(program: Program, plan: &Plan) -> Server {
         if unchecked || !plan.in_memory {
             config.set("cache.memory_bytes", 0);
         }
+        if !plan.old_allowed.is_zero() {
+            for (name, ms) in [
+                ("ttl_ms", SHORT_TTL_MS),
+                ("shared_ttl_ms", SHORT_TTL_MS),
+                ("stale_while_revalidate_ms", 60_000),
+                ("stale_if_error_ms", 60_000),
+                ("stale_after_change_ms", plan.old_allowed.as_millis() as i64),
+                ("early_refresh_percent", 100),
+                ("failure_ttl_ms", 60_000),
+            ] {
+                config.set(&format!("policies.default.settings.{name}"), ms);
+            }
+        }
         // Questions about two collections wait so long before they get a split answer.
         config.set("server.position_timeout_ms", 200);
         under_default(config, "two", "two-collections", &["embedding", "read"]);
@@ -188,7 +219,7 @@ impl Run {
     async fn begin(program: Program, collections: &[&str], plan: Plan) -> (Self, Server) {
         println!("seed {} over {collections:?}", plan.seed);
         let mut rng = Rng::new(plan.seed);
-        let world = Arc::new(World::new(collections, &mut rng));
+        let world = Arc::new(World::new(collections, plan.old_allowed, &mut rng));
         let writer = |number: usize| {
             let collection = collections[number % collections.len()].to_owned();
             Writer::new(number, collection, DOCUMENTS * collections.len(), rng.fork())
@@ -311,6 +342,10 @@ impl Run {
         assert!(tally.share(&tally.unchecked) <= 1.0, "too many could not be checked\n{tally}");
         if !self.plan.in_memory {
             assert!(tally.share(&tally.shared_hits) >= 5.0, "too few shared hits\n{tally}");
+        }
+        if !self.plan.old_allowed.is_zero() {
+            assert!(tally.share(&tally.old_hits) >= 2.0, "too few old hits\n{tally}");
+            assert!(tally.share(&tally.expired_hits) >= 1.0, "too few expired hits\n{tally}");
         }
         if !self.plan.is_long() {
             return;

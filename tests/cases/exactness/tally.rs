@@ -64,6 +64,10 @@ pub(super) struct Tally {
     pub(super) hits: AtomicU64,
     /// Hits in the shared tier.
     pub(super) shared_hits: AtomicU64,
+    /// Hits that say that something has changed since they were made.
+    pub(super) old_hits: AtomicU64,
+    /// Hits whose ttl has passed.
+    pub(super) expired_hits: AtomicU64,
     pub(super) followers: AtomicU64,
     pub(super) stored: AtomicU64,
     /// Answers that stated less than the checker knew when it asked.
@@ -117,6 +121,8 @@ impl Tally {
         for (part, counter) in [
             ("hit", &self.hits),
             ("detail=shared", &self.shared_hits),
+            ("detail=stale-after-change", &self.old_hits),
+            ("detail=stale-while-revalidate", &self.expired_hits),
             ("collapsed", &self.followers),
             ("stored", &self.stored),
         ] {
@@ -155,6 +161,8 @@ impl fmt::Display for Tally {
         for (name, counter) in [
             ("hits", &self.hits),
             ("hits in the shared tier", &self.shared_hits),
+            ("hits that have changed since", &self.old_hits),
+            ("hits that have expired", &self.expired_hits),
             ("followers", &self.followers),
             ("stored", &self.stored),
             ("given while the index lagged", &self.lagging),

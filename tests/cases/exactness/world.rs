@@ -41,7 +41,8 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(collections: &[&str], rng: &mut Rng) -> Self {
+    /// Answers that are marked as old may be served for `old_allowed` after a change.
+    pub(super) fn new(collections: &[&str], old_allowed: Duration, rng: &mut Rng) -> Self {
         let collections: Vec<_> = collections.iter().map(|&name| name.to_owned()).collect();
         let mut subjects: Vec<_> = collections.iter().map(|name| vec![name.clone()]).collect();
         if collections.len() == 2 {
@@ -54,7 +55,7 @@ impl World {
         });
         Self {
             hot: hot.collect(),
-            ledger: Ledger::default(),
+            ledger: Ledger::allowing_old(old_allowed),
             tally: Tally::default(),
             vectors: Vectors::default(),
             stop: AtomicBool::new(false),
