@@ -4,6 +4,7 @@ mod asking;
 mod attacks;
 mod bad_input;
 mod cache;
+mod cache_control;
 mod coalescing;
 mod demands;
 mod documentation;

@@ -4,7 +4,8 @@
 //! From top to bottom: [`answers`] finds an answer in the cache or runs the pipeline;
 //! [`deploy`] says which pipeline and policy serve a name; [`pipeline`] runs components on the
 //! threads of [`engine`] with the host functions of [`capability`]; [`policy`] computes keys;
-//! [`tenant`] owns the stores; [`request`] is what keys are computed from and what guests read.
+//! [`tenant`] owns the stores; [`request`] is what keys are computed from and what guests read,
+//! and [`wishes`] what clients may ask of the cache.
 //! Dependencies between modules run one way, without cycles.
 //!
 //! Out of scope: HTTP, the configuration file, and opening stores.
@@ -18,3 +19,4 @@ pub mod policy;
 pub mod request;
 pub mod settings;
 pub mod tenant;
+pub mod wishes;

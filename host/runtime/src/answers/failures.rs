@@ -55,6 +55,9 @@ impl Answers {
             return None;
         }
         let now = Instant::now();
+        if !question.wishes.freshness.allows(entry.age(now)) {
+            return None;
+        }
         let kept = Kept { age: entry.age(now), ttl_left: entry.remaining_ttl(now) };
         let failed = Failed::of(entry.value.clone(), || Stated::At(stated));
         Some(Failed { kept: Some(kept), ..failed })

@@ -26,6 +26,7 @@ use crate::policy::component::RequestView;
 use crate::request::{KeyedRequest, RequestId};
 use crate::tenant::Tenant;
 use crate::tenant::reading::{Demand, Stated};
+use crate::wishes::Freshness;
 
 /// What a leader hands to its followers.
 #[derive(Clone, Debug)]
@@ -86,7 +87,7 @@ impl Answers {
         attended: Attended,
         shared: Shared,
     ) -> Departing {
-        let Question { key, deployment, policy, source, demand } = question;
+        let Question { key, deployment, policy, source, demand, .. } = question;
         Departing {
             answers: Arc::clone(self),
             leader,
@@ -111,7 +112,11 @@ impl Answers {
     ) -> Option<Result<Served, Failed>> {
         // This client follows, too, until this future is dropped.
         let follower = leader.follow();
-        let flight = self.departing(leader, question, Attended::ByClients, Shared::Asked);
+        let shared = match question.wishes.freshness {
+            Freshness::Any => Shared::Asked,
+            Freshness::Within(_) | Freshness::New => Shared::Skipped,
+        };
+        let flight = self.departing(leader, question, Attended::ByClients, shared);
         let ended = self.detached.spawn(flight.fly()).await;
         drop(follower);
         let panicked = |_| {

@@ -57,8 +57,10 @@ use crate::policy::plan::Timeouts;
 use crate::request::Source;
 use crate::tenant::Tenant;
 use crate::tenant::reading::{Demand, Stated};
+use crate::wishes::{Freshness, Wishes};
 
 use self::flight::{Landed, Shared};
+use self::promote::Promoted;
 pub use self::served::{Bypass, Failed, Kept, NotStored, Served, Stale, StoredAnswer, Via};
 use self::stale::When;
 
@@ -94,6 +96,7 @@ struct Question<'a> {
     policy: &'a Arc<Policy>,
     source: &'a Source<'a>,
     demand: Demand,
+    wishes: Wishes,
 }
 
 impl Question<'_> {
@@ -133,8 +136,8 @@ impl Answers {
         }
     }
 
-    /// Answers one request to `deployment`, with a position that satisfies `demand`, and records how
-    /// long that took.
+    /// Answers one request to `deployment`, with a position that satisfies `demand`, as the client
+    /// wishes, and records how long that took.
     ///
     /// # Errors
     /// The pipeline returned no answer, or none with such a position.
@@ -143,9 +146,10 @@ impl Answers {
         deployment: &Arc<Deployment>,
         source: &Source<'_>,
         demand: Demand,
+        wishes: Wishes,
     ) -> Result<Served, Failed> {
         let timing = deployment.pipeline().counters.latencies.begin();
-        let served = self.answer(deployment, source, demand).await;
+        let served = self.answer(deployment, source, demand, wishes).await;
         timing.end(served::outcome(&served));
         served
     }
@@ -155,6 +159,7 @@ impl Answers {
         deployment: &Arc<Deployment>,
         source: &Source<'_>,
         demand: Demand,
+        wishes: Wishes,
     ) -> Result<Served, Failed> {
         let pipeline = deployment.pipeline();
         let Some(policy) = deployment.policy.as_ref().filter(|_| !pipeline.writes) else {
@@ -169,7 +174,7 @@ impl Answers {
             }
             Err(error) => return Err(Failed { error: error.into(), stated: None, kept: None }),
         };
-        let question = Question { key, deployment, policy, source, demand };
+        let question = Question { key, deployment, policy, source, demand, wishes };
         if let Some(hit) = self.look_up(question) {
             pipeline.counters.hits.increment(1);
             return Ok(hit);
@@ -193,6 +198,9 @@ impl Answers {
         }
         let now = Instant::now();
         let age = entry.age(now);
+        if !question.wishes.freshness.allows(age) {
+            return None;
+        }
         if entry.lifetime.is_refresh_due(age, entry.compute, stale::random) {
             self.refresh(question, Shared::Skipped);
         }
@@ -205,7 +213,9 @@ impl Answers {
     async fn miss(self: &Arc<Self>, question: Question<'_>) -> Result<Served, Failed> {
         let lookups = &question.deployment.pipeline().counters;
         if let Some(stale) = self.stale(question, When::AtOnce) {
-            self.refresh(question, Shared::Asked);
+            if !question.wishes.only_if_cached {
+                self.refresh(question, Shared::Asked);
+            }
             lookups.stale.increment(1);
             return Ok(stale);
         }
@@ -243,9 +253,15 @@ impl Answers {
 
     /// Gets a new answer: by following a flight, by leading one, or alone.
     async fn resolve(self: &Arc<Self>, question: Question<'_>) -> Result<Served, Failed> {
-        let Question { key, deployment, source, demand, .. } = question;
+        let Question { key, deployment, source, demand, wishes, .. } = question;
         let (tenant, pipeline) = (deployment.tenant(), deployment.pipeline());
         let alone = |reason| self.run_alone(deployment, source, demand, Via::NotStored(reason));
+        if wishes.only_if_cached {
+            return self.only_from_shared(question).await;
+        }
+        if wishes.no_store {
+            return alone(NotStored::Asked).await;
+        }
         let arrived = tenant.progress.view();
         if tenant.at_least(demand.at_least) > arrived.completed().position {
             // It may have to wait for its position, and must not make others wait with it.
@@ -277,6 +293,8 @@ impl Answers {
                     }
                 },
                 Flight::Crowded => break,
+                // It began before this request did, and what it finds can be older still.
+                Flight::Follow(_) if wishes.freshness != Freshness::Any => break,
                 Flight::Follow(follower) => {
                     match timeout_at(give_up_at, follower.wait()).await {
                         Ok(Ok(landed)) => match flight::take(landed, tenant, &arrived) {
@@ -295,6 +313,17 @@ impl Answers {
             }
         }
         alone(NotStored::Alone).await
+    }
+
+    /// The answer of the shared tier, for a client that wants no run.
+    async fn only_from_shared(self: &Arc<Self>, question: Question<'_>) -> Result<Served, Failed> {
+        let Question { key, deployment, demand, wishes, .. } = question;
+        let not_cached = || Failed { error: RunError::NotCached, stated: None, kept: None };
+        match self.promote(key, deployment, demand).await {
+            Promoted::Fresh { served, .. } if wishes.freshness.allows(served.age()) => Ok(served),
+            Promoted::Stale => self.stale(question, When::AtOnce).ok_or_else(not_cached),
+            Promoted::Fresh { .. } | Promoted::Nothing => Err(not_cached()),
+        }
     }
 
     /// Runs the pipeline for this request only, for the reason in `via`.

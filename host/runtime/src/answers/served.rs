@@ -118,6 +118,8 @@ pub enum NotStored {
     Uncacheable,
     /// The flights were full, or none that the request joined had an answer for it.
     Alone,
+    /// The client asked for it.
+    Asked,
 }
 
 impl NotStored {
@@ -137,6 +139,7 @@ impl NotStored {
             Self::Split => "split",
             Self::Uncacheable => "uncacheable",
             Self::Alone => "alone",
+            Self::Asked => "no-store",
         }
     }
 
@@ -146,6 +149,7 @@ impl NotStored {
             self,
             Self::Changed
                 | Self::Alone
+                | Self::Asked
                 | Self::PolicyFailed
                 | Self::PolicyBusy
                 | Self::Degraded
@@ -176,6 +180,17 @@ pub struct Served {
     pub searchable: Option<bool>,
     /// Where it came from.
     pub via: Via,
+}
+
+impl Served {
+    /// The time since the answer was made; zero if it was made for this request, or just now.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        match self.via {
+            Via::Hit { age, .. } | Via::SharedHit { age, .. } | Via::Stale { age, .. } => age,
+            Via::Collapsed | Via::Stored | Via::NotStored(_) | Via::Bypass(_) => Duration::ZERO,
+        }
+    }
 }
 
 /// A request without an answer.

@@ -43,6 +43,10 @@ impl Answers {
         if ttl_left.is_zero() && overdue >= allowed {
             return None;
         }
+        // What is old is no answer to a client that wants a new one, unless there is none.
+        if when == When::AtOnce && !question.wishes.freshness.allows(age) {
+            return None;
+        }
         let is_valid = || entry.is_valid(&tenant.tags);
         let (stated, reason) = match stated_if_valid(tenant, entry.depends_on.reads(), is_valid) {
             // It has become a hit in the meantime.

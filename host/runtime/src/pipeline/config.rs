@@ -8,6 +8,7 @@ use weir_core::name::Name;
 use crate::capability::grants::Grants;
 use crate::engine::size::Size;
 use crate::settings::Settings;
+use crate::wishes::Allowed;
 
 /// `[pipelines.NAME]`: a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -41,6 +42,9 @@ pub struct Pipeline {
     /// state a position for each of them while one lags.
     #[serde(default)]
     pub consistent: bool,
+    /// What its clients may ask of the cache by `Cache-Control`. Other directives are ignored.
+    #[serde(default)]
+    pub client_cache_control: Allowed,
     /// The values that its `settings` import returns.
     #[serde(default)]
     pub settings: Settings,

@@ -68,6 +68,9 @@ pub enum RunError {
          the search index has caught up"
     )]
     PositionNotAvailable,
+    /// The cache has no answer, and the client wanted no run.
+    #[error("the cache has no answer, and the request says only-if-cached")]
+    NotCached,
     /// The host panicked during the run.
     #[error("the host failed while running the pipeline")]
     Panicked,
@@ -101,7 +104,8 @@ impl RunError {
     /// with another demand, the pipeline may answer it.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::NoSlot(_) | Self::NoMemory) || self.is_about_positions()
+        matches!(self, Self::NoSlot(_) | Self::NoMemory | Self::NotCached)
+            || self.is_about_positions()
     }
 
     /// Whether an old answer may be given instead, if there is one that its policy allows: nobody is
@@ -143,6 +147,7 @@ impl RunError {
             Self::Failure { .. } => "failure",
             Self::PositionNotReached { .. } => "position-not-reached",
             Self::PositionNotAvailable => "position-not-available",
+            Self::NotCached => "not-cached",
             Self::Panicked => "panicked",
         }
     }

@@ -24,6 +24,7 @@ use crate::engine::component::{
 };
 use crate::engine::config::Engine;
 use crate::engine::size::Size;
+use crate::wishes;
 
 /// The interfaces of which a pipeline exports one, without their version: with an `async func`, and
 /// the plain variant for guests without component-model async. The host calls both in the same way.
@@ -52,6 +53,8 @@ pub struct Pipeline {
     pub deadline: Duration,
     /// Its weight where pipelines of a tenant share something.
     pub weight: u32,
+    /// What its clients may ask of the cache.
+    pub client_cache_control: wishes::Allowed,
     /// The size of its guests.
     pub size: Size,
     /// Its metrics.
@@ -125,6 +128,7 @@ impl Pipeline {
             digest: hex::encode(Sha256::digest(&bytes)),
             grants: pipeline.grants.clone(),
             weight: pipeline.weight,
+            client_cache_control: pipeline.client_cache_control.clone(),
             size,
             writes: imports.iter().any(|import| grants::writes(interface(import))),
             deadline: Duration::from_millis(pipeline.deadline_ms.unwrap_or(defaults.deadline_ms)),

@@ -18,9 +18,11 @@ use weir_runtime::deploy::Deployment;
 use weir_runtime::pipeline::RunError;
 use weir_runtime::pipeline::error::FailureKind;
 use weir_runtime::request::{RequestId, Source};
+use weir_runtime::wishes::{Freshness, Wishes};
 
 use super::app::App;
 use super::body::{ChargedBody, RequestBody};
+use super::cache_control;
 use super::json::{self, MAX_DEPTH};
 use super::position;
 use super::problem::{Problem, codes};
@@ -92,8 +94,9 @@ async fn answer(
     };
     let patience = Duration::from_millis(app.server.position_timeout_ms);
     let demand = position::demand(&head.headers, deployment.tenant(), patience).await?;
-    match member.answers.serve(deployment, &source, demand).await {
-        Ok(served) => Ok(respond(head, deployment, served)),
+    let wishes = cache_control::wishes(&head.headers, &deployment.pipeline().client_cache_control);
+    match member.answers.serve(deployment, &source, demand, wishes).await {
+        Ok(served) => Ok(respond(head, deployment, served, wishes)),
         Err(Failed { error, stated, kept }) => {
             let mut response = Problem::from(error).into_response();
             let headers = response.headers_mut();
@@ -155,7 +158,7 @@ async fn read(
     }
 }
 
-fn respond(head: &Parts, deployment: &Deployment, served: Served) -> Response {
+fn respond(head: &Parts, deployment: &Deployment, served: Served, wishes: Wishes) -> Response {
     let answer = &served.answer;
     let etag = answer.etag();
     let safe = head.method != Method::POST;
@@ -183,7 +186,7 @@ fn respond(head: &Parts, deployment: &Deployment, served: Served) -> Response {
     if let Some(searchable) = served.searchable {
         position::stamp_writes(headers, searchable);
     }
-    headers.insert(CACHE_STATUS, cache_status(&served.via));
+    headers.insert(CACHE_STATUS, cache_status(&served.via, wishes));
     if let Via::Hit { age, .. } | Via::SharedHit { age, .. } | Via::Stale { age, .. } = served.via {
         headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
     }
@@ -195,8 +198,12 @@ fn respond(head: &Parts, deployment: &Deployment, served: Served) -> Response {
 }
 
 /// The `Cache-Status` header (RFC 9211), with this cache's name first.
-fn cache_status(via: &Via) -> HeaderValue {
+fn cache_status(via: &Via, wishes: Wishes) -> HeaderValue {
     match via {
+        // There may have been an answer, which would not have done.
+        Via::Stored if wishes.freshness != Freshness::Any => {
+            HeaderValue::from_static("weir; fwd=request; stored")
+        }
         Via::Hit { ttl_left, .. } => hit(*ttl_left, b""),
         Via::SharedHit { ttl_left, .. } => hit(*ttl_left, b"; detail=shared"),
         Via::Stale { ttl_left, overdue, reason, .. } => stale(*ttl_left, *overdue, *reason),
@@ -282,6 +289,7 @@ impl From<RunError> for Problem {
             RunError::PositionNotAvailable => {
                 Self::new(codes::POSITION_NOT_AVAILABLE, detail).retry_after(RETRY_AFTER_SECONDS)
             }
+            RunError::NotCached => Self::new(codes::NOT_CACHED, detail),
             RunError::Panicked => Self::internal(detail),
         }
     }

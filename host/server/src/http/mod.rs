@@ -34,6 +34,7 @@ use crate::telemetry::metrics::Route;
 
 pub mod app;
 pub mod body;
+mod cache_control;
 mod documents;
 mod embeddings;
 mod handler;

@@ -87,6 +87,7 @@ codes! {
     POSITION_NOT_AVAILABLE = SERVICE_UNAVAILABLE "position-not-available" "There is no common position yet";
     UNAVAILABLE = SERVICE_UNAVAILABLE "unavailable" "A backend is not available";
     DEADLINE_EXCEEDED = GATEWAY_TIMEOUT "deadline-exceeded" "The request took longer than its deadline";
+    NOT_CACHED = GATEWAY_TIMEOUT "not-cached" "The cache has no answer";
     ANSWER_TOO_LARGE = INSUFFICIENT_STORAGE "answer-too-large" "The pipeline's answer is too large";
     MEMORY_EXCEEDED = INSUFFICIENT_STORAGE "memory-exceeded" "The pipeline exceeded its memory limit";
 }
