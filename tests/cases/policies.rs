@@ -205,7 +205,7 @@ async fn refused_settings_are_reported_in_the_policys_words() {
         (
             "ttl",
             "1",
-            "unknown setting 'ttl': the settings are 'ttl_ms', 'shared_ttl_ms' and 'key_epoch'",
+            "unknown setting 'ttl': the settings are 'ttl_ms', 'shared_ttl_ms', 'jitter_percent'",
         ),
     ] {
         let ended = Server::refused(|config| {

@@ -2,6 +2,7 @@
 //! the position that they are exact at, and kept failures.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
@@ -40,6 +41,11 @@ async fn server(settings: &[(&str, i64)]) -> Server {
     server
 }
 
+/// Lets a ttl of 1 ms pass.
+async fn expire() {
+    tokio::time::sleep(Duration::from_millis(2)).await;
+}
+
 async fn bake(client: &Client, id: &str) -> Answer {
     client.ingest("docs", &[document(id, "Bread is made of flour.")]).await
 }
@@ -74,6 +80,7 @@ async fn an_expired_answer_is_served_while_a_new_one_is_made() {
     let client = &server.client;
     let before = ask(client, "search", &bread()).await;
     assert_via(&before, STORED);
+    expire().await;
     let stale = ask(client, "search", &bread()).await;
     assert!(assert_stale(&stale, WHILE_REVALIDATE) < 0, "{stale:?}");
     assert_eq!((stale.stated(), &stale.body), (before.stated(), &before.body));
@@ -105,6 +112,7 @@ async fn without_permission_nothing_old_is_served() {
     for runs_by_then in [1.0, 2.0, 3.0] {
         assert_via(&ask(client, "search", &bread()).await, STORED);
         assert_eq!(runs(client, "search").await, runs_by_then);
+        expire().await;
     }
 }
 
@@ -284,6 +292,7 @@ async fn a_write_overtakes_a_refresh() {
     moor(client, "first").await;
     let question = harbour(200_000);
     assert_via(&ask(client, "slow", &question).await, STORED);
+    expire().await;
     assert_stale(&ask(client, "slow", &question).await, WHILE_REVALIDATE);
     searched(&server, 2).await;
     let wrote = moor(client, "second").await;
