@@ -34,6 +34,18 @@ pub trait EnvelopeStore: Send + Sync {
     /// The store cannot answer.
     async fn get(&self, key: &CacheKey) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// The envelopes under these keys, in their order.
+    ///
+    /// # Errors
+    /// The store cannot answer for one of them.
+    async fn get_all(&self, keys: &[CacheKey]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let mut envelopes = Vec::with_capacity(keys.len());
+        for key in keys {
+            envelopes.push(self.get(key).await?);
+        }
+        Ok(envelopes)
+    }
+
     /// Stores envelopes, and replaces those that their keys had. Readers see them when this returns;
     /// they are not durable yet.
     ///

@@ -92,11 +92,15 @@ impl DiskStore {
 #[async_trait]
 impl EnvelopeStore for DiskStore {
     async fn get(&self, key: &CacheKey) -> Result<Option<Vec<u8>>, StoreError> {
-        let (file, key) = (Arc::clone(&self.file), *key);
+        Ok(self.get_all(std::slice::from_ref(key)).await?.pop().flatten())
+    }
+
+    async fn get_all(&self, keys: &[CacheKey]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let (file, keys) = (Arc::clone(&self.file), keys.to_vec());
         let turn = Arc::clone(&self.reads).acquire_owned().await;
         // The turn is given back when the disk has answered, also if nobody waits any more.
         let read = spawn_blocking(move || {
-            let read = file.get(&key);
+            let read = file.get(&keys);
             drop(turn);
             read
         });
@@ -128,11 +132,10 @@ impl EnvelopeStore for DiskStore {
 }
 
 impl File {
-    fn get(&self, key: &CacheKey) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get(&self, keys: &[CacheKey]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let database = self.database.read();
         let database = database.as_ref().ok_or_else(|| unavailable(&self.path, "is not open"))?;
-        let read =
-            || -> Result<_, redb::Error> { tables::read(&database.begin_read()?, key.as_bytes()) };
+        let read = || -> Result<_, redb::Error> { tables::read(&database.begin_read()?, keys) };
         read().map_err(|error| unavailable(&self.path, &error))
     }
 

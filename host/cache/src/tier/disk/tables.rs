@@ -8,6 +8,7 @@ use redb::{
     ReadTransaction, ReadableTable as _, Table, TableDefinition, TableError, WriteTransaction,
 };
 
+use crate::CacheKey;
 use crate::entry::whole_ms;
 use crate::tier::Envelope;
 
@@ -62,18 +63,22 @@ pub(super) fn write(
     Ok(())
 }
 
-/// The envelope under this key.
+/// The envelopes under these keys.
 pub(super) fn read(
     transaction: &ReadTransaction,
-    key: &[u8; 32],
-) -> Result<Option<Vec<u8>>, redb::Error> {
+    keys: &[CacheKey],
+) -> Result<Vec<Option<Vec<u8>>>, redb::Error> {
     let table = match transaction.open_table(ENVELOPES) {
         Ok(table) => table,
         // Nothing was written yet.
-        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        Err(TableError::TableDoesNotExist(_)) => return Ok(vec![None; keys.len()]),
         Err(error) => return Err(error.into()),
     };
-    Ok(table.get(key)?.map(|found| found.value().2.to_vec()))
+    let read = |key: &CacheKey| {
+        let found = table.get(key.as_bytes())?;
+        Ok(found.map(|found| found.value().2.to_vec()))
+    };
+    keys.iter().map(read).collect()
 }
 
 struct Tables<'t> {

@@ -60,6 +60,20 @@ async fn envelopes_are_found_replaced_and_survive_a_restart() {
 }
 
 #[tokio::test]
+async fn several_are_read_at_once_in_the_order_of_their_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let keys = [3, 2, 1, 2].map(key);
+    assert_eq!(store.get_all(&keys).await.unwrap(), [const { None }; 4]);
+    store.put(vec![envelope(1, b"one"), envelope(2, b"two")]).await.unwrap();
+    let [one, two] = [b"one", b"two"].map(|bytes| Some(bytes.to_vec()));
+    assert_eq!(store.get_all(&keys).await.unwrap(), [None, two.clone(), one, two]);
+    assert!(store.get_all(&[]).await.unwrap().is_empty());
+    store.close().await;
+    assert!(store.get_all(&keys).await.is_err());
+}
+
+#[tokio::test]
 async fn nothing_waits_for_a_write_that_the_disk_does_not_answer() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());

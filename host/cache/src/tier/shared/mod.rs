@@ -124,13 +124,43 @@ impl<V: Portable + Send + Sync + 'static> SharedTier<V> {
         let budget = self.limits.lookup_budget;
         let found = self.guard.read(&self.tenant, budget, || self.store.get(key)).await;
         let envelope = found.map_err(miss)?.ok_or(Miss::Absent)?;
-        let (key, seal, max_bytes) = (*key, Arc::clone(&self.seal), self.limits.max_entry_bytes);
-        let large = envelope.len() > LARGE_BYTES;
-        let open = move || {
+        self.open(&[*key], vec![Some(envelope)]).await.pop().unwrap_or(Err(Miss::Failed))
+    }
+
+    /// The record under each of these keys, in one call to the store, within the budget for one.
+    pub async fn look_up_all(&self, keys: &[CacheKey]) -> Vec<Result<Record<V>, Miss>> {
+        let budget = self.limits.lookup_budget;
+        match self.guard.read(&self.tenant, budget, || self.store.get_all(keys)).await {
+            Ok(envelopes) => self.open(keys, envelopes).await,
+            Err(failure) => {
+                let miss = miss(failure);
+                keys.iter().map(|_| Err(miss)).collect()
+            }
+        }
+    }
+
+    /// Opens what the store has under each of these keys.
+    async fn open(
+        &self,
+        keys: &[CacheKey],
+        envelopes: Vec<Option<Vec<u8>>>,
+    ) -> Vec<Result<Record<V>, Miss>> {
+        let bytes: usize = envelopes.iter().flatten().map(Vec::len).sum();
+        let (seal, max_bytes) = (Arc::clone(&self.seal), self.limits.max_entry_bytes);
+        let open = move |(key, envelope): (CacheKey, Option<Vec<u8>>)| {
+            let envelope = envelope.ok_or(Miss::Absent)?;
             let content = seal.open(&key, &envelope, max_bytes).map_err(Miss::Envelope)?;
             Record::decode(&content, max_bytes, Moment::now()).map_err(Miss::Record)
         };
-        if large { spawn_blocking(open).await.unwrap_or(Err(Miss::Failed)) } else { open() }
+        // A store that says too little has not said what is missing.
+        let envelopes = envelopes.into_iter().chain(std::iter::repeat_with(|| None));
+        let found: Vec<_> = keys.iter().copied().zip(envelopes).collect();
+        let open_all = move || found.into_iter().map(open).collect();
+        if bytes <= LARGE_BYTES {
+            return open_all();
+        }
+        let opened = spawn_blocking(open_all).await;
+        opened.unwrap_or_else(|_| keys.iter().map(|_| Err(Miss::Failed)).collect())
     }
 
     /// Stores a record soon. Returns `false` if it is too large, or the queue is full.
@@ -151,16 +181,21 @@ impl<V: Portable + Send + Sync + 'static> SharedTier<V> {
         queued.is_some()
     }
 
-    /// Writes what is queued, and makes it durable. What is put later is dropped.
-    pub async fn close(&self) {
+    /// Gives what is queued to the store. What is put later is dropped.
+    pub async fn drain(&self) {
         let writer = self.writer.lock().take();
         if let Some(Writer { queue, task }) = writer {
             drop(queue);
             if let Err(error) = task.await {
                 warn!(%error, "the shared tier's writer failed");
             }
-            self.store.close().await;
         }
+    }
+
+    /// Drains this tier and closes its store, which others before it have been drained from.
+    pub async fn close(&self) {
+        self.drain().await;
+        self.store.close().await;
     }
 }
 
@@ -255,196 +290,4 @@ fn close_all<V: Portable>(
 }
 
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
-    use std::collections::HashMap;
-    use std::sync::atomic::AtomicUsize;
-    use std::sync::atomic::Ordering::Relaxed;
-
-    use async_trait::async_trait;
-    use bytes::BufMut as _;
-    use tokio::sync::Notify;
-    use weir_core::{Chain, Commit, Position};
-
-    use super::*;
-    use crate::encoding::{DecodeError, EncodeError};
-    use crate::envelope::OpenError;
-    use crate::lifetime::Lifetime;
-    use crate::reads::Dependencies;
-
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    struct Plain(Vec<u8>);
-
-    impl Portable for Plain {
-        const FORMAT: [u8; 4] = *b"tst1";
-
-        fn weight_bytes(&self) -> u32 {
-            self.0.len() as u32
-        }
-
-        fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-            out.put_slice(&self.0);
-            Ok(())
-        }
-
-        fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-            Ok(Self(bytes.to_vec()))
-        }
-    }
-
-    /// A store in memory that can fail, wait and forge.
-    #[derive(Default)]
-    struct Fake {
-        envelopes: Mutex<HashMap<CacheKey, Vec<u8>>>,
-        flushes: AtomicUsize,
-        fails: bool,
-        waits: Option<Arc<Notify>>,
-    }
-
-    #[async_trait]
-    impl EnvelopeStore for Fake {
-        async fn get(&self, key: &CacheKey) -> Result<Option<Vec<u8>>, StoreError> {
-            if let Some(waits) = &self.waits {
-                waits.notified().await;
-            }
-            if self.fails {
-                return Err(StoreError("out of order".into()));
-            }
-            Ok(self.envelopes.lock().get(key).cloned())
-        }
-
-        async fn put(&self, envelopes: Vec<Envelope>) -> Result<(), StoreError> {
-            if let Some(waits) = &self.waits {
-                waits.notified().await;
-            }
-            if self.fails {
-                return Err(StoreError("out of order".into()));
-            }
-            let mut kept = self.envelopes.lock();
-            kept.extend(envelopes.into_iter().map(|envelope| (envelope.key, envelope.bytes)));
-            Ok(())
-        }
-
-        async fn flush(&self) -> Result<(), StoreError> {
-            self.flushes.fetch_add(1, Relaxed);
-            Ok(())
-        }
-
-        async fn close(&self) {}
-    }
-
-    const LIMITS: Limits = Limits {
-        lookup_budget: Duration::from_secs(60),
-        max_entry_bytes: 1 << 20,
-        max_queued_bytes: 4 << 10,
-    };
-
-    fn tier(store: &Arc<Fake>, truth: u8) -> SharedTier<Plain> {
-        let (store, guard) = (Arc::clone(store), Arc::new(Guard::new(10, || {})));
-        let seal = Seal::new([truth; 16], &[truth; 32]);
-        SharedTier::start(Name::new("tenant").unwrap(), store, guard, seal, LIMITS)
-    }
-
-    fn key(number: u8) -> CacheKey {
-        CacheKey::from_bytes([number; 32])
-    }
-
-    fn record(value: &[u8]) -> Record<Plain> {
-        Record {
-            value: Plain(value.to_vec()),
-            as_of: Commit { position: Position(7), chain: Chain(1) },
-            depends_on: Dependencies::default(),
-            stored_at: Moment::now(),
-            compute: Duration::ZERO,
-            shared: Lifetime::of(Duration::from_secs(60)),
-            memory: None,
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_put_is_found_by_nodes_of_the_same_truth() {
-        let store = Arc::new(Fake::default());
-        let ours = tier(&store, 1);
-        ours.put(key(1), record(b"small"));
-        ours.put(key(2), record(&[7; 200_000]));
-        ours.close().await;
-        // The second one was larger than the queue.
-        let ours = tier(&store, 1);
-        assert_eq!(ours.look_up(&key(1)).await.unwrap().value, Plain(b"small".to_vec()));
-        assert_eq!(ours.look_up(&key(2)).await.unwrap_err(), Miss::Absent);
-        let refused = tier(&store, 2).look_up(&key(1)).await.unwrap_err();
-        assert_eq!(refused, Miss::Envelope(OpenError::OtherTruth));
-        // Large ones are opened on another thread.
-        let (content, seal) = (record(&[7; 200_000]), Seal::new([1; 16], &[1; 32]));
-        let content = content.encode(Moment::now(), 1 << 20).unwrap();
-        let large = seal.close(&key(2), &content);
-        store.envelopes.lock().insert(key(2), large);
-        assert_eq!(ours.look_up(&key(2)).await.unwrap().value, Plain(vec![7; 200_000]));
-    }
-
-    #[tokio::test]
-    async fn whatever_the_store_returns_is_at_most_a_miss() {
-        let store = Arc::new(Fake::default());
-        let tier = tier(&store, 1);
-        let seal = Seal::new([1; 16], &[1; 32]);
-        for (bytes, miss) in [
-            (b"garbage".to_vec(), Miss::Envelope(OpenError::NotAnEnvelope)),
-            (seal.close(&key(2), b""), Miss::Envelope(OpenError::OtherKey)),
-            (
-                seal.close(&key(1), b"no record"),
-                Miss::Record(DecodeError::Format { found: *b"no r" }),
-            ),
-        ] {
-            store.envelopes.lock().insert(key(1), bytes);
-            assert_eq!(tier.look_up(&key(1)).await.unwrap_err(), miss);
-        }
-        let failing = Arc::new(Fake { fails: true, ..Fake::default() });
-        let failing = self::tier(&failing, 1);
-        failing.put(key(1), record(b"lost"));
-        assert_eq!(failing.look_up(&key(1)).await.unwrap_err(), Miss::Failed);
-        failing.close().await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_was_written_is_flushed_once_when_nothing_follows() {
-        let store = Arc::new(Fake::default());
-        let tier = tier(&store, 1);
-        let flushes = || store.flushes.load(Relaxed);
-        for number in 0..5 {
-            tier.put(key(number), record(b"small"));
-            sleep(FLUSHED_AFTER / 2).await;
-            assert_eq!(flushes(), 0);
-        }
-        sleep(FLUSHED_AFTER * 10).await;
-        assert_eq!(flushes(), 1);
-        tier.put(key(9), record(b"small"));
-        sleep(FLUSHED_AFTER * 10).await;
-        assert_eq!(flushes(), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_store_that_is_stuck_costs_the_budget_and_a_bounded_queue() {
-        let stuck = Arc::new(Notify::new());
-        let store = Arc::new(Fake { waits: Some(Arc::clone(&stuck)), ..Fake::default() });
-        let tier = tier(&store, 1);
-        let before = tokio::time::Instant::now();
-        assert_eq!(tier.look_up(&key(1)).await.unwrap_err(), Miss::TooSlow);
-        assert_eq!(before.elapsed(), LIMITS.lookup_budget);
-
-        // Four of a KiB fit, whether they wait in the queue or in the store.
-        for number in 0..10 {
-            tier.put(key(number), record(&[number; 1_000]));
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(tier.room.available_permits(), 0);
-        stuck.notify_one();
-        stuck.notify_waiters();
-        let close = tokio::spawn(async move { tier.close().await });
-        while !close.is_finished() {
-            stuck.notify_one();
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(store.envelopes.lock().len(), 4);
-    }
-}
+mod tests;
