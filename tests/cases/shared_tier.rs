@@ -46,7 +46,8 @@ fn is_shared_hit(answer: &Answer) -> bool {
 }
 
 async fn lookups(client: &Client, outcome: &str) -> f64 {
-    client.metric("weir_cache_shared_lookups_total", &[("outcome", outcome)]).await
+    let labels = [("operation", "query"), ("outcome", outcome)];
+    client.metric("weir_cache_shared_lookups_total", &labels).await
 }
 
 /// Ends the server as an operator does.

@@ -4,7 +4,8 @@
 //! already, or computes it once for all calls of its caller; `queue` holds it in one of three lanes,
 //! as far as there is `room`, and says in a `fair` order whose turn it is; `pool` takes it to a
 //! thread that turns it into tokens (`tokenizer`) and then, with others of similar length (`batch`),
-//! to a session's thread; `session` runs the model; `call` takes the vector back to who waits. [`onnx`] assembles these and, with [`expected`], checks at startup that the model is
+//! to a session's thread; `session` runs the model; `call` takes the vector back to who waits, and
+//! `encoded` is how the shared tier keeps it. [`onnx`] assembles these and, with [`expected`], checks at startup that the model is
 //! the one it is named after; [`load_error`] describes what is wrong with it. [`chunks`] splits
 //! text so that each piece fits the model's window.
 //!
@@ -22,6 +23,7 @@ mod batch;
 pub mod cached;
 mod call;
 pub mod chunks;
+mod encoded;
 pub mod expected;
 mod fair;
 pub mod load_error;
@@ -130,6 +132,12 @@ impl Origin {
     #[must_use]
     pub fn tenant(&self) -> &str {
         self.caller.split_once('/').map_or(&*self.caller, |(tenant, _)| tenant)
+    }
+
+    /// The pipeline that embeds, if one does.
+    #[must_use]
+    pub fn of_pipeline(&self) -> Option<&str> {
+        self.caller.split_once('/').map(|(_, pipeline)| pipeline)
     }
 }
 

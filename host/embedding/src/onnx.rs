@@ -1,7 +1,6 @@
 //! A model in ONNX Runtime: its configuration, the checks at startup, and its [`Embedder`].
 //!
-//! Out of scope: sessions (`session`), threads and batches (`pool`), and the memory tier
-//! (`cached`).
+//! Out of scope: sessions (`session`), threads and batches (`pool`), and the tiers (`cached`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
 use super::batch::Batch;
-use super::cached::{Cached, Caches};
+use super::cached::{Cached, Caches, SharedVectors};
 use super::expected::{ALL_MINILM_L6_V2, Expected, check_digest};
 use super::load_error::{LoadError, Part};
 use super::pool::{Model, Pool};
@@ -66,18 +65,19 @@ impl OnnxConfig {
     }
 }
 
-/// A model in ONNX Runtime behind a memory tier of its vectors.
+/// A model in ONNX Runtime behind the tiers of its vectors.
 pub type OnnxEmbedder = Cached<OnnxModel>;
 
 impl OnnxEmbedder {
-    /// Checks the files and starts the sessions. Blocks for about a second.
-    pub fn load(config: OnnxConfig) -> Result<Arc<Self>, LoadError> {
+    /// Checks the files and starts the sessions. Blocks for about a second. Its vectors are also kept in
+    /// the tiers of `shared`.
+    pub fn load(config: OnnxConfig, shared: Arc<SharedVectors>) -> Result<Arc<Self>, LoadError> {
         let caches = config.caches.clone();
-        Ok(Arc::new(Cached::new(OnnxModel::load(config)?, caches)))
+        Ok(Arc::new(Cached::new(OnnxModel::load(config)?, caches, shared)))
     }
 }
 
-/// A model in ONNX Runtime without a memory tier: it computes every text.
+/// A model in ONNX Runtime without tiers: it computes every text.
 pub struct OnnxModel {
     name: String,
     digest: String,

@@ -29,7 +29,7 @@ fn config() -> OnnxConfig {
 }
 
 fn fresh() -> Arc<OnnxEmbedder> {
-    OnnxEmbedder::load(config()).unwrap()
+    OnnxEmbedder::load(config(), Arc::default()).unwrap()
 }
 
 /// One model for the tests that only read from it.
@@ -180,7 +180,8 @@ fn the_error_for_a_missing_or_wrong_file_names_it_and_the_fix() {
     for (path, break_it, parts) in cases {
         let mut config = config();
         break_it(&mut config, path);
-        let message = OnnxEmbedder::load(config).err().expect("a broken file").to_string();
+        let message =
+            OnnxEmbedder::load(config, Arc::default()).err().expect("a broken file").to_string();
         for part in parts {
             assert!(message.contains(part), "{part:?} in: {message}");
         }

@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "a test's failure is its message")]
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use weir_embedding::load_error::LoadError;
 use weir_embedding::onnx::{OnnxConfig, OnnxEmbedder};
@@ -16,7 +17,7 @@ fn file(variable: &str) -> PathBuf {
 
 fn load(library: PathBuf) -> Result<(), LoadError> {
     let config = OnnxConfig::new(library, file("WEIR_MODEL"), file("WEIR_TOKENIZER"));
-    OnnxEmbedder::load(OnnxConfig { sessions: 1, ..config }).map(drop)
+    OnnxEmbedder::load(OnnxConfig { sessions: 1, ..config }, Arc::default()).map(drop)
 }
 
 #[test]

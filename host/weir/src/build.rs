@@ -15,13 +15,13 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use weir_cache::envelope::Seal;
 use weir_cache::tier::disk::{DiskLimits, DiskStore};
-use weir_cache::tier::{self, SharedTier};
+use weir_cache::tier::{self, EnvelopeStore, SharedTier};
 use weir_core::name::Name;
-use weir_embedding::cached::Caches;
+use weir_embedding::cached::{Caches, SharedVectors};
 use weir_embedding::expected::Expected;
 use weir_embedding::models::Models;
 use weir_embedding::onnx::{OnnxConfig, OnnxEmbedder};
-use weir_embedding::{Embedder, Origin};
+use weir_embedding::{Embedded, Embedder, Origin};
 use weir_limits::guard::Guard;
 use weir_limits::parts::{Claim, divide};
 use weir_runtime::answers::config::{Backend, Cache};
@@ -124,9 +124,10 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
     .await??;
     let folder = Arc::new(DataFolder::acquire(&config.data.folder)?);
     let system = open_system(folder.path()).await?;
-    let models = Arc::new(load_models(&config).await?);
+    let vectors = Arc::new(SharedVectors::default());
+    let models = Arc::new(load_models(&config, &vectors).await?);
     let lifecycle = Lifecycle::default();
-    let tenants = open_tenants(&config, &folder, &models, &lifecycle).await?;
+    let tenants = open_tenants(&config, &folder, &models, &vectors, &lifecycle).await?;
     let guests =
         Guests::start(&config.engine, tenants.iter().count(), &engines.clock(), &Handle::current());
     let guests = guests.context("cannot start the guest threads")?;
@@ -142,6 +143,7 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
         tenants,
         system,
         models,
+        vectors,
         engines,
         guests,
         metrics,
@@ -156,11 +158,11 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
     })
 }
 
-async fn load_models(config: &Config) -> anyhow::Result<Models> {
+async fn load_models(config: &Config, vectors: &Arc<SharedVectors>) -> anyhow::Result<Models> {
     let mut models: Vec<Arc<dyn Embedder>> = Vec::new();
     for (name, model) in &config.embedding.models {
-        let onnx = onnx_config(config, name, model);
-        models.push(tokio::task::spawn_blocking(|| OnnxEmbedder::load(onnx)).await??);
+        let (onnx, vectors) = (onnx_config(config, name, model), Arc::clone(vectors));
+        models.push(tokio::task::spawn_blocking(|| OnnxEmbedder::load(onnx, vectors)).await??);
     }
     let default = config.embedding.default_model();
     let default = default.context("configure a model: [embedding.models.NAME]")?;
@@ -196,10 +198,14 @@ async fn open_tenants(
     config: &Config,
     folder: &DataFolder,
     models: &Models,
+    vectors: &SharedVectors,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Tenants> {
     let answers = async |tenant: &Tenant, folder: &Path, cache: &Cache| {
-        let shared = shared_tier(tenant, folder, cache).await?;
+        let shared = shared_tiers(tenant, folder, cache).await?.map(|tiers| {
+            vectors.attach(&tenant.name, tiers.vectors);
+            tiers.answers
+        });
         anyhow::Ok(Arc::new(Answers::new(cache, shared, lifecycle.detached.clone())))
     };
     let turns = Arc::new(Semaphore::new(config.ingest.max_concurrent));
@@ -232,14 +238,21 @@ fn claims(config: &Config) -> Vec<Claim> {
     tenants.map(|of| Claim { weight: of.weight, fixed: of.quota.cache_bytes }).collect()
 }
 
-/// Opens the tier behind the memory tier, if there is to be one.
-async fn shared_tier(
+/// The tiers behind the memory tiers of a tenant, over one store. That of the vectors is drained before
+/// that of the answers is closed, and the store with it.
+struct SharedTiers {
+    answers: SharedTier<Arc<StoredAnswer>>,
+    vectors: SharedTier<Embedded>,
+}
+
+/// Opens the tiers behind the memory tiers, if there are to be any.
+async fn shared_tiers(
     tenant: &Tenant,
     folder: &Path,
     cache: &Cache,
-) -> anyhow::Result<Option<SharedTier<Arc<StoredAnswer>>>> {
+) -> anyhow::Result<Option<SharedTiers>> {
     let shared = &cache.shared;
-    let store = match shared.backend {
+    let store: Arc<dyn EnvelopeStore> = match shared.backend {
         Backend::None => return Ok(None),
         Backend::Disk => {
             let limits = DiskLimits {
@@ -247,17 +260,24 @@ async fn shared_tier(
                 page_cache_bytes: usize::try_from(shared.disk.page_cache_bytes)?,
             };
             let folder = folder.to_owned();
-            tokio::task::spawn_blocking(move || DiskStore::open(&folder, limits)).await?
+            let opened = tokio::task::spawn_blocking(move || DiskStore::open(&folder, limits));
+            Arc::new(opened.await?)
         }
     };
     let limits = tier::Limits {
         lookup_budget: Duration::from_millis(shared.lookup_budget_ms),
         max_entry_bytes: cache.max_entry_bytes,
-        max_queued_bytes: shared.max_queued_bytes,
+        // Each has half, so that vectors of many texts do not keep answers from being written.
+        max_queued_bytes: shared.max_queued_bytes / 2,
     };
     let guard = Arc::new(Guard::new(shared.max_concurrent, || {}));
-    let seal = Seal::new(tenant.truth.id().0, &tenant.truth.secret().0);
-    Ok(Some(SharedTier::start(tenant.name.clone(), Arc::new(store), guard, seal, limits)))
+    let seal = || Seal::new(tenant.truth.id().0, &tenant.truth.secret().0);
+    let name = || tenant.name.clone();
+    let (of_vectors, same_guard) = (Arc::clone(&store), Arc::clone(&guard));
+    Ok(Some(SharedTiers {
+        answers: SharedTier::start(name(), store, guard, seal(), limits),
+        vectors: SharedTier::start(name(), of_vectors, same_guard, seal(), limits),
+    }))
 }
 
 /// Opens a tenant's stores in its folder. `turns` is shared by all tenants.

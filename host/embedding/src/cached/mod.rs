@@ -1,9 +1,10 @@
-//! The memory tier in front of a model: a text whose vector is in the tier is not embedded
-//! again, and a text that several calls of one origin ask for at the same time is computed once.
+//! The tiers in front of a model: a text whose vector is in the memory tier, or behind it in the
+//! [`shared`] one, is not embedded again, and a text that several calls of one origin ask for at the same
+//! time is computed once.
 //!
-//! A tier belongs to one model, and its keys are those of the texts. Vectors never expire, because
-//! another model has other tiers; they are only evicted. The catch-up bypasses the tier, since documents
-//! would evict the questions that people repeat.
+//! A memory tier belongs to one model, and its keys are those of the texts. Vectors never expire in
+//! memory, because another model has other tiers; they are only evicted. The catch-up bypasses both
+//! tiers: documents would evict the questions that people repeat, and the index has their vectors.
 //!
 //! Unless its operator has them share one ([`Caches`]), each tenant has a tier of its own: from one in
 //! common, the time of an answer would tell a tenant what texts another has embedded.
@@ -20,12 +21,15 @@ use tokio::select;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use weir_cache::single_flight::{Flight, Follower, SingleFlight};
 
-use self::lead::{FlightKey, Led, Told};
+use self::lead::{FlightKey, Kept, Led, Told};
+use self::shared::OfModel;
+pub use self::shared::SharedVectors;
 pub use self::tiers::Caches;
 use self::tiers::Tiers;
 use crate::{Answer, EmbedError, Embedded, Embedder, Lane, Origin, Submit, Texts};
 
 mod lead;
+mod shared;
 mod tiers;
 
 /// The most texts being computed that others can wait for; beyond that, callers compute for
@@ -39,6 +43,7 @@ const MAX_FOLLOWERS: usize = 4096;
 pub struct Cached<E> {
     inner: Arc<E>,
     tiers: Tiers,
+    shared: OfModel,
     flights: SingleFlight<FlightKey, Answer>,
 }
 
@@ -46,17 +51,18 @@ pub struct Cached<E> {
 struct Sources {
     /// Those that are known, by place.
     known: Vec<Option<Embedded>>,
-    /// Computed by this call.
+    /// Led by this call.
     led: Vec<Led>,
-    /// Computed by other calls, by place.
+    /// Led by other calls, by place.
     followed: Vec<(usize, Follower<Answer>)>,
 }
 
 impl<E: Submit> Cached<E> {
-    /// Puts `caches` in front of `inner`.
+    /// Puts `caches` in front of `inner`, and behind them what of `shared` is the model's.
     #[must_use]
-    pub fn new(inner: E, caches: Caches) -> Self {
+    pub fn new(inner: E, caches: Caches, shared: Arc<SharedVectors>) -> Self {
         Self {
+            shared: OfModel::new(shared, &inner),
             inner: Arc::new(inner),
             tiers: Tiers::new(caches),
             flights: SingleFlight::new(MAX_FLIGHTS, MAX_FOLLOWERS),
@@ -94,19 +100,20 @@ impl<E: Submit> Cached<E> {
         Sources { known, led, followed }
     }
 
-    /// Has the texts computed by a task of their own, which stops with the last call that waits for
+    /// Has the texts answered by a task of their own, which stops with the last call that waits for
     /// them.
     fn lead(&self, led: Vec<Led>, texts: &Texts, origin: &Origin) -> UnboundedReceiver<Told> {
         let (call, told) = unbounded_channel();
         if !led.is_empty() {
-            let texts = led.iter().map(|led| Arc::clone(&texts.distinct()[led.place])).collect();
-            let (inner, tier) = (Arc::clone(&self.inner), self.tiers.of(origin).clone());
-            tokio::spawn(lead::lead(inner, origin.clone(), texts, led, tier, call));
+            let (inner, texts) = (Arc::clone(&self.inner), texts.distinct().to_vec());
+            let memory = self.tiers.of(origin).clone();
+            let kept = Kept { memory, shared: self.shared.of(origin) };
+            tokio::spawn(lead::lead(inner, origin.clone(), texts, led, kept, call));
         }
         told
     }
 
-    /// Resolves distinct texts: each from the tier, from another call, or by computing it. Ends with the
+    /// Resolves distinct texts: each from memory, from another call, or by leading it. Ends with the
     /// first error, and then this call waits for no other text.
     async fn embed_distinct(
         &self,

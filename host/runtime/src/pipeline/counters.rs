@@ -35,10 +35,10 @@ impl Counters {
         }
     }
 
-    /// Counts a lookup in the shared tier, under the reason for a miss if it was one.
+    /// Counts a lookup of an answer in the shared tier, under the reason for a miss if it was one.
     pub(crate) fn looked_up_shared(&self, miss: Option<&'static str>) {
         let (pipeline, outcome) = (self.pipeline.clone(), miss.unwrap_or("hit"));
-        counter!("weir_cache_shared_lookups_total", "pipeline" => pipeline, "outcome" => outcome)
+        counter!("weir_cache_shared_lookups_total", "operation" => "query", "pipeline" => pipeline, "outcome" => outcome)
             .increment(1);
     }
 

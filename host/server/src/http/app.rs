@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_embedding::cached::SharedVectors;
 use weir_embedding::models::Models;
 use weir_runtime::deploy::Deployments;
 use weir_runtime::engine::Engines;
@@ -33,6 +34,8 @@ pub struct App {
     pub data_folder: Arc<DataFolder>,
     /// The models that are loaded.
     pub models: Arc<Models>,
+    /// Their vectors in the shared tiers of the tenants.
+    pub vectors: Arc<SharedVectors>,
     /// The wasmtime engine, whose epochs tick as long as the server lives.
     pub engines: Engines,
     /// What guests run on, as long as the server lives.

@@ -204,6 +204,8 @@ impl Server {
         let finished = async {
             self.connections.wait().await;
             app.lifecycle.detached.wait().await;
+            // Before the answers, whose stores they share.
+            app.vectors.drain().await;
             for member in app.tenants.members() {
                 member.answers.close().await;
                 member.tenant.documents.close().await;

@@ -13,13 +13,16 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::{Embedding, Pending};
 
-/// Records its calls, and answers when the test allows it. A text's vector is its length;
+mod shared;
+
+/// Records its calls, and answers when the test allows it. The angle of a text's vector is its length;
 /// "long" is too long, and "busy" finds the queue full.
 struct Noting {
     calls: Mutex<Vec<Vec<String>>>,
     turns: Arc<Semaphore>,
     /// Texts that were dropped before their turn.
     left: Arc<Mutex<Vec<String>>>,
+    digest: &'static str,
 }
 
 #[async_trait]
@@ -29,11 +32,11 @@ impl Embedder for Noting {
     }
 
     fn model_digest(&self) -> &str {
-        "00"
+        self.digest
     }
 
     fn dimensions(&self) -> usize {
-        1
+        2
     }
 
     fn count_tokens(&self, text: &str) -> usize {
@@ -112,7 +115,10 @@ impl Drop for Leaving {
 fn answer(text: &str) -> Answer {
     match text {
         "long" => Err(EmbedError::TooLong { index: 0, tokens: 9, max_tokens: 3 }),
-        text => Ok(Embedded { vector: Embedding([text.len() as f32].into()), tokens: text.len() }),
+        text => {
+            let (sine, cosine) = (text.len() as f32).sin_cos();
+            Ok(Embedded { vector: Embedding([cosine, sine].into()), tokens: text.len() })
+        }
     }
 }
 
@@ -126,9 +132,19 @@ impl Harness {
     }
 
     fn with(turns: usize, caches: Caches) -> Self {
+        Self::over(turns, caches, "00", &Arc::default())
+    }
+
+    /// With a model of this digest, and shared tiers.
+    fn over(
+        turns: usize,
+        caches: Caches,
+        digest: &'static str,
+        shared: &Arc<SharedVectors>,
+    ) -> Self {
         let turns = Arc::new(Semaphore::new(turns));
-        let noting = Noting { calls: Mutex::default(), turns, left: Arc::default() };
-        Self(Arc::new(Cached::new(noting, caches)))
+        let noting = Noting { calls: Mutex::default(), turns, left: Arc::default(), digest };
+        Self(Arc::new(Cached::new(noting, caches, Arc::clone(shared))))
     }
 
     async fn ask(&self, texts: &[&str], origin: &Origin) -> Asked {
