@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use super::asking::{STORED, ask, assert_hit, assert_via, runs};
 use super::histories::Copy;
-use crate::harness::{Answer, Client, Server, document};
+use crate::harness::{Answer, Client, Config, Server, document, in_model};
 
 const FILE: &str = "cache.redb";
 const TRUTH: &str = "truth.sqlite";
+const MODEL: &str = "all-MiniLM-L6-v2";
 
 fn question(collection: &str) -> Value {
     json!({ "collection": collection, "query": "flour", "mode": "keyword" })
@@ -47,6 +48,18 @@ fn is_shared_hit(answer: &Answer) -> bool {
 
 async fn lookups(client: &Client, outcome: &str) -> f64 {
     let labels = [("operation", "query"), ("outcome", outcome)];
+    client.metric("weir_cache_shared_lookups_total", &labels).await
+}
+
+/// Two texts, of which one is asked for twice.
+async fn embed(client: &Client) -> Answer {
+    let texts = ["flour and water", "a loaf", "flour and water"];
+    client.post("/v1/embeddings", &json!({ "input": texts, "model": MODEL })).await
+}
+
+/// How many texts were looked up with this outcome.
+async fn vectors(client: &Client, outcome: &str) -> f64 {
+    let labels = [("operation", "embedding"), ("outcome", outcome)];
     client.metric("weir_cache_shared_lookups_total", &labels).await
 }
 
@@ -180,6 +193,36 @@ async fn another_truth_and_other_grants_get_nothing() {
     let server = server.restart().await;
     assert_via(&ask(&server.client, "search", &question("docs")).await, STORED);
     assert_eq!(lookups(&server.client, "hit").await, 0.0);
+}
+
+#[tokio::test]
+async fn vectors_survive_a_restart_and_belong_to_their_truth() {
+    let mut server = Server::start().await;
+    let before = embed(&server.client).await;
+    before.assert_status(200);
+    assert_eq!(vectors(&server.client, "absent").await, 2.0);
+    ended(&mut server).await;
+    // From now on, two texts can be answered only if they are known.
+    let few = |config: &mut Config| {
+        config.search().set(&in_model("max_queued_texts"), 1);
+    };
+    server.reconfigure(few);
+    let mut server = server.restart().await;
+    for _ in 0..2 {
+        let after = embed(&server.client).await;
+        after.assert_status(200);
+        assert_eq!(after.body, before.body);
+        // In memory, the second time.
+        assert_eq!(vectors(&server.client, "hit").await, 2.0);
+    }
+    ended(&mut server).await;
+
+    let mut other = Server::with(few).await;
+    ended(&mut other).await;
+    fs::copy(folder(&server).join(FILE), folder(&other).join(FILE)).unwrap();
+    let other = other.restart().await;
+    embed(&other.client).await.assert_problem(503, "overloaded");
+    assert_eq!(vectors(&other.client, "other-truth").await, 2.0);
 }
 
 #[tokio::test]
