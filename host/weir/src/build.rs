@@ -8,24 +8,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use weir_cache::envelope::Seal;
-use weir_cache::tier::disk::{DiskLimits, DiskStore};
-use weir_cache::tier::{self, EnvelopeStore, SharedTier};
 use weir_core::name::Name;
 use weir_embedding::cached::{Caches, SharedVectors};
 use weir_embedding::expected::Expected;
 use weir_embedding::models::Models;
 use weir_embedding::onnx::{OnnxConfig, OnnxEmbedder};
-use weir_embedding::{Embedded, Embedder, Origin};
-use weir_limits::guard::Guard;
+use weir_embedding::{Embedder, Origin};
 use weir_limits::parts::{Claim, divide};
-use weir_runtime::answers::config::{Backend, Cache};
-use weir_runtime::answers::{Answers, StoredAnswer};
+use weir_runtime::answers::Answers;
+use weir_runtime::answers::config::Cache;
 use weir_runtime::deploy::{Deployment, Deployments, Snapshot};
 use weir_runtime::engine::Engines;
 use weir_runtime::engine::component::LoadError;
@@ -47,6 +42,7 @@ use weir_server::telemetry::metrics::Metrics;
 use weir_store::{DataFolder, Limits, Truth, open_system, open_truth};
 
 use crate::config::{Config, Model};
+use crate::shared::SharedStores;
 
 /// The tenant that every request belongs to if no tenant is configured.
 const DEFAULT_TENANT: &str = "default";
@@ -127,7 +123,9 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
     let vectors = Arc::new(SharedVectors::default());
     let models = Arc::new(load_models(&config, &vectors).await?);
     let lifecycle = Lifecycle::default();
-    let tenants = open_tenants(&config, &folder, &models, &vectors, &lifecycle).await?;
+    let mut stores = SharedStores::default();
+    let tenants =
+        open_tenants(&config, &folder, &models, &vectors, &lifecycle, &mut stores).await?;
     let guests =
         Guests::start(&config.engine, tenants.iter().count(), &engines.clock(), &Handle::current());
     let guests = guests.context("cannot start the guest threads")?;
@@ -141,6 +139,7 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
     Ok(App {
         deployments: in_service,
         tenants,
+        shared_stores: stores.into_opened(),
         system,
         models,
         vectors,
@@ -200,9 +199,10 @@ async fn open_tenants(
     models: &Models,
     vectors: &SharedVectors,
     lifecycle: &Lifecycle,
+    stores: &mut SharedStores,
 ) -> anyhow::Result<Tenants> {
-    let answers = async |tenant: &Tenant, folder: &Path, cache: &Cache| {
-        let shared = shared_tiers(tenant, folder, cache).await?.map(|tiers| {
+    let mut answers = async |tenant: &Tenant, folder: &Path, cache: &Cache| {
+        let shared = stores.tiers(tenant, folder, cache).await?.map(|tiers| {
             vectors.attach(&tenant.name, tiers.vectors);
             tiers.answers
         });
@@ -236,48 +236,6 @@ async fn open_tenants(
 fn claims(config: &Config) -> Vec<Claim> {
     let tenants = config.tenants.values();
     tenants.map(|of| Claim { weight: of.weight, fixed: of.quota.cache_bytes }).collect()
-}
-
-/// The tiers behind the memory tiers of a tenant, over one store. That of the vectors is drained before
-/// that of the answers is closed, and the store with it.
-struct SharedTiers {
-    answers: SharedTier<Arc<StoredAnswer>>,
-    vectors: SharedTier<Embedded>,
-}
-
-/// Opens the tiers behind the memory tiers, if there are to be any.
-async fn shared_tiers(
-    tenant: &Tenant,
-    folder: &Path,
-    cache: &Cache,
-) -> anyhow::Result<Option<SharedTiers>> {
-    let shared = &cache.shared;
-    let store: Arc<dyn EnvelopeStore> = match shared.backend {
-        Backend::None => return Ok(None),
-        Backend::Disk => {
-            let limits = DiskLimits {
-                max_bytes: shared.disk.max_bytes,
-                page_cache_bytes: usize::try_from(shared.disk.page_cache_bytes)?,
-            };
-            let folder = folder.to_owned();
-            let opened = tokio::task::spawn_blocking(move || DiskStore::open(&folder, limits));
-            Arc::new(opened.await?)
-        }
-    };
-    let limits = tier::Limits {
-        lookup_budget: Duration::from_millis(shared.lookup_budget_ms),
-        max_entry_bytes: cache.max_entry_bytes,
-        // Each has half, so that vectors of many texts do not keep answers from being written.
-        max_queued_bytes: shared.max_queued_bytes / 2,
-    };
-    let guard = Arc::new(Guard::new(shared.max_concurrent, || {}));
-    let seal = || Seal::new(tenant.truth.id().0, &tenant.truth.secret().0);
-    let name = || tenant.name.clone();
-    let (of_vectors, same_guard) = (Arc::clone(&store), Arc::clone(&guard));
-    Ok(Some(SharedTiers {
-        answers: SharedTier::start(name(), store, guard, seal(), limits),
-        vectors: SharedTier::start(name(), of_vectors, same_guard, seal(), limits),
-    }))
 }
 
 /// Opens a tenant's stores in its folder. `turns` is shared by all tenants.

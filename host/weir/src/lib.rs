@@ -8,3 +8,4 @@
 pub mod build;
 pub mod cli;
 pub mod config;
+mod shared;

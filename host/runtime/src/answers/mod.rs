@@ -130,9 +130,9 @@ impl Answers {
     }
 
     /// Writes what is on its way to the shared tier. Leaders have ended before.
-    pub async fn close(&self) {
+    pub async fn drain(&self) {
         if let Some(shared) = &self.shared {
-            shared.close().await;
+            shared.drain().await;
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_cache::tier::EnvelopeStore;
 use weir_embedding::cached::SharedVectors;
 use weir_embedding::models::Models;
 use weir_runtime::deploy::Deployments;
@@ -28,6 +29,8 @@ pub struct App {
     pub deadline_ms: u64,
     /// The tenants, and how requests are assigned to them.
     pub tenants: Tenants,
+    /// The stores of the tenants' shared tiers, which are closed after the tiers.
+    pub shared_stores: Vec<Arc<dyn EnvelopeStore>>,
     /// State that belongs to the server rather than to a tenant.
     pub system: Arc<dyn SystemStore>,
     /// The folder of the stores, locked as long as the server lives.

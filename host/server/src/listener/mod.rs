@@ -204,11 +204,13 @@ impl Server {
         let finished = async {
             self.connections.wait().await;
             app.lifecycle.detached.wait().await;
-            // Before the answers, whose stores they share.
             app.vectors.drain().await;
             for member in app.tenants.members() {
-                member.answers.close().await;
+                member.answers.drain().await;
                 member.tenant.documents.close().await;
+            }
+            for store in &app.shared_stores {
+                store.close().await;
             }
             app.system.close().await;
         };

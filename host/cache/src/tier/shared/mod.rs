@@ -181,7 +181,8 @@ impl<V: Portable + Send + Sync + 'static> SharedTier<V> {
         queued.is_some()
     }
 
-    /// Gives what is queued to the store. What is put later is dropped.
+    /// Writes what is queued. What is put later is dropped. The store stays open, because other tiers may
+    /// share it: whoever opened it closes it, after all of them.
     pub async fn drain(&self) {
         let writer = self.writer.lock().take();
         if let Some(Writer { queue, task }) = writer {
@@ -190,12 +191,6 @@ impl<V: Portable + Send + Sync + 'static> SharedTier<V> {
                 warn!(%error, "the shared tier's writer failed");
             }
         }
-    }
-
-    /// Drains this tier and closes its store, which others before it have been drained from.
-    pub async fn close(&self) {
-        self.drain().await;
-        self.store.close().await;
     }
 }
 

@@ -115,7 +115,7 @@ async fn what_is_put_is_found_by_nodes_of_the_same_truth() {
     let ours = tier(&store, 1);
     ours.put(key(1), record(b"small"));
     ours.put(key(2), record(&[7; 200_000]));
-    ours.close().await;
+    ours.drain().await;
     // The second one was larger than the queue.
     let ours = tier(&store, 1);
     assert_eq!(ours.look_up(&key(1)).await.unwrap().value, Plain(b"small".to_vec()));
@@ -146,7 +146,7 @@ async fn tiers_over_one_store_are_drained_before_it_is_closed() {
     first.drain().await;
     assert!(store.envelopes.lock().contains_key(&key(1)) && !store.closed.load(Relaxed));
     assert!(!first.put(key(3), record(b"late")));
-    last.close().await;
+    last.drain().await;
     assert!(store.envelopes.lock().contains_key(&key(2)) && store.closed.load(Relaxed));
 }
 
@@ -169,7 +169,7 @@ async fn whatever_the_store_returns_is_at_most_a_miss() {
     assert_eq!(failing.look_up(&key(1)).await.unwrap_err(), Miss::Failed);
     let all = failing.look_up_all(&[key(1), key(2)]).await;
     assert!(all.iter().all(|found| matches!(found, Err(Miss::Failed))) && all.len() == 2);
-    failing.close().await;
+    failing.drain().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,7 +206,7 @@ async fn a_store_that_is_stuck_costs_the_budget_and_a_bounded_queue() {
     assert_eq!(tier.room.available_permits(), 0);
     stuck.notify_one();
     stuck.notify_waiters();
-    let close = tokio::spawn(async move { tier.close().await });
+    let close = tokio::spawn(async move { tier.drain().await });
     while !close.is_finished() {
         stuck.notify_one();
         tokio::task::yield_now().await;
