@@ -53,6 +53,11 @@ pub enum Failure<E> {
 pub trait BackendError {
     /// Whether the backend is out of order, rather than just refusing this call.
     fn is_outage(&self) -> bool;
+
+    /// Whether the backend has not answered in a time of its own, shorter than the call's.
+    fn is_timeout(&self) -> bool {
+        false
+    }
 }
 
 impl<K: Hash + Eq + Clone> Guard<K> {
@@ -132,7 +137,11 @@ impl<K: Hash + Eq + Clone> Guard<K> {
             Err(_) => false,
         };
         trial.end(Some(worked));
-        self.note_timeout(ended.is_err());
+        self.note_timeout(match &ended {
+            Ok(Ok(_)) => false,
+            Ok(Err(error)) => error.is_timeout(),
+            Err(_) => true,
+        });
         match ended {
             Ok(result) => result.map_err(Failure::Failed),
             Err(_) => Err(Failure::TimedOut),
@@ -192,15 +201,20 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    #[derive(Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum Error {
         Refused,
         Broken,
+        Unanswered,
     }
 
     impl BackendError for Error {
         fn is_outage(&self) -> bool {
-            *self == Self::Broken
+            *self != Self::Refused
+        }
+
+        fn is_timeout(&self) -> bool {
+            *self == Self::Unanswered
         }
     }
 
@@ -263,6 +277,14 @@ mod tests {
             f.time_out().await;
         }
         assert_eq!((f.stuck.load(Relaxed), f.guard.health()), (1, Health::Open));
+        // The backend's own timeouts are some, too; other failures come over a connection that works.
+        for (error, stuck) in [(Error::Unanswered, 1), (Error::Broken, 0)] {
+            let f = Fixture::new(10);
+            for _ in 0..STUCK_AFTER {
+                let _ = f.guard.write(&"a", SECOND, async { Err::<(), _>(error) }).await;
+            }
+            assert_eq!(f.stuck.load(Relaxed), stuck, "{error:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
