@@ -124,6 +124,12 @@ impl Seal {
         out
     }
 
+    /// The largest envelope whose content has at most `max_bytes`.
+    #[must_use]
+    pub const fn largest_envelope(max_bytes: usize) -> usize {
+        max_bytes.saturating_add(AROUND_BYTES)
+    }
+
     /// Opens an envelope that was closed for `key`. Returns its content, at most `max_bytes`.
     ///
     /// # Errors
@@ -151,6 +157,11 @@ impl Seal {
         }
         if take(from, key.as_bytes().len()).map_err(|_| too_short)? != key.as_bytes() {
             return Err(OpenError::OtherKey);
+        }
+        // No content is kept in more bytes than it has.
+        if envelope.len() > Self::largest_envelope(max_bytes) {
+            let bytes = envelope.len() - AROUND_BYTES;
+            return Err(OpenError::TooLarge { bytes, max_bytes });
         }
         // Compared in constant time, because a `Hash` is.
         if blake3::keyed_hash(&self.mac_key, all) != blake3::Hash::from_bytes(*mac) {

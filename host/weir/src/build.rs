@@ -123,7 +123,7 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
     let vectors = Arc::new(SharedVectors::default());
     let models = Arc::new(load_models(&config, &vectors).await?);
     let lifecycle = Lifecycle::default();
-    let mut stores = SharedStores::default();
+    let mut stores = SharedStores::open(&config.cache).await?;
     let tenants =
         open_tenants(&config, &folder, &models, &vectors, &lifecycle, &mut stores).await?;
     let guests =

@@ -9,3 +9,22 @@ pub mod build;
 pub mod cli;
 pub mod config;
 mod shared;
+
+/// Makes ring's cryptography what all TLS connections of this process use. A second call changes nothing.
+pub fn install_crypto_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::CryptoProvider;
+
+    #[test]
+    fn the_provider_of_cryptography_is_rings() {
+        super::install_crypto_provider();
+        super::install_crypto_provider();
+        let installed = CryptoProvider::get_default().map(|installed| format!("{installed:?}"));
+        let ring = format!("{:?}", rustls::crypto::ring::default_provider());
+        assert!(installed == Some(ring), "{installed:?}");
+    }
+}

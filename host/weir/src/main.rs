@@ -1,4 +1,5 @@
-//! The `weir` program: switches telemetry of ONNX Runtime off, then runs [`weir::cli`].
+//! The `weir` program: switches telemetry of ONNX Runtime off, chooses TLS's cryptography, then runs
+//! [`weir::cli`].
 
 use std::process::ExitCode;
 
@@ -17,5 +18,7 @@ fn main() -> ExitCode {
     // read or write the environment at the same time. `cargo xtask dist --check` fails if there is
     // a file in the home folder.
     unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
+    // Before the first TLS connection: with two providers linked in, that panics unless one is installed.
+    weir::install_crypto_provider();
     weir::cli::run()
 }

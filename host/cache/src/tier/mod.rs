@@ -2,8 +2,8 @@
 //!
 //! [`SharedTier`] is what callers use. It closes records into [envelopes](crate::envelope), writes
 //! them in the background through a bounded queue, and opens what it finds, within a time budget. An
-//! [`EnvelopeStore`] keeps them: [`disk`] for one node. A [`Guard`](weir_limits::guard::Guard) stands
-//! before it.
+//! [`EnvelopeStore`] keeps them: [`disk`] for one node, [`redis`] for several. A
+//! [`Guard`](weir_limits::guard::Guard) stands before it.
 //!
 //! Nothing that a store returns is trusted: it may lose, repeat, delay and forge everything, and
 //! the worst that follows is a [`Miss`].
@@ -21,7 +21,10 @@ use crate::encoding::DecodeError;
 use crate::envelope::OpenError;
 
 pub mod disk;
+pub mod redis;
 mod shared;
+#[cfg(test)]
+mod testing;
 
 pub use self::shared::{Limits, SharedTier};
 
@@ -59,7 +62,8 @@ pub trait EnvelopeStore: Send + Sync {
     /// The store cannot.
     async fn flush(&self) -> Result<(), StoreError>;
 
-    /// Releases what the store holds, after a last flush. Nothing follows.
+    /// Releases what the store holds, after a last flush. Nothing follows. Several tiers can share a store:
+    /// whoever opened it closes it, after all of them.
     async fn close(&self);
 }
 
@@ -74,14 +78,27 @@ pub struct Envelope {
     pub ttl: Duration,
 }
 
-/// Why a store did not do what it was asked: it does not work now. The text is for people.
+/// Why a store did not do what it was asked. The texts are for people.
 #[derive(Debug, Error)]
-#[error("{0}")]
-pub struct StoreError(pub String);
+pub enum StoreError {
+    /// It does not work now.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It did not answer in the time that it is given.
+    #[error("{0}")]
+    TimedOut(String),
+    /// It works, and refuses this call.
+    #[error("{0}")]
+    Refused(String),
+}
 
 impl BackendError for StoreError {
     fn is_outage(&self) -> bool {
-        true
+        !matches!(self, Self::Refused(_))
+    }
+
+    fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut(_))
     }
 }
 

@@ -16,6 +16,9 @@ use crate::config::{Log, LogFormat};
 
 /// The most lines that wait to be written. The longest, those of plugins, have at most 20 KiB.
 const MAX_WAITING_LINES: usize = 4_096;
+/// Each connection to Redis says for itself, without a limit, what the shared tier says once, with how to mend
+/// it. `log.level` can name `fred` again.
+const QUIET: &str = "fred=off";
 const DROPPED_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The log of the process. Dropping it writes what still waits, for up to a second.
@@ -30,7 +33,7 @@ pub struct Logging {
 /// # Errors
 /// `log.level` is neither a level nor a list of directives.
 pub fn start(config: &Log) -> Result<Logging, ParseError> {
-    let filter = EnvFilter::try_new(&config.level)?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.level))?;
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(MAX_WAITING_LINES)

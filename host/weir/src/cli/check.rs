@@ -7,6 +7,7 @@ use weir_runtime::engine::Engines;
 
 use crate::build;
 use crate::config::Config;
+use crate::shared;
 
 /// Checks the configuration at `path`, the files that it names, and every component.
 ///
@@ -22,6 +23,7 @@ pub(super) fn run(path: &Path) -> anyhow::Result<()> {
         .map(|(key, file)| format!("{key}: there is no file {}", file.display()))
         .collect();
     ensure!(missing.is_empty(), "{}:\n  {}", path.display(), missing.join("\n  "));
+    shared::check(&config.cache)?;
     let engines = Engines::new(&config.engine, config.sizes())?;
     build::load_plugins(&engines, &config)?;
     println!(

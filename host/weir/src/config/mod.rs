@@ -21,7 +21,7 @@ use weir_core::name::Name;
 
 pub use diagnose::Mistake;
 pub use sections::{Data, Embedding, Model};
-use weir_runtime::answers::config::Cache;
+use weir_runtime::answers::config::{Backend, Cache};
 use weir_runtime::engine::config::Engine;
 use weir_runtime::engine::size::Size;
 use weir_runtime::pipeline::config::Pipeline;
@@ -133,7 +133,12 @@ impl Config {
         let components = policies.chain(pipelines);
         let components =
             components.map(|(section, name, path)| (format!("{section}.{name}.component"), path));
-        library.into_iter().chain(models).chain(components).map(|(key, path)| (key, path.as_path()))
+        let shared = &self.cache.shared;
+        let redis = (shared.backend == Backend::Redis).then(|| shared.redis.files());
+        let redis = redis.into_iter().flatten();
+        let redis = redis.map(|(key, path)| (format!("cache.shared.redis.{key}"), path));
+        let all = library.into_iter().chain(models).chain(components).chain(redis);
+        all.map(|(key, path)| (key, path.as_path()))
     }
 
     fn resolve_paths(&mut self, folder: &Path) {
@@ -146,6 +151,7 @@ impl Config {
         };
         resolve(&mut self.data.folder);
         resolve(&mut self.embedding.library);
+        self.cache.shared.redis.files_mut().for_each(resolve);
         for model in self.embedding.models.values_mut() {
             resolve(&mut model.model);
             resolve(&mut model.tokenizer);
@@ -207,8 +213,11 @@ impl Config {
         }
     }
 
-    /// Whether the parts of the cache that tenants are given are there, and leave some for the others.
+    /// Whether the Redis of the shared tier can be one, and whether the parts of the cache that tenants are
+    /// given are there, and leave some for the others.
     fn check_cache(&self, problems: &mut Vec<String>) {
+        let of_redis = self.cache.shared.redis.problems().into_iter();
+        problems.extend(of_redis.map(|problem| format!("cache.shared.redis.{problem}")));
         let parts = self.tenants.values().filter_map(|tenant| tenant.quota.cache_bytes);
         let (given, total) = (parts.fold(0, u64::saturating_add), self.cache.memory_bytes);
         let mut others = self.tenants.iter().filter(|(_, of)| of.quota.cache_bytes.is_none());

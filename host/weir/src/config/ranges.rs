@@ -93,6 +93,19 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     within("cache.shared.max_queued_bytes", shared.max_queued_bytes as u64, MIB_U64, 1 << 40);
     within("cache.shared.disk.max_bytes", shared.disk.max_bytes, MIB_U64, 1 << 50);
     within("cache.shared.disk.page_cache_bytes", shared.disk.page_cache_bytes, MIB_U64, 1 << 40);
+    let redis = &shared.redis;
+    let of_redis = [
+        ("connections", redis.connections as u64, 1, 50),
+        ("connect_timeout_ms", redis.connect_timeout_ms, 10, 60_000),
+        ("command_timeout_ms", redis.command_timeout_ms, 10, 60_000),
+        ("min_reconnect_delay_ms", redis.min_reconnect_delay_ms, 1, 60_000),
+        ("max_reconnect_delay_ms", redis.max_reconnect_delay_ms, 1, 60_000),
+        // A write sends 64 envelopes.
+        ("max_queued_commands", redis.max_queued_commands as u64, 128, 65_536),
+    ];
+    for (key, value, least, most) in of_redis {
+        within(&format!("cache.shared.redis.{key}"), value, least, most);
+    }
     for (name, tenant) in &config.tenants {
         within(&format!("tenants.{name}.weight"), tenant.weight.into(), 1, 1_000);
         let quota = &tenant.quota;

@@ -49,6 +49,7 @@ fn a_mistake_names_its_line_its_key_and_what_was_meant() {
 #[test]
 fn values_out_of_range_are_named_all_at_once() {
     let text = "[server]\ndrain_timeout_ms = 10001\nmax_connections = 0\nlisten = 'here'\n\
+                [cache.shared.redis]\nconnections = 51\nservers = ['here']\n\
                 [policies.default]\ncomponent = 'd'\n\
                 [pipelines.search]\ncomponent = 's'\npolicy = 'defualt'";
     let problems = Config::parse(text).unwrap().problems().join("\n");
@@ -57,6 +58,8 @@ fn values_out_of_range_are_named_all_at_once() {
         "server.max_connections = 0: must be 1 to 1048576",
         "server.listen: 'here'",
         "pipelines.search.policy: there is no [policies.defualt], did you mean 'default'?",
+        "cache.shared.redis.connections = 51: must be 1 to 50",
+        "cache.shared.redis.servers: 'here' is not HOST:PORT",
     ] {
         assert!(problems.contains(part), "{part}\n in {problems}");
     }
@@ -66,8 +69,13 @@ fn values_out_of_range_are_named_all_at_once() {
 fn relative_paths_are_relative_to_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("weir.toml");
-    std::fs::write(&file, "[data]\nfolder = 'd'\n[embedding.models.m]\nmodel = '/m'").unwrap();
+    let text = "[data]\nfolder = 'd'\n[embedding.models.m]\nmodel = '/m'\n\
+                [cache.shared.redis]\npassword_file = 'p'";
+    std::fs::write(&file, text).unwrap();
     let mut config = Config::load(&file).unwrap();
+    let redis = &config.cache.shared.redis;
+    assert_eq!(redis.password_file, folder.path().join("p"));
+    assert_eq!(redis.ca_file, Path::new(""), "none");
     assert_eq!(config.data.folder, folder.path().join("d"));
     assert_eq!(config.embedding.models["m"].model, Path::new("/m"));
     config.data.folder = "~/weir".into();
@@ -118,6 +126,7 @@ fn the_example_has_every_key_with_a_comment() {
         "engine.large",
         "cache.shared",
         "cache.shared.disk",
+        "cache.shared.redis",
     ]
     .map(ToOwned::to_owned);
     for section in sections.iter().chain(&in_the_example).filter(|section| *section != "tenants") {
@@ -153,7 +162,7 @@ fn is_table(key: &str, section: &str) -> bool {
             | ("embedding", "models")
             | ("engine", "large")
             | ("cache", "shared")
-            | ("cache.shared", "disk")
+            | ("cache.shared", "disk" | "redis")
     )
 }
 

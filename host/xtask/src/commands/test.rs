@@ -42,6 +42,7 @@ impl Test {
     pub(crate) fn run(self) -> Result<()> {
         let workspace = Workspace::find()?;
         let tools = set_up::set_up()?;
+        set_up::redis()?;
         components::build(&workspace, &tools.wasm)?;
         outside::build(&workspace, &tools.wasm)?;
         build_server(&workspace)?;

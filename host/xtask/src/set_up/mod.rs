@@ -5,6 +5,7 @@
 
 mod assets;
 mod fetch;
+mod redis;
 mod system;
 mod valgrind;
 mod wasm;
@@ -18,6 +19,7 @@ use self::assets::{
     Asset, CARGO_DENY, MODEL, MODEL_METADATA, ONNX_RUNTIME, ONNX_RUNTIME_LICENSE,
     ONNX_RUNTIME_NOTICES, TOKENIZER,
 };
+pub(crate) use self::redis::redis;
 pub(crate) use self::valgrind::valgrind;
 pub(crate) use self::wasm::{TARGET as WASM_TARGET, WasmToolchain};
 use crate::process;

@@ -104,19 +104,19 @@ impl EnvelopeStore for DiskStore {
             drop(turn);
             read
         });
-        read.await.unwrap_or_else(|error| Err(StoreError(error.to_string())))
+        read.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
     }
 
     async fn put(&self, envelopes: Vec<Envelope>) -> Result<(), StoreError> {
         let file = Arc::clone(&self.file);
         let written = spawn_blocking(move || file.put(&envelopes));
-        written.await.unwrap_or_else(|error| Err(StoreError(error.to_string())))
+        written.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
         let file = Arc::clone(&self.file);
         let flushed = spawn_blocking(move || file.flush());
-        flushed.await.unwrap_or_else(|error| Err(StoreError(error.to_string())))
+        flushed.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
     }
 
     async fn close(&self) {
@@ -237,7 +237,7 @@ fn open(path: &Path, limits: &DiskLimits) -> Result<Database, DatabaseError> {
 }
 
 fn unavailable(path: &Path, error: impl std::fmt::Display) -> StoreError {
-    StoreError(format!("{}: {error}", path.display()))
+    StoreError::Unavailable(format!("{}: {error}", path.display()))
 }
 
 fn unix_ms() -> u64 {

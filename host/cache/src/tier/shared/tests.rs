@@ -7,35 +7,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use async_trait::async_trait;
-use bytes::BufMut as _;
 use tokio::sync::Notify;
-use weir_core::{Chain, Commit, Position};
 
 use super::*;
-use crate::encoding::{DecodeError, EncodeError};
+use crate::encoding::DecodeError;
 use crate::envelope::OpenError;
-use crate::lifetime::Lifetime;
-use crate::reads::Dependencies;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Plain(Vec<u8>);
-
-impl Portable for Plain {
-    const FORMAT: [u8; 4] = *b"tst1";
-
-    fn weight_bytes(&self) -> u32 {
-        self.0.len() as u32
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        out.put_slice(&self.0);
-        Ok(())
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Ok(Self(bytes.to_vec()))
-    }
-}
+use crate::tier::testing::{Plain, key, record, tenant};
 
 /// A store in memory that can fail, wait and forge.
 #[derive(Default)]
@@ -54,7 +31,7 @@ impl EnvelopeStore for Fake {
             waits.notified().await;
         }
         if self.fails {
-            return Err(StoreError("out of order".into()));
+            return Err(StoreError::Unavailable("out of order".into()));
         }
         Ok(self.envelopes.lock().get(key).cloned())
     }
@@ -64,7 +41,7 @@ impl EnvelopeStore for Fake {
             waits.notified().await;
         }
         if self.fails {
-            return Err(StoreError("out of order".into()));
+            return Err(StoreError::Unavailable("out of order".into()));
         }
         let mut kept = self.envelopes.lock();
         kept.extend(envelopes.into_iter().map(|envelope| (envelope.key, envelope.bytes)));
@@ -90,23 +67,7 @@ const LIMITS: Limits = Limits {
 fn tier(store: &Arc<Fake>, truth: u8) -> SharedTier<Plain> {
     let (store, guard) = (Arc::clone(store), Arc::new(Guard::new(10, || {})));
     let seal = Seal::new([truth; 16], &[truth; 32]);
-    SharedTier::start(Name::new("tenant").unwrap(), store, guard, seal, LIMITS)
-}
-
-fn key(number: u8) -> CacheKey {
-    CacheKey::from_bytes([number; 32])
-}
-
-fn record(value: &[u8]) -> Record<Plain> {
-    Record {
-        value: Plain(value.to_vec()),
-        as_of: Commit { position: Position(7), chain: Chain(1) },
-        depends_on: Dependencies::default(),
-        stored_at: Moment::now(),
-        compute: Duration::ZERO,
-        shared: Lifetime::of(Duration::from_secs(60)),
-        memory: None,
-    }
+    SharedTier::start(tenant(), store, guard, seal, LIMITS)
 }
 
 #[tokio::test]
@@ -138,7 +99,7 @@ async fn what_is_put_is_found_by_nodes_of_the_same_truth() {
 }
 
 #[tokio::test]
-async fn tiers_over_one_store_are_drained_before_it_is_closed() {
+async fn tiers_over_one_store_are_drained_one_by_one_and_leave_it_open() {
     let store = Arc::new(Fake::default());
     let [first, last] = [tier(&store, 1), tier(&store, 1)];
     first.put(key(1), record(b"first"));
@@ -147,7 +108,7 @@ async fn tiers_over_one_store_are_drained_before_it_is_closed() {
     assert!(store.envelopes.lock().contains_key(&key(1)) && !store.closed.load(Relaxed));
     assert!(!first.put(key(3), record(b"late")));
     last.drain().await;
-    assert!(store.envelopes.lock().contains_key(&key(2)) && store.closed.load(Relaxed));
+    assert!(store.envelopes.lock().contains_key(&key(2)) && !store.closed.load(Relaxed));
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ const ORDER: &[&str] = &[
     "weir-cache",
     "weir-limits",
     "weir-core",
+    "weir-test-redis",
     "echo",
     "policy-default",
     "search",

@@ -1,7 +1,11 @@
-//! `[cache]`: the cache of answers, and how tenants divide it.
+//! `[cache]`: the cache of answers, and how tenants divide it. [`redis`] has where its Redis is.
+
+mod redis;
 
 use serde::Deserialize;
 use weir_limits::parts::{Claim, divide};
+
+pub use self::redis::{Redis, Topology};
 
 const MIB: usize = 1 << 20;
 const MIB_U64: u64 = 1 << 20;
@@ -41,6 +45,8 @@ pub struct Shared {
     pub max_queued_bytes: usize,
     /// The file of the backend "disk".
     pub disk: Disk,
+    /// Where the Redis of the backend "redis" is.
+    pub redis: Redis,
 }
 
 /// What the shared tier is.
@@ -49,6 +55,8 @@ pub struct Shared {
 pub enum Backend {
     /// A file in the data folder of each tenant.
     Disk,
+    /// A Redis, which several servers can share.
+    Redis,
     /// There is none.
     None,
 }
@@ -113,6 +121,7 @@ impl Default for Shared {
             max_concurrent: 64,
             max_queued_bytes: 32 * MIB,
             disk: Disk::default(),
+            redis: Redis::default(),
         }
     }
 }

@@ -1,0 +1,83 @@
+//! Failovers of several servers.
+
+use weir_test_redis::{Cluster, Sentinels};
+
+use super::*;
+
+fn at(ports: &[u16], topology: Topology) -> RedisConfig {
+    let servers = ports.iter().map(|port| ("127.0.0.1".to_owned(), *port)).collect();
+    RedisConfig { topology, servers, ..config(0) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_name_another_primary() {
+    let mut servers = Sentinels::start();
+    let topology =
+        Topology::Sentinel { primary: servers.name().to_owned(), user: None, password_file: None };
+    let tier = Tier::over(&at(&servers.ports(), topology)).await;
+    tier.works(1).await;
+    assert!(servers.primary.get(&name(1)).is_some());
+    servers.primary.kill();
+    tier.works(2).await;
+    assert!(servers.replica.get(&name(2)).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_of_sentinels_that_stops_is_replaced() {
+    let servers = Sentinels::start();
+    let topology =
+        Topology::Sentinel { primary: servers.name().to_owned(), user: None, password_file: None };
+    let tier = Tier::over(&at(&servers.ports(), topology)).await;
+    tier.works(1).await;
+    servers.primary.stop();
+    tier.works(2).await;
+    assert!(servers.replica.get(&name(2)).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_divides_the_keys_and_goes_on_without_a_primary() {
+    let mut cluster = Cluster::start();
+    let tier = Tier::over(&at(&cluster.ports(), Topology::Cluster)).await;
+    for number in 0..32 {
+        tier.works(number).await;
+    }
+    assert!(cluster.primaries.iter().all(|primary| !primary.keys().is_empty()));
+    cluster.primaries[0].kill();
+    for number in 0..32 {
+        tier.works(number).await;
+    }
+}
+
+/// The other nodes answer, so the guard sees no outage; and the client would ask the node forever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_of_a_cluster_that_stops_is_replaced() {
+    let cluster = Cluster::start();
+    let tier = Tier::over(&at(&cluster.ports(), Topology::Cluster)).await;
+    for number in 0..32 {
+        tier.works(number).await;
+    }
+    cluster.primaries[0].stop();
+    let started = Instant::now();
+    let mut missed = true;
+    while missed {
+        missed = false;
+        for number in 0..32 {
+            // Lookups of all keys in turn, as traffic is.
+            missed |= tier.look_up(number).await.is_err();
+        }
+        assert!(started.elapsed() < DEADLINE);
+    }
+    for number in 32..64 {
+        tier.works(number).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_server_is_no_cluster() {
+    let redis = RedisServer::start();
+    let config = RedisConfig { topology: Topology::Cluster, ..config(redis.port()) };
+    let store = store(&config).await;
+    for _ in 0..10 {
+        assert!(matches!(store.get(&key(1)).await, Err(StoreError::Unavailable(_))));
+    }
+}

@@ -1,0 +1,123 @@
+//! A proxy in front of a server, with faults: it delays, swallows, cuts and resets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::select;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+/// What the proxy does to what it passes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// Everything arrives so much later.
+    Delay(Duration),
+    /// Nothing arrives any more, in either direction, and no connection ends.
+    BlackHole,
+    /// What the server says next ends in its middle, and so does the connection.
+    Cut,
+    /// Connections end with a reset.
+    Reset,
+}
+
+/// A proxy; gone when it is dropped.
+pub struct Proxy {
+    address: SocketAddr,
+    fault: Arc<watch::Sender<Fault>>,
+    accepts: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// A proxy in front of this server, without a fault.
+    pub async fn start(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let fault = Arc::new(watch::Sender::new(Fault::None));
+        let faults = Arc::clone(&fault);
+        let accepts = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(connection(client, server, faults.subscribe()));
+            }
+        });
+        Self { address, fault, accepts }
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on, also on connections that exist.
+    pub fn set(&self, fault: Fault) {
+        self.fault.send_replace(fault);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepts.abort();
+    }
+}
+
+/// Passes on between a client and the server, until one ends or the proxy is gone.
+async fn connection(client: TcpStream, server: SocketAddr, fault: watch::Receiver<Fault>) {
+    let Ok(server) = TcpStream::connect(server).await else { return };
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    // Whichever ends first ends both connections.
+    select! {
+        () = pass_on(from_client, to_server, fault.clone(), false) => {}
+        () = pass_on(from_server, to_client, fault, true) => {}
+    }
+}
+
+/// Passes on until the connection ends, or is to end.
+async fn pass_on(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut faults: watch::Receiver<Fault>,
+    is_answer: bool,
+) {
+    let mut bytes = vec![0; 16 << 10];
+    loop {
+        // A black hole reads nothing, and keeps the connection.
+        let Ok(fault) =
+            faults.wait_for(|fault| *fault != Fault::BlackHole).await.map(|fault| *fault)
+        else {
+            return;
+        };
+        if fault == Fault::Reset {
+            for stream in [from.as_ref(), to.as_ref()] {
+                let _ = stream.set_zero_linger();
+            }
+            return;
+        }
+        let read = select! {
+            read = from.read(&mut bytes) => read,
+            changed = faults.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        };
+        let read = match read {
+            Ok(0) | Err(_) => return,
+            Ok(read) => read,
+        };
+        if let Fault::Delay(time) = fault {
+            sleep(time).await;
+        }
+        let is_cut = is_answer && fault == Fault::Cut;
+        let passed_on = if is_cut { read / 2 } else { read };
+        if to.write_all(&bytes[..passed_on]).await.is_err() || is_cut {
+            return;
+        }
+    }
+}
