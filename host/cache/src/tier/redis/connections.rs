@@ -30,6 +30,8 @@ use super::trouble::{Trouble, TroubleLog};
 
 /// Connections are given up at most so often: those that come next need time to be made.
 const REPLACED_EVERY: Duration = Duration::from_secs(1);
+/// And so often because they lead to a replica, which is worth reading.
+const REPLICA_LEFT_EVERY: Duration = Duration::from_secs(10);
 /// How long the end of connections may take.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -123,8 +125,12 @@ impl Connections {
 
     /// Gives up all connections and makes others, unless that was done a moment ago.
     pub(super) fn replace(&self) {
+        self.replace_after(REPLACED_EVERY);
+    }
+
+    fn replace_after(&self, age: Duration) {
         let mut current = self.current.lock();
-        if current.is_closed || current.since.elapsed() < REPLACED_EVERY {
+        if current.is_closed || current.since.elapsed() < age {
             return;
         }
         // It worked with the same settings at the start.
@@ -135,11 +141,17 @@ impl Connections {
 
     /// Notes the error of a call. Returns what is wrong.
     pub(super) fn failed(&self, error: &Error) -> Trouble {
-        let trouble = self.log.note(error);
-        let have_ended = self.current.lock().tasks.iter().any(ConnectHandle::is_finished);
-        // A primary that has become a replica is not one that this should go on talking to.
-        if have_ended || trouble == Trouble::ReadOnly {
+        let trouble = Trouble::of(error);
+        if trouble != Trouble::Unreachable {
+            // Why there is no connection, `log_events` has logged.
+            self.log.note(error);
+        }
+        if self.current.lock().tasks.iter().any(ConnectHandle::is_finished) {
             self.replace();
+        }
+        if trouble == Trouble::ReadOnly {
+            // Its name may lead to the primary by now.
+            self.replace_after(REPLICA_LEFT_EVERY);
         }
         trouble
     }

@@ -68,6 +68,10 @@ impl Trouble {
             ErrorKind::Auth => Self::Denied,
             ErrorKind::Timeout => Self::Unanswered,
             ErrorKind::IO | ErrorKind::Canceled => Self::Unreachable,
+            // Of calls on connections that have been given up, or have ended.
+            _ if ["channel closed", "Client is not initialized."].contains(&details) => {
+                Self::Unreachable
+            }
             ErrorKind::Cluster => Self::Cluster,
             ErrorKind::Config if details.contains("cluster support disabled") => Self::Cluster,
             ErrorKind::Sentinel => Self::Sentinel,
@@ -176,13 +180,12 @@ impl TroubleLog {
     }
 
     /// Notes an error.
-    pub(super) fn note(&self, error: &Error) -> Trouble {
+    pub(super) fn note(&self, error: &Error) {
         let trouble = Trouble::of(error);
         let repeated = self.due(trouble, Instant::now());
         if let Some(repeated) = repeated {
             warn!(servers = self.servers, %error, repeated, "{}", trouble.mend());
         }
-        trouble
     }
 
     /// Notes that a connection has ended, or an attempt to connect has failed.
@@ -242,6 +245,7 @@ mod tests {
             (ErrorKind::Timeout, "Request timed out.", Trouble::Unanswered),
             (ErrorKind::IO, "Connection refused", Trouble::Unreachable),
             (ErrorKind::Canceled, "Canceled.", Trouble::Unreachable),
+            (ErrorKind::Unknown, "channel closed", Trouble::Unreachable),
             (ErrorKind::IO, "InvalidCertificate(UnknownIssuer)", Trouble::Tls),
             (ErrorKind::Sentinel, "Failed to read", Trouble::Sentinel),
             (ErrorKind::Backpressure, "Max in-flight", Trouble::Crowded),

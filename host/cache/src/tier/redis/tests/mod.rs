@@ -189,6 +189,33 @@ async fn many_envelopes_go_to_redis_at_once_and_within_bounds() {
     assert_eq!(redis.keys().len(), 64);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_redis_has_not_accepted_is_bounded() {
+    let redis = RedisServer::start();
+    let slow = RedisConfig { command_timeout: DEADLINE, ..config(redis.port()) };
+    let store = Arc::new(store(&slow).await);
+    redis.stop();
+    let large: Vec<_> = (0..64).map(|number| envelope(number, &[number; 256 << 10])).collect();
+    let puts = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.put(large).await }
+    });
+    while store.unsent.available_permits() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Whoever put them leaves. What the client still holds stays charged.
+    puts.abort();
+    assert!(puts.await.unwrap_err().is_cancelled());
+    assert!(store.unsent.available_permits() < store.unsent_units as usize);
+    redis.go_on();
+    redis.wait_for(&["DBSIZE"], |said| said == "Number(32)");
+    let started = Instant::now();
+    while store.unsent.available_permits() < store.unsent_units as usize {
+        assert!(started.elapsed() < DEADLINE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn tiers_share_a_store_that_is_closed_once_after_them() {
     let redis = RedisServer::start();
