@@ -159,6 +159,13 @@ async fn what_the_store_has_instead_of_a_vector_is_computed() {
     store.envelopes.lock().extend(keys.into_iter().zip(envelopes));
     let life = Life::new(&store, 99);
     assert_eq!(life.computed(&TEXTS, &api()).await, TEXTS);
+
+    // Vectors that are not of the model's dimensions.
+    for _ in 0..2 {
+        let life = Life::of(&store, 99, 1, "wide");
+        assert_eq!(life.computed(&TEXTS, &api()).await, TEXTS);
+        life.end().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
