@@ -1,8 +1,9 @@
 //! The texts that one call leads: for itself, and for the calls that follow.
 //!
 //! One task looks all of them up in the shared tier, at once, has the rest computed, and gives each
-//! answer to the call and to the followers of that text as it comes. The task does not end with its call: texts that others follow are computed for
-//! as long as they do. Out of scope: which texts a call leads.
+//! answer to the call and to the followers of that text as it comes. The task does not end with its
+//! call: texts that others follow are computed for as long as they do. Out of scope: which texts a call
+//! leads.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -67,11 +68,11 @@ impl Led {
 /// What the call is told: the vector of a text, by its place, or what ends the call.
 pub(super) type Told = Result<(usize, Embedded), EmbedError>;
 
-/// Answers some of these distinct texts of a call: from the shared tier, and otherwise by computing them.
+/// Answers some of the distinct texts of a call: from the shared tier, and otherwise by computing them.
 pub(super) async fn lead<E: Submit>(
     model: Arc<E>,
     origin: Origin,
-    texts: Vec<Arc<str>>,
+    distinct: Vec<Arc<str>>,
     mut led: Vec<Led>,
     kept: Kept,
     call: UnboundedSender<Told>,
@@ -79,7 +80,7 @@ pub(super) async fn lead<E: Submit>(
     if let Some(shared) = &kept.shared {
         led = promote(led, shared, &kept.memory, &call).await;
     }
-    let texts: Vec<_> = led.iter().map(|led| Arc::clone(&texts[led.place])).collect();
+    let texts: Vec<_> = led.iter().map(|led| Arc::clone(&distinct[led.place])).collect();
     if texts.is_empty() {
         return;
     }
@@ -92,8 +93,8 @@ pub(super) async fn lead<E: Submit>(
             return;
         }
     };
-    // The queue has them, and the model ends when its owner drops it.
-    drop((texts, model));
+    // The queue has the texts that it needs, and the model ends when its owner drops it.
+    drop((distinct, texts, model));
     loop {
         let answered = select! {
             biased;
