@@ -12,7 +12,7 @@ use weir_cache::entry::{Entry, Moment};
 use weir_cache::lifetime::Lifetime;
 use weir_cache::reads::Dependencies;
 
-use super::flight::Made;
+use super::made::Made;
 use super::{Answers, Failed, Kept, Question, stated_if_valid};
 use crate::pipeline::RunError;
 use crate::tenant::reading::Stated;

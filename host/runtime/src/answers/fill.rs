@@ -12,7 +12,7 @@ use weir_cache::reads::Dependencies;
 
 use tracing::warn;
 
-use super::flight::Made;
+use super::made::Made;
 use super::{Answers, NotStored, StoredAnswer, Via};
 use crate::deploy::Deployment;
 use crate::engine::slots::NoSlot;

@@ -10,13 +10,11 @@ use std::sync::Arc;
 use tokio::select;
 use tokio::sync::OwnedSemaphorePermit;
 use weir_cache::CacheKey;
-use weir_cache::reads::ReadSet;
 use weir_cache::single_flight::Leader;
-use weir_cache::tag::Reads;
-use weir_core::Commit;
 use weir_search::progress::View;
 
 use super::fill::Fill;
+use super::made::Made;
 use super::promote::Promoted;
 use super::{Answers, Failed, NotStored, Question, Served, StoredAnswer, Via, stated_if_valid};
 use crate::deploy::Deployment;
@@ -37,14 +35,6 @@ pub(super) enum Landed {
     /// The result depends on something outside the key, or on more than can be recorded, or has
     /// no one position: each follower tries again or runs alone.
     NotShared,
-}
-
-/// What an outcome was made from.
-#[derive(Debug)]
-pub(super) struct Made {
-    pub(super) as_of: Commit,
-    pub(super) reads: ReadSet,
-    pub(super) cells: Reads,
 }
 
 /// Who waits for a flight.

@@ -31,6 +31,7 @@ mod failures;
 mod fill;
 mod flight;
 mod keying;
+mod made;
 mod promote;
 mod served;
 mod stale;

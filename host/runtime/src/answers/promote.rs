@@ -15,7 +15,7 @@ use weir_cache::entry::Moment;
 use weir_cache::tier::{Miss, SharedTier};
 use weir_core::fault::{self, Fault};
 
-use super::flight::Made;
+use super::made::Made;
 use super::{Answers, Served, StoredAnswer, Via, stated_if_valid};
 use crate::deploy::Deployment;
 use crate::tenant::Tenant;
