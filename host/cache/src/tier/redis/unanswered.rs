@@ -1,7 +1,8 @@
 //! Nodes of a Cluster that do not answer, while the others do.
 //!
-//! The guard takes a Cluster for one backend, which answers as long as some of its nodes do; and the client
-//! asks a node that has stopped forever, although a replica has long taken its place. So calls that nobody
+//! The guard takes a Cluster for one backend, which answers as long as some of its nodes do. Where these go on
+//! without the node (`cluster-require-full-coverage no`), the client asks it forever, although a replica has
+//! long taken its place. So calls that nobody
 //! answered are counted for each part of the keys: a node has a range of their slots.
 //!
 //! Out of scope: what is done about it.
