@@ -13,4 +13,5 @@ pub mod identity;
 pub mod in_flight;
 pub mod lifecycle;
 pub mod listener;
+pub mod services;
 pub mod telemetry;

@@ -139,7 +139,7 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
     Ok(App {
         deployments: in_service,
         tenants,
-        shared_stores: stores.into_opened(),
+        shared_tier: stores.into_service(&config.cache),
         system,
         models,
         vectors,

@@ -19,6 +19,7 @@ use weir_limits::guard::Guard;
 use weir_runtime::answers::StoredAnswer;
 use weir_runtime::answers::config::{Backend, Cache, Topology};
 use weir_runtime::tenant::Tenant;
+use weir_server::services::SharedTierService;
 
 /// The table of the configuration that errors are about.
 const TABLE: &str = "[cache.shared.redis]";
@@ -35,6 +36,7 @@ pub(crate) struct SharedTiers {
 #[derive(Default)]
 pub(crate) struct SharedStores {
     opened: Vec<Arc<dyn EnvelopeStore>>,
+    guards: Vec<TenantGuard>,
     /// The Redis of all tenants, if they have one.
     redis: Option<(Arc<RedisStore>, TenantGuard)>,
 }
@@ -57,8 +59,10 @@ impl SharedStores {
             let store = Arc::new(store);
             let stuck = Arc::clone(&store);
             let guard = Guard::new(cache.shared.max_concurrent, move || stuck.reconnect());
+            let guard = Arc::new(guard);
             stores.opened.push(Arc::clone(&store) as Arc<dyn EnvelopeStore>);
-            stores.redis = Some((store, Arc::new(guard)));
+            stores.guards.push(Arc::clone(&guard));
+            stores.redis = Some((store, guard));
         }
         Ok(stores)
     }
@@ -79,7 +83,9 @@ impl SharedStores {
             (Backend::Disk, _) => {
                 let store: Arc<dyn EnvelopeStore> = Arc::new(disk(folder, cache).await?);
                 self.opened.push(Arc::clone(&store));
-                (store, Arc::new(Guard::new(shared.max_concurrent, || {})))
+                let guard = Arc::new(Guard::new(shared.max_concurrent, || {}));
+                self.guards.push(Arc::clone(&guard));
+                (store, guard)
             }
         };
         let limits = tier::Limits {
@@ -97,9 +103,14 @@ impl SharedStores {
         }))
     }
 
-    /// The stores, to be closed after all tiers.
-    pub(crate) fn into_opened(self) -> Vec<Arc<dyn EnvelopeStore>> {
-        self.opened
+    /// The stores with their guards, to be watched, and closed after all tiers.
+    pub(crate) fn into_service(self, cache: &Cache) -> SharedTierService {
+        let backend = match cache.shared.backend {
+            Backend::Disk => "disk",
+            Backend::Redis => "redis",
+            Backend::None => "none",
+        };
+        SharedTierService { backend, guards: self.guards, stores: self.opened }
     }
 }
 

@@ -43,6 +43,29 @@ async fn hits_again(client: &Client) -> Duration {
     started.elapsed()
 }
 
+/// What the server says of its Redis.
+async fn state(client: &Client) -> String {
+    let services = client.get("/health/services").await.json();
+    let [service] = services["services"].as_array().unwrap().as_slice() else {
+        panic!("{services}")
+    };
+    assert_eq!(
+        (&service["service"], &service["backend"]),
+        (&json!("shared-tier"), &json!("redis"))
+    );
+    service["state"].as_str().unwrap().to_owned()
+}
+
+async fn works_again(client: &Client) {
+    eventually("its guard is closed", async || {
+        ask(client, "search", &question("docs")).await.assert_status(200);
+        (state(client).await == "closed").then_some(())
+    })
+    .await;
+    let labels = [("service", "shared-tier"), ("backend", "redis"), ("state", "closed")];
+    assert_eq!(client.metric("weir_guards", &labels).await, 1.0);
+}
+
 #[tokio::test]
 async fn answers_go_on_while_redis_does_not() {
     let mut redis = RedisServer::start();
@@ -60,11 +83,14 @@ async fn answers_go_on_while_redis_does_not() {
             assert!(!is_shared_hit(&answer), "{what}: {answer:?}");
         }
     };
+    assert_eq!(state(client).await, "closed");
     redis.stop();
     answers("stopped").await;
+    assert_ne!(state(client).await, "closed");
     redis.go_on();
     let took = hits_again(client).await;
     assert!(took < BACK_WITHIN, "stopped: {took:?}");
+    works_again(client).await;
 
     redis.kill();
     answers("killed").await;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_cache::tier::EnvelopeStore;
 use weir_embedding::cached::SharedVectors;
 use weir_embedding::models::Models;
 use weir_runtime::deploy::Deployments;
@@ -17,6 +16,7 @@ use super::parsing::Parsing;
 use crate::config;
 use crate::identity::Tenants;
 use crate::lifecycle::Lifecycle;
+use crate::services::SharedTierService;
 use crate::telemetry::metrics::Metrics;
 
 /// The parts of one server, wired once at startup and shared by all requests.
@@ -29,8 +29,8 @@ pub struct App {
     pub deadline_ms: u64,
     /// The tenants, and how requests are assigned to them.
     pub tenants: Tenants,
-    /// The stores of the tenants' shared tiers, which are closed after the tiers.
-    pub shared_stores: Vec<Arc<dyn EnvelopeStore>>,
+    /// The stores of the tenants' shared tiers.
+    pub shared_tier: SharedTierService,
     /// State that belongs to the server rather than to a tenant.
     pub system: Arc<dyn SystemStore>,
     /// The folder of the stores, locked as long as the server lives.

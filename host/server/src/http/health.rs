@@ -1,4 +1,4 @@
-//! Liveness, readiness and metrics.
+//! Liveness, readiness, the services that the server uses, and metrics.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use weir_runtime::tenant::Tenant;
 
 use super::app::App;
 use super::tenant::TenantOf;
-use crate::telemetry::latencies;
+use crate::telemetry::{guards, latencies};
 
 /// The most lagging collections that readiness names.
 const MAX_LAGGING: usize = 20;
@@ -123,10 +123,22 @@ async fn set_aside(tenant: &Tenant) -> Option<Value> {
     (all.documents > 0).then(|| json!({ "documents": all.documents, "first": first }))
 }
 
+/// What the server uses and can go on without, and whether it works. It says nothing about tenants.
+pub(super) async fn services(State(app): State<Arc<App>>) -> Json<Value> {
+    let tier = &app.shared_tier;
+    let services: Vec<_> = tier
+        .worst_state()
+        .map(|state| json!({ "service": "shared-tier", "backend": tier.backend, "state": state }))
+        .into_iter()
+        .collect();
+    Json(json!({ "services": services }))
+}
+
 /// The metrics in Prometheus' text format.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let mut text = app.metrics.render();
     latencies::write(&mut text, &app.deployments.current());
+    guards::write(&mut text, &app.shared_tier);
     let mut response = text.into_response();
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

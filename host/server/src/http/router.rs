@@ -32,6 +32,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/embeddings", post(embeddings::embed))
         .route("/health/liveness", get(health::liveness))
         .route("/health/readiness", get(health::readiness))
+        .route("/health/services", get(health::services))
         .route("/metrics", get(health::metrics))
         .fallback(async |uri: Uri| not_found(&uri))
         .method_not_allowed_fallback(async |method: Method| method_not_allowed(&method))

@@ -209,9 +209,7 @@ impl Server {
                 member.answers.drain().await;
                 member.tenant.documents.close().await;
             }
-            for store in &app.shared_stores {
-                store.close().await;
-            }
+            app.shared_tier.close().await;
             app.system.close().await;
         };
         match timeout(limit, finished).await {
