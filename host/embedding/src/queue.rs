@@ -359,10 +359,11 @@ impl Queue {
         self.work.notify_all();
     }
 
-    /// Whether a session has all texts.
+    /// The texts that no session has.
     #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.state.lock().texts.next_lane().is_none()
+    pub(super) fn waiting_texts(&self) -> usize {
+        let state = self.state.lock();
+        Lane::ALL.into_iter().map(|lane| state.texts.len(lane)).sum()
     }
 }
 

@@ -279,6 +279,25 @@ async fn a_cancelled_text_leaves_the_queue_and_the_others_of_its_call_keep_their
 }
 
 #[tokio::test]
+async fn a_text_that_is_cancelled_while_it_is_read_is_not_embedded() {
+    let mut harness = harness(4);
+    let texts = ["gate", "2"].map(Arc::from);
+    let mut waiting = harness.pool.submit(&texts, &Origin::api("a")).unwrap();
+    // The session reads the first one, and has not taken the second.
+    while harness.pool.queue.waiting_texts() == 2 {
+        tokio::task::yield_now().await;
+    }
+    waiting.cancel(&[0]);
+    harness.gate.send(()).unwrap();
+    assert_eq!(harness.run_of().await, [2]);
+    assert_eq!(harness.counts().abandoned_texts, 1);
+    harness.step();
+    let answered: Vec<_> =
+        waiting.by_ref().map(|(index, one)| (index, one.unwrap())).collect().await;
+    assert_eq!(answered, [(1, embedded(&[2]).unwrap().remove(0))]);
+}
+
+#[tokio::test]
 async fn what_waits_when_the_queue_is_closed_is_told_so() {
     let mut harness = harness(4);
     harness.busy().await;
@@ -313,7 +332,7 @@ async fn a_text_that_is_left_while_it_is_read_is_not_embedded() {
     let mut harness = harness(1);
     let origin = Origin::api("a");
     let reading = harness.ask_texts(&["gate"], &origin).await;
-    while !harness.pool.queue.is_empty() {
+    while harness.pool.queue.waiting_texts() > 0 {
         tokio::task::yield_now().await;
     }
     leave(reading).await;
