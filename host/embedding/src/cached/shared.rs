@@ -2,8 +2,8 @@
 //!
 //! Each tenant has its own, in the store that has its answers, also if tenants share the vectors in
 //! memory: what is read there was written with the same documents. The tier is attached when the tenant
-//! is opened, which is after the models were loaded. A key there is the model's digest and the text, so
-//! all models use the same tier.
+//! is opened, which is after the models were loaded. A key there is the model's digest, the id of the truth and
+//! the text, so all models use the same tier, and all tenants can use the same store.
 //!
 //! A vector depends on nothing but its key. So it is as of no commit, and nothing invalidates it.
 
@@ -118,7 +118,7 @@ impl Shared {
     }
 
     fn key(&self, text: &CacheKey) -> CacheKey {
-        KeyBuilder::new(&self.prefix).part(text.as_bytes()).finish()
+        KeyBuilder::new(&self.prefix).part(self.tier.truth()).part(text.as_bytes()).finish()
     }
 
     fn fresh(&self, record: Record<Embedded>) -> Result<Embedded, Miss> {

@@ -109,6 +109,13 @@ impl<V: Portable + Send + Sync + 'static> SharedTier<V> {
         }
     }
 
+    /// The id of the truth whose nodes write here, for keys that do not have it. Others may use the same
+    /// store, and would overwrite a record under the same key.
+    #[must_use]
+    pub fn truth(&self) -> &[u8; 16] {
+        self.seal.truth()
+    }
+
     /// How long a lookup may take.
     #[must_use]
     pub fn lookup_budget(&self) -> Duration {

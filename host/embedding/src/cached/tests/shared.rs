@@ -140,6 +140,19 @@ async fn nobody_gets_the_vectors_of_another_tenant_truth_or_model() {
     }
 }
 
+/// As in a Redis that all tenants share.
+#[tokio::test]
+async fn tenants_do_not_overwrite_each_others_vectors() {
+    let store = left().await;
+    let life = Life::new(&store, 99);
+    assert_eq!(life.computed(&TEXTS, &Origin::api("b")).await, TEXTS);
+    life.end().await;
+    for tenant in ["a", "b"] {
+        let life = Life::new(&store, 99);
+        assert_eq!(life.computed(&TEXTS, &Origin::api(tenant)).await, [""; 0], "{tenant}");
+    }
+}
+
 #[tokio::test]
 async fn the_catch_up_neither_reads_nor_writes_it() {
     let store = left().await;
