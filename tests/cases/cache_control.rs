@@ -57,7 +57,7 @@ async fn a_new_answer_is_made_and_stored() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_too_old_is_made_anew() {
+async fn an_answer_that_is_too_old_is_made_again() {
     let server = server(&ALL).await;
     let client = &server.client;
     assert_via(&ask(client, "echo", &question()).await, STORED);

@@ -61,7 +61,7 @@ fn assert_stale(answer: &Answer, reason: &str) -> i64 {
     ttl.unwrap_or_else(|| panic!("not {reason}: {answer:?}"))
 }
 
-/// Waits until `count` answers have been made anew in the background and stored.
+/// Waits until `count` answers have been made again in the background and stored.
 async fn refreshed(client: &Client, count: f64) {
     eventually("it is refreshed", async || {
         let stored = client.metric("weir_cache_refreshes_total", &[("outcome", "stored")]).await;

@@ -1,4 +1,4 @@
-//! Old answers: when one is served although it is not fresh or not valid any more, and how it is made anew
+//! Old answers: when one is served although it is not fresh or not valid any more, and how it is made again
 //! in the background.
 //!
 //! An answer has up to two permissions to need: one if its ttl has passed, and one if something that it read

@@ -48,7 +48,7 @@ impl Counters {
         counter!("weir_cache_stale_total", "pipeline" => pipeline, "reason" => reason).increment(1);
     }
 
-    /// Counts a run in the background that was to make an answer anew.
+    /// Counts a run in the background that was to make an answer again.
     pub(crate) fn refreshed(&self, is_stored: bool) {
         let outcome = if is_stored { "stored" } else { "not-stored" };
         let pipeline = self.pipeline.clone();
