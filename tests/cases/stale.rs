@@ -267,6 +267,17 @@ async fn an_expired_answer_of_the_shared_tier_is_stale_after_a_restart() {
     refreshed(client, 1.0).await;
 }
 
+#[tokio::test]
+async fn what_is_only_for_errors_is_made_again_and_stored_after_a_restart() {
+    let mut server = server(&[("ttl_ms", 1), ("stale_if_error_ms", DAY_MS)]).await;
+    assert_via(&ask(&server.client, "search", &bread()).await, STORED);
+    server.sigterm();
+    assert!(server.wait().await.success(), "{}", server.log());
+    let server = server.restart().await;
+    assert_via(&ask(&server.client, "search", &bread()).await, STORED);
+    assert_eq!(runs(&server.client, "search").await, 1.0);
+}
+
 /// The question that `slow` answers, with so much work.
 fn harbour(work: u64) -> Value {
     json!({ "collection": "docs", "text": "harbour", "work": work })

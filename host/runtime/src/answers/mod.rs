@@ -23,7 +23,7 @@
 //! [`served`] defines the result, [`keying`] makes the key, [`flight`] runs the pipeline for all who ask
 //! the same, [`fill`] stores what it answers, [`promote`] finds it again in the shared tier, and
 //! [`encoded`] is its encoding there. [`stale`] and [`failures`] are about what is served when there is
-//! nothing fresh. Out of scope: HTTP (`weir-server`).
+//! nothing fresh, and [`refresh`] makes it again. Out of scope: HTTP (`weir-server`).
 
 pub mod config;
 mod encoded;
@@ -33,6 +33,7 @@ mod flight;
 mod keying;
 mod made;
 mod promote;
+mod refresh;
 mod served;
 mod stale;
 
@@ -202,7 +203,7 @@ impl Answers {
         if !question.wishes.freshness.allows(age) {
             return None;
         }
-        if entry.lifetime.is_refresh_due(age, entry.compute, stale::random) {
+        if entry.lifetime.is_refresh_due(age, entry.compute, refresh::random) {
             self.refresh(question, Shared::Skipped);
         }
         let via = Via::Hit { age, ttl_left: entry.remaining_ttl(now) };

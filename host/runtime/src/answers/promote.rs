@@ -16,6 +16,7 @@ use weir_cache::tier::{Miss, SharedTier};
 use weir_core::fault::{self, Fault};
 
 use super::made::Made;
+use super::stale::When;
 use super::{Answers, Served, StoredAnswer, Via, stated_if_valid};
 use crate::deploy::Deployment;
 use crate::tenant::Tenant;
@@ -25,9 +26,9 @@ use crate::tenant::reading::{Demand, Stated};
 pub(super) enum Promoted {
     /// An answer that may be served, and what it was made from.
     Fresh { served: Served, made: Made },
-    /// One whose ttl has passed. The memory tier has it now, and may serve it stale.
+    /// One whose ttl has passed. The memory tier has it now, and may serve it stale at once.
     Stale,
-    /// Nothing that may be served.
+    /// Nothing that may be served at once.
     Nothing,
 }
 
@@ -45,7 +46,10 @@ impl Answers {
         counters.looked_up_shared(found.as_ref().err().map(|miss| miss.reason()));
         match found {
             Ok(fresh) => fresh,
-            Err(Miss::Expired) if self.memory.get_kept(&key).is_some() => Promoted::Stale,
+            Err(Miss::Expired) => {
+                let at_once = self.stale_under(&key, deployment.tenant(), demand, When::AtOnce);
+                if at_once.is_some() { Promoted::Stale } else { Promoted::Nothing }
+            }
             Err(_) => Promoted::Nothing,
         }
     }
