@@ -2,8 +2,8 @@
 //!
 //! The guard takes a Cluster for one backend, which answers as long as some of its nodes do. Where these go on
 //! without the node (`cluster-require-full-coverage no`), the client asks it forever, although a replica has
-//! long taken its place. So calls that nobody
-//! answered are counted for each part of the keys: a node has a range of their slots.
+//! long taken its place. So calls that nobody answered are counted for each part of the keys: a node has a
+//! range of their slots.
 //!
 //! Out of scope: what is done about it.
 
