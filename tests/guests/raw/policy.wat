@@ -17,6 +17,7 @@
       (field "ttl-ms" u64)
       (field "jitter-percent" u8)
       (field "refresh-after-ms" (option u64))
+      (field "early-refresh-percent" u16)
       (field "stale-while-revalidate-ms" (option u64))
       (field "stale-if-error-ms" (option u64))
       (field "stale-after-change-ms" (option u64))))
