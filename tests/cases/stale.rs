@@ -147,6 +147,8 @@ async fn a_hit_of_some_age_is_refreshed() {
     let server = server(&[("refresh_after_ms", 1)]).await;
     let client = &server.client;
     assert_via(&ask(client, "search", &bread()).await, STORED);
+    // It is older than that, then.
+    expire().await;
     assert_hit(&ask(client, "search", &bread()).await);
     refreshed(client, 1.0).await;
     assert_eq!(runs(client, "search").await, 2.0);
