@@ -43,7 +43,7 @@ use crate::tag::{Tag, TagTable};
 
 mod lifetime;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// The largest number of tags that a policy can add to a record.
 pub const MAX_ADDED_TAGS: usize = 1024;

@@ -10,7 +10,7 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// A value for tests, encoded as its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Plain(Vec<u8>);
+pub(crate) struct Plain(pub(crate) Vec<u8>);
 
 impl Portable for Plain {
     const FORMAT: [u8; 4] = *b"tst1";

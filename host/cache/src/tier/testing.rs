@@ -4,36 +4,16 @@
 
 use std::time::Duration;
 
-use bytes::BufMut as _;
 use weir_core::name::Name;
 use weir_core::{Chain, Commit, Position};
 
 use crate::CacheKey;
-use crate::encoding::{DecodeError, EncodeError, Portable, Record};
+use crate::encoding::Record;
 use crate::entry::Moment;
 use crate::lifetime::Lifetime;
 use crate::reads::Dependencies;
 
-/// Bytes, encoded as they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Plain(pub(super) Vec<u8>);
-
-impl Portable for Plain {
-    const FORMAT: [u8; 4] = *b"tst1";
-
-    fn weight_bytes(&self) -> u32 {
-        self.0.len() as u32
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        out.put_slice(&self.0);
-        Ok(())
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Ok(Self(bytes.to_vec()))
-    }
-}
+pub(super) use crate::encoding::tests::Plain;
 
 pub(super) fn key(number: u8) -> CacheKey {
     CacheKey::from_bytes([number; 32])
