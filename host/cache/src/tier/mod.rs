@@ -21,6 +21,8 @@ use crate::encoding::DecodeError;
 use crate::envelope::OpenError;
 
 pub mod disk;
+#[cfg(test)]
+mod mutants;
 pub mod redis;
 mod shared;
 #[cfg(test)]
