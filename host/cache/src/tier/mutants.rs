@@ -79,10 +79,7 @@ fn what_was_changed_is_not_opened_and_a_faulty_node_harms_nobody() {
         let Ok(content) = seal.open(&key(number as u8), &resealed, MAX_BYTES) else { continue };
         assert!(content.len() <= MAX_BYTES);
         match Record::<Plain>::decode(&content, MAX_BYTES, Moment::now()) {
-            Ok(record) => {
-                decoded += 1;
-                assert!(record.value.0.len() <= MAX_BYTES);
-            }
+            Ok(_) => decoded += 1,
             Err(_) => refused += 1,
         }
     }
