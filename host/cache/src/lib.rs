@@ -2,7 +2,8 @@
 //!
 //! A lookup goes like this: [`key`] turns the parts that a policy names into a [`CacheKey`],
 //! [`memory`] holds the entries, [`tag`] tells whether anything that an [`entry`] read has
-//! changed since its [`Position`](weir_core::Position), and [`single_flight`] lets one caller
+//! changed since its [`Position`](weir_core::Position), [`invalidation`] whether somebody has invalidated
+//! it, and [`single_flight`] lets one caller
 //! compute what many ask for. [`recent`] remembers keys that led to nothing, so that nobody waits for them.
 //! What an entry depends on has names in [`reads`], and its [`lifetime`] says when it may be served stale. [`encoding`] writes entries as bytes, and the
 //! shared [`tier`] keeps these in an [`envelope`], outside the process.
@@ -13,6 +14,7 @@
 pub mod encoding;
 pub mod entry;
 pub mod envelope;
+pub mod invalidation;
 pub mod key;
 pub mod lifetime;
 pub mod memory;

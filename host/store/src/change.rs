@@ -35,13 +35,40 @@ pub enum ChangeKind {
     ModelChanged,
 }
 
-/// What a reader of the whole log learns at once: which collections have new lines.
+/// What a reader of the whole log learns at once: which collections have new lines, and what was
+/// invalidated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
     /// The last commit.
     pub head: Commit,
     /// The last line of each collection that has lines after the asked position, by name.
     pub collections: Vec<(Name, Position)>,
+    /// What was invalidated after the asked position.
+    pub invalidations: Invalidations,
+}
+
+/// What administrators have invalidated: nothing that was made before an invalidation may be served
+/// from a cache after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalidations {
+    /// Everything was invalidated at this position. There may have been others before it.
+    pub before: Position,
+    /// In the order of their positions.
+    pub kept: Vec<Invalidation>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalidation {
+    /// Its commit's position.
+    pub position: Position,
+    /// When it was committed, by the wall clock, in milliseconds since 1970. `None` if that is not
+    /// known any more.
+    pub committed_unix_ms: Option<u64>,
+    /// What is invalidated, as it was given.
+    pub what: String,
+    /// Whether policies decide for how long it may still be served.
+    pub is_soft: bool,
 }
 
 /// When everything changed last, by the names of collections. Unlike the log, this is never trimmed.
@@ -52,6 +79,8 @@ pub struct LastChanges {
     /// Every other collection has no line after this position. The last change of the model is not
     /// after it either.
     pub others: Position,
+    /// What was invalidated.
+    pub invalidations: Invalidations,
 }
 
 /// What the truth knows about a position.

@@ -20,7 +20,9 @@ mod sqlite;
 mod system;
 mod truth;
 
-pub use change::{Change, ChangeKind, KeptStatistics, LastChanges, News, Past};
+pub use change::{
+    Change, ChangeKind, Invalidation, Invalidations, KeptStatistics, LastChanges, News, Past,
+};
 pub use data_folder::DataFolder;
 pub use document::{
     Collection, Committed, Document, IdempotencyKey, Model, NewDocument, SetAside, SetAsides,

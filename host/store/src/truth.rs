@@ -68,7 +68,8 @@ pub trait Truth: Send + Sync {
     /// begins after it.
     async fn trimmed(&self) -> Result<Commit, TruthError>;
 
-    /// The last commit, and the collections that have lines after `after`. At least everything
+    /// The last commit, and the collections that have lines after `after`, and what was invalidated
+    /// after it. At least everything
     /// up to the last commit is seen. Fails if `after` is before [`trimmed`](Self::trimmed).
     async fn news(&self, after: Position) -> Result<News, TruthError>;
 
@@ -199,6 +200,11 @@ pub trait Truth: Send + Sync {
     /// before the commit must be made with the old model, and what answers states from it on with
     /// the new one.
     async fn change_model(&self, digest: &str) -> Result<Commit, TruthError>;
+
+    /// Commits that `what` is invalidated, in a commit of its own, which is returned. The truth does not
+    /// know what it means, and keeps it forever, or until too many were committed after it: then
+    /// everything counts as invalidated there.
+    async fn invalidate(&self, what: &str, is_soft: bool) -> Result<Commit, TruthError>;
 
     /// Waits for writes that have started, then closes the store. Later calls fail.
     async fn close(&self);

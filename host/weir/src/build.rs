@@ -29,7 +29,7 @@ use weir_runtime::pipeline::Pipeline;
 use weir_runtime::policy::{Policy, PolicyError};
 use weir_runtime::tenant::Tenant;
 use weir_runtime::tenant::documents::DocumentService;
-use weir_runtime::tenant::invalidation;
+use weir_runtime::tenant::invalidation::Ended;
 use weir_search::catch_up::{CatchUp, Index, Settings};
 use weir_search::exact::ExactStore;
 use weir_server::http::app::App;
@@ -251,17 +251,16 @@ async fn open_tenant(
     let truth = open_truth(folder, limits).await?;
     let (index, next) = open_indexes(&name, folder, &*truth, models).await?;
     // Answers of earlier processes are older than what this one will see change.
-    let tags = Arc::new(invalidation::tags(config.cache.max_tags, &truth.last_changes().await?));
-    let observer = invalidation::observer(tags.clone());
+    let ended = Arc::new(Ended::at_start(config.cache.max_tags, &truth.last_changes().await?));
     let catch_up =
-        CatchUp::start(truth.clone(), index, next, observer, Settings::default()).await?;
+        CatchUp::start(truth.clone(), index, next, ended.clone(), Settings::default()).await?;
     let documents = Arc::new(DocumentService::new(
         truth.clone(),
         catch_up.clone(),
         config.ingest.clone(),
         turns.clone(),
     ));
-    Ok(Arc::new(Tenant::new(name, truth, &catch_up, tags, documents)))
+    Ok(Arc::new(Tenant::new(name, truth, &catch_up, ended, documents)))
 }
 
 /// Opens the index of the model that the truth has. If that is not the default model, a second one

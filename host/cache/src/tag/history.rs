@@ -16,7 +16,7 @@ const MAX_RANGES: usize = 8;
 
 /// The changes of a tag since its cell was made.
 #[derive(Debug, Default)]
-pub(super) struct History {
+pub(crate) struct History {
     /// When changes up to this position happened is not known.
     unknown: Position,
     /// In the order of their positions.
@@ -33,12 +33,12 @@ struct Range {
 
 impl History {
     /// Nothing is known about changes up to this position.
-    pub(super) fn unknown_up_to(position: Position) -> Self {
+    pub(crate) fn unknown_up_to(position: Position) -> Self {
         Self { unknown: position, ranges: Vec::new() }
     }
 
     /// Notes that nothing is known about the changes up to this position.
-    pub(super) fn forget_up_to(&mut self, position: Position) {
+    pub(crate) fn forget_up_to(&mut self, position: Position) {
         if position > self.unknown {
             self.unknown = position;
             self.ranges.retain(|range| range.last > position);
@@ -46,7 +46,7 @@ impl History {
     }
 
     /// Notes changes up to the position `last`, of which the first was committed at `began`.
-    pub(super) fn note(&mut self, last: Position, began: Instant, now: Instant) {
+    pub(crate) fn note(&mut self, last: Position, began: Instant, now: Instant) {
         match self.ranges.last_mut() {
             // Told again, or late.
             Some(newest) if last <= newest.last => newest.began = newest.began.min(began),
@@ -62,7 +62,7 @@ impl History {
 
     /// When the first change after this position was committed, or an earlier instant. `None` if there
     /// is none, or nothing is known about it.
-    pub(super) fn first_change_after(&self, position: Position) -> Option<Instant> {
+    pub(crate) fn first_change_after(&self, position: Position) -> Option<Instant> {
         if position < self.unknown {
             return None;
         }

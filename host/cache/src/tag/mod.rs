@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 use weir_core::Position;
 use weir_core::name::Name;
 
-use self::history::History;
+pub(crate) use self::history::History;
 
 mod history;
 #[cfg(test)]
@@ -155,6 +155,13 @@ impl Reads {
         };
         let instants: Option<Vec<_>> = changed.map(first).collect();
         instants?.into_iter().min()
+    }
+
+    /// The last position at which each of what was read has changed, or may have; `None` if that was
+    /// forgotten, which counts as changed.
+    pub fn last_positions(&self) -> impl Iterator<Item = Option<Position>> {
+        let last = self.0.iter().map(|cell| cell.last.load(Relaxed));
+        last.map(|last| (last != EVICTED).then_some(Position(last)))
     }
 
     /// The number of cells.

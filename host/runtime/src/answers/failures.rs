@@ -12,6 +12,7 @@ use weir_cache::entry::{Entry, Moment};
 use weir_cache::lifetime::Lifetime;
 use weir_cache::reads::Dependencies;
 
+use super::invalidated::is_valid;
 use super::made::Made;
 use super::{Answers, Failed, Kept, Question, stated_if_valid};
 use crate::pipeline::RunError;
@@ -49,7 +50,7 @@ impl Answers {
         question.policy.plan.failure_ttl?;
         let tenant = question.tenant();
         let entry = self.failures.get(&question.key)?;
-        let is_valid = || entry.is_valid(&tenant.tags);
+        let is_valid = || is_valid(&entry, tenant, || question.labels());
         let stated = stated_if_valid(tenant, entry.depends_on.reads(), is_valid)?;
         if stated.position < question.demand.at_least {
             return None;

@@ -84,7 +84,7 @@ impl Answers {
             let entry = Entry {
                 value: Arc::clone(fill.answer),
                 as_of: fill.made.as_of,
-                reads: fill.tenant.tags.resolve(&depends_on.tags()),
+                reads: fill.tenant.ended.tags.resolve(&depends_on.tags()),
                 depends_on,
                 stored_at,
                 compute,

@@ -14,6 +14,7 @@ use weir_cache::single_flight::Leader;
 use weir_search::progress::View;
 
 use super::fill::Fill;
+use super::invalidated::Labels;
 use super::made::Made;
 use super::promote::Promoted;
 use super::{Answers, Failed, NotStored, Question, Served, StoredAnswer, Via, stated_if_valid};
@@ -23,6 +24,7 @@ use crate::policy::Policy;
 use crate::policy::component::RequestView;
 use crate::request::{KeyedRequest, RequestId};
 use crate::tenant::Tenant;
+use crate::tenant::invalidation::Ended;
 use crate::tenant::reading::{Demand, Stated};
 use crate::wishes::Freshness;
 
@@ -65,6 +67,7 @@ pub(super) struct Departing {
     request_id: RequestId,
     view: RequestView,
     demand: Demand,
+    labels: Labels,
     attended: Attended,
     shared: Shared,
 }
@@ -88,6 +91,7 @@ impl Answers {
             request_id: source.id.clone(),
             view: policy.view(&deployment.tenant().name, deployment.name(), source),
             demand,
+            labels: question.labels(),
             attended,
             shared,
         }
@@ -123,7 +127,7 @@ impl Departing {
     pub(super) async fn fly(self) -> Option<Result<Served, Failed>> {
         let Self { answers, key, deployment, .. } = &self;
         if self.shared == Shared::Asked {
-            match answers.promote(*key, deployment, self.demand).await {
+            match answers.promote(*key, deployment, self.demand, || self.labels.clone()).await {
                 Promoted::Fresh { served, made } => {
                     let outcome = Ok(Arc::clone(&served.answer));
                     let made = Arc::new(made);
@@ -163,7 +167,7 @@ impl Departing {
         let tenant = deployment.tenant();
         let made = run.stated.at().map(|as_of| Made {
             as_of,
-            cells: tenant.tags.resolve(&run.reads.tags()),
+            cells: tenant.ended.tags.resolve(&run.reads.tags()),
             reads: run.reads.clone(),
         });
         let made = made.map(Arc::new);
@@ -244,7 +248,12 @@ pub(super) fn take(
 ) -> Option<Result<Served, Failed>> {
     let Landed::Shared { outcome, made } = landed else { return None };
     let Made { as_of, reads, cells } = &*made;
-    let valid = || as_of.position >= tenant.tags.floor() && !cells.changed_after(as_of.position);
+    let Ended { tags, rules } = &*tenant.ended;
+    if rules.newest() > as_of.position {
+        // The follower may have come after an invalidation of what the leader began before it.
+        return None;
+    }
+    let valid = || as_of.position >= tags.floor() && !cells.changed_after(as_of.position);
     let stated = stated_if_valid(tenant, reads, valid).or_else(|| {
         let on_arrival = arrived.any_applied(reads.collections());
         (*as_of >= on_arrival).then_some(*as_of)

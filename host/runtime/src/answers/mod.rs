@@ -23,13 +23,16 @@
 //! [`served`] defines the result, [`keying`] makes the key, [`flight`] runs the pipeline for all who ask
 //! the same, [`fill`] stores what it answers, [`promote`] finds it again in the shared tier, and
 //! [`encoded`] is its encoding there. [`stale`] and [`failures`] are about what is served when there is
-//! nothing fresh, and [`refresh`] makes it again. Out of scope: HTTP (`weir-server`).
+//! nothing fresh, and [`refresh`] makes it again. [`invalidated`] is about rules, and
+//! [`explain`] says what would be served and why. Out of scope: HTTP (`weir-server`).
 
 pub mod config;
 mod encoded;
+pub mod explain;
 mod failures;
 mod fill;
 mod flight;
+mod invalidated;
 mod keying;
 mod made;
 mod promote;
@@ -44,6 +47,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use weir_cache::CacheKey;
+use weir_cache::entry::Entry;
 use weir_cache::memory::MemoryTier;
 use weir_cache::reads::ReadSet;
 use weir_cache::recent::RecentKeys;
@@ -61,7 +65,9 @@ use crate::tenant::Tenant;
 use crate::tenant::reading::{Demand, Stated};
 use crate::wishes::{Freshness, Wishes};
 
+use self::explain::NoHit;
 use self::flight::{Landed, Shared};
+use self::invalidated::is_valid;
 use self::promote::Promoted;
 pub use self::served::{Bypass, Failed, Kept, NotStored, Served, Stale, StoredAnswer, Via};
 use self::stale::When;
@@ -89,6 +95,9 @@ pub struct Answers {
     /// Leaders and their fills. A drain waits for them.
     detached: TaskTracker,
 }
+
+/// An entry of the memory tier.
+type StoredEntry = Arc<Entry<Arc<StoredAnswer>>>;
 
 /// A request that can be answered from the cache.
 #[derive(Clone, Copy)]
@@ -191,24 +200,31 @@ impl Answers {
 
     /// The answer of the memory tier, if it is fresh and nothing has changed that it was made from.
     fn look_up(self: &Arc<Self>, question: Question<'_>) -> Option<Served> {
-        let tenant = question.tenant();
-        let entry = self.memory.get(&question.key)?;
-        let stated =
-            stated_if_valid(tenant, entry.depends_on.reads(), || entry.is_valid(&tenant.tags))?;
-        if stated.position < question.demand.at_least {
-            return None;
-        }
         let now = Instant::now();
+        let (entry, stated) = self.judge(question, now).ok()?;
         let age = entry.age(now);
-        if !question.wishes.freshness.allows(age) {
-            return None;
-        }
         if entry.lifetime.is_refresh_due(age, entry.compute, refresh::random) {
             self.refresh(question, Shared::Skipped);
         }
         let via = Via::Hit { age, ttl_left: entry.remaining_ttl(now) };
         let answer = Arc::clone(&entry.value);
         Some(Served { answer, stated: Stated::At(stated), searchable: None, via })
+    }
+
+    /// The entry of the memory tier that answers a question, and the position that it is exact at.
+    fn judge(&self, question: Question<'_>, now: Instant) -> Result<(StoredEntry, Commit), NoHit> {
+        let tenant = question.tenant();
+        let entry = self.memory.get(&question.key).ok_or(NoHit::Absent)?;
+        let is_valid = || is_valid(&entry, tenant, || question.labels());
+        let stated = stated_if_valid(tenant, entry.depends_on.reads(), is_valid);
+        let stated = stated.ok_or(NoHit::Untrue)?;
+        if stated.position < question.demand.at_least {
+            return Err(NoHit::TooOldForDemand);
+        }
+        if !question.wishes.freshness.allows(entry.age(now)) {
+            return Err(NoHit::TooOldForClient);
+        }
+        Ok((entry, stated))
     }
 
     /// Answers a request whose key has no fresh and valid entry.
@@ -321,7 +337,7 @@ impl Answers {
     async fn only_from_shared(self: &Arc<Self>, question: Question<'_>) -> Result<Served, Failed> {
         let Question { key, deployment, demand, wishes, .. } = question;
         let not_cached = || Failed { error: RunError::NotCached, stated: None, kept: None };
-        match self.promote(key, deployment, demand).await {
+        match self.promote(key, deployment, demand, || question.labels()).await {
             Promoted::Fresh { served, .. } if wishes.freshness.allows(served.age()) => Ok(served),
             Promoted::Stale => self.stale(question, When::AtOnce).ok_or_else(not_cached),
             Promoted::Fresh { .. } | Promoted::Nothing => Err(not_cached()),

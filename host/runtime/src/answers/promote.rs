@@ -7,14 +7,17 @@
 //! Out of scope: whether the shared tier's bytes are what a node has written (`weir_cache::tier`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::timeout;
 use weir_cache::CacheKey;
 use weir_cache::encoding::Record;
-use weir_cache::entry::Moment;
+use weir_cache::entry::{Entry, Moment};
 use weir_cache::tier::{Miss, SharedTier};
+use weir_core::Commit;
 use weir_core::fault::{self, Fault};
 
+use super::invalidated::{Labels, is_valid};
 use super::made::Made;
 use super::stale::When;
 use super::{Answers, Served, StoredAnswer, Via, stated_if_valid};
@@ -26,10 +29,23 @@ use crate::tenant::reading::{Demand, Stated};
 pub(super) enum Promoted {
     /// An answer that may be served, and what it was made from.
     Fresh { served: Served, made: Made },
-    /// One whose ttl has passed. The memory tier has it now, and may serve it stale at once.
+    /// One that is old. The memory tier has it now, and may serve it stale at once.
     Stale,
     /// Nothing that may be served at once.
     Nothing,
+}
+
+/// An answer that the shared tier has, and that this history has led to.
+pub(super) struct Found {
+    pub(super) entry: Entry<Arc<StoredAnswer>>,
+    /// When it was made.
+    pub(super) as_of: Commit,
+    /// The last position at which it is exact; `None` if that is over.
+    pub(super) stated: Option<Commit>,
+    /// For how long it is fresh in the shared tier.
+    pub(super) ttl_left: Duration,
+    /// Whether the memory tier may have it, too.
+    pub(super) is_for_memory: bool,
 }
 
 impl Answers {
@@ -39,62 +55,76 @@ impl Answers {
         key: CacheKey,
         deployment: &Deployment,
         demand: Demand,
+        labels: impl Fn() -> Labels + Copy + Send,
     ) -> Promoted {
         let Some(shared) = &self.shared else { return Promoted::Nothing };
-        let found = self.look_up_shared(shared, key, deployment.tenant(), demand).await;
-        let counters = &deployment.pipeline().counters;
-        counters.looked_up_shared(found.as_ref().err().map(|miss| miss.reason()));
-        match found {
-            Ok(fresh) => fresh,
-            Err(Miss::Expired) => {
-                let at_once = self.stale_under(&key, deployment.tenant(), demand, When::AtOnce);
-                if at_once.is_some() { Promoted::Stale } else { Promoted::Nothing }
-            }
-            Err(_) => Promoted::Nothing,
+        let now = Moment::now();
+        let tenant = deployment.tenant();
+        let found = self.find_shared(shared, key, tenant, demand, labels, now).await;
+        let missed = found.as_ref().map_or_else(|miss| Some(*miss), Found::is_old);
+        deployment.pipeline().counters.looked_up_shared(missed.map(|miss| miss.reason()));
+        let Ok(found) = found else { return Promoted::Nothing };
+        let Found { entry, as_of, stated, ttl_left, is_for_memory } = found;
+        let entry = Arc::new(entry);
+        let is_of_use = stated.is_some() || !entry.lifetime.stale_after_change.is_zero();
+        if is_for_memory && is_of_use {
+            // Refused if it is too large, or may not be served stale.
+            let _ = self.memory.insert(key, Arc::clone(&entry));
         }
+        let Some(stated) = stated.filter(|_| missed.is_none()) else {
+            let at_once = self.stale_under(&key, tenant, demand, labels, When::AtOnce);
+            return if at_once.is_some() { Promoted::Stale } else { Promoted::Nothing };
+        };
+        let made =
+            Made { as_of, reads: entry.depends_on.reads().clone(), cells: entry.reads.clone() };
+        let via = Via::SharedHit { age: entry.age(now.monotonic), ttl_left };
+        let answer = Arc::clone(&entry.value);
+        let served = Served { answer, stated: Stated::At(stated), searchable: None, via };
+        Promoted::Fresh { served, made }
     }
 
-    async fn look_up_shared(
+    /// The answer that the shared tier has under this key, old or not. If it is still true, then at a
+    /// position that satisfies `demand`.
+    pub(super) async fn find_shared(
         &self,
         shared: &SharedTier<Arc<StoredAnswer>>,
         key: CacheKey,
         tenant: &Tenant,
         demand: Demand,
-    ) -> Result<Promoted, Miss> {
+        labels: impl Fn() -> Labels,
+        now: Moment,
+    ) -> Result<Found, Miss> {
         let record: Record<Arc<StoredAnswer>> = shared.look_up(&key).await?;
         // The truth can be slow, too.
         let is_ours = timeout(shared.lookup_budget(), tenant.history.contains(record.as_of));
         if !is_ours.await.map_err(|_| Miss::TooSlow)? {
             return Err(Miss::OtherHistory);
         }
-        let now = Moment::now();
-        let age = record.age(now);
-        let (as_of, ttl_left) = (record.as_of, record.shared.ttl.saturating_sub(age));
-        let is_in_memory = record.memory.is_some();
-        let entry = record.promote(&tenant.tags, now);
-        let reads = entry.depends_on.reads();
+        let as_of = record.as_of;
+        let ttl_left = record.shared.ttl.saturating_sub(record.age(now));
+        let is_for_memory = record.memory.is_some();
+        let entry = record.promote(&tenant.ended.tags, now);
         let unchecked = fault::is(Fault::PromotionUnchecked);
-        let valid = || unchecked || entry.is_valid(&tenant.tags);
-        let stated = stated_if_valid(tenant, reads, valid).ok_or(Miss::Changed)?;
-        if as_of > stated {
-            return Err(Miss::Ahead);
+        let valid = || unchecked || is_valid(&entry, tenant, &labels);
+        let stated = stated_if_valid(tenant, entry.depends_on.reads(), valid);
+        match stated {
+            Some(stated) if as_of > stated => return Err(Miss::Ahead),
+            Some(stated) if stated.position < tenant.at_least(demand.at_least) => {
+                return Err(Miss::TooOld);
+            }
+            Some(_) | None => {}
         }
-        if stated.position < tenant.at_least(demand.at_least) {
-            return Err(Miss::TooOld);
+        Ok(Found { entry, as_of, stated, ttl_left, is_for_memory })
+    }
+}
+
+impl Found {
+    /// Why it is not a hit, if so.
+    pub(super) fn is_old(&self) -> Option<Miss> {
+        match self.stated {
+            None => Some(Miss::Changed),
+            Some(_) if self.ttl_left.is_zero() => Some(Miss::Expired),
+            Some(_) => None,
         }
-        if ttl_left.is_zero() {
-            // Refused if it may not be served stale.
-            let _ = is_in_memory.then(|| self.memory.insert(key, entry));
-            return Err(Miss::Expired);
-        }
-        let made = Made { as_of, reads: reads.clone(), cells: entry.reads.clone() };
-        let via = Via::SharedHit { age, ttl_left };
-        let answer = Arc::clone(&entry.value);
-        if is_in_memory {
-            // Refused if it is too large.
-            let _ = self.memory.insert(key, entry);
-        }
-        let served = Served { answer, stated: Stated::At(stated), searchable: None, via };
-        Ok(Promoted::Fresh { served, made })
     }
 }

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use weir_cache::CacheKey;
+use weir_cache::entry::Entry;
 
-use super::{Answers, Question, Served, Stale, Via, stated_if_valid};
+use super::invalidated::{Labels, invalidated_for, is_valid};
+use super::{Answers, Question, Served, Stale, StoredAnswer, Via, stated_if_valid};
 use crate::tenant::Tenant;
 use crate::tenant::reading::{Demand, Stated};
 
@@ -28,7 +30,9 @@ pub(super) enum When {
 impl Answers {
     /// The old answer to a question, if it may be served in this case.
     pub(super) fn stale(&self, question: Question<'_>, when: When) -> Option<Served> {
-        let served = self.stale_under(&question.key, question.tenant(), question.demand, when)?;
+        let Question { key, demand, .. } = question;
+        let labels = || question.labels();
+        let served = self.stale_under(&key, question.tenant(), demand, labels, when)?;
         // What is old is no answer to a client that wants a new one, unless there is none.
         let will_do = when == When::OnError || question.wishes.freshness.allows(served.age());
         will_do.then_some(served)
@@ -40,9 +44,22 @@ impl Answers {
         key: &CacheKey,
         tenant: &Tenant,
         demand: Demand,
+        labels: impl Fn() -> Labels,
         when: When,
     ) -> Option<Served> {
         let entry = self.memory.get_kept(key)?;
+        self.stale_entry(&entry, tenant, demand, labels, when)
+    }
+
+    /// An old answer, if it may be served in this case.
+    pub(super) fn stale_entry(
+        &self,
+        entry: &Entry<Arc<StoredAnswer>>,
+        tenant: &Tenant,
+        demand: Demand,
+        labels: impl Fn() -> Labels,
+        when: When,
+    ) -> Option<Served> {
         let (now, lifetime) = (Instant::now(), &entry.lifetime);
         let age = entry.age(now);
         let ttl_left = entry.remaining_ttl(now);
@@ -54,8 +71,9 @@ impl Answers {
         if ttl_left.is_zero() && overdue >= allowed {
             return None;
         }
-        let is_valid = || entry.is_valid(&tenant.tags);
-        let (stated, reason) = match stated_if_valid(tenant, entry.depends_on.reads(), is_valid) {
+        let (reads, as_of) = (entry.depends_on.reads(), entry.as_of.position);
+        let is_valid = || is_valid(entry, tenant, &labels);
+        let (stated, reason) = match stated_if_valid(tenant, reads, is_valid) {
             // It has become a hit in the meantime.
             Some(_) if !ttl_left.is_zero() => return None,
             Some(stated) => {
@@ -66,8 +84,15 @@ impl Answers {
                 (stated, reason)
             }
             None => {
-                let changed_since = entry.changed_since(&tenant.tags, now)?;
-                if changed_since >= lifetime.stale_after_change {
+                let tags = &tenant.ended.tags;
+                let changed_for = match entry.is_valid(tags) {
+                    true => None,
+                    false => Some(entry.changed_since(tags, now)?),
+                };
+                let invalidated_for = invalidated_for(tenant, reads, as_of, &labels, now).ok()?;
+                // Neither, if some of what it read lags behind.
+                let outdated_for = changed_for.max(invalidated_for)?;
+                if outdated_for >= lifetime.stale_after_change {
                     return None;
                 }
                 (entry.as_of, Stale::AfterChange)

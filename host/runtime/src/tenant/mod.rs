@@ -8,15 +8,16 @@
 
 use std::sync::Arc;
 
-use weir_cache::tag::TagTable;
 use weir_core::Position;
 use weir_core::name::Name;
 use weir_search::catch_up::CatchUp;
 use weir_search::progress::Progress;
-use weir_store::Truth;
+use weir_store::{Truth, TruthError};
 
 use self::documents::DocumentService;
 use self::history::History;
+use self::invalidation::Ended;
+use self::invalidation::what::What;
 use self::reading::Reading;
 
 pub mod config;
@@ -35,31 +36,44 @@ pub struct Tenant {
     pub history: History,
     /// What searches read, and the positions at which it is exact.
     pub progress: Arc<Progress>,
-    /// The position of the last change of everything that an answer can read.
-    pub tags: Arc<TagTable>,
+    /// What has ended answers.
+    pub ended: Arc<Ended>,
     /// The only way to write documents.
     pub documents: Arc<DocumentService>,
 }
 
 impl Tenant {
-    /// Creates a tenant with these stores. `catch_up` moves `tags`: see [`invalidation`].
+    /// Creates a tenant with these stores. `ended` observes `catch_up`: see [`invalidation`].
     #[must_use]
     pub fn new(
         name: Name,
         truth: Arc<dyn Truth>,
         catch_up: &CatchUp,
-        tags: Arc<TagTable>,
+        ended: Arc<Ended>,
         documents: Arc<DocumentService>,
     ) -> Self {
         let progress = Arc::clone(catch_up.progress());
         let history = History::new(Arc::clone(&truth));
-        Self { name, truth, history, progress, tags, documents }
+        Self { name, truth, history, progress, ended, documents }
     }
 
     /// The state that a run reads, for an answer that states `at_least` or later.
     #[must_use]
     pub fn reading(&self, at_least: Position) -> Reading {
         Reading::new(Arc::clone(&self.progress), at_least)
+    }
+
+    /// Has nothing served any more that `what` covers and was made before now, except for as long as
+    /// policies allow if it `is_soft`. Returns the position of that, once it holds for all later
+    /// requests.
+    ///
+    /// # Errors
+    /// The truth failed. Then it may or may not be invalidated.
+    pub async fn invalidate(&self, what: &What, is_soft: bool) -> Result<Position, TruthError> {
+        let text = serde_json::to_string(what).map_err(|error| TruthError::Failed(error.into()))?;
+        let at = self.truth.invalidate(&text, is_soft).await?;
+        self.progress.wait_for(|view| view.heard() >= at).await;
+        Ok(at.position)
     }
 
     /// The earliest position that an answer to a request may state that demands `at_least`.

@@ -62,6 +62,7 @@ async fn hear(shared: &Shared) -> Result<(), CatchUpError> {
     let _hearing = shared.hearing.lock().await;
     let heard = shared.progress.read(|view| view.heard());
     let news = shared.truth.news(heard.position).await?;
+    shared.observer.invalidated(&news.invalidations);
     shared.progress.hear(news.head, &news.collections);
     Ok(())
 }

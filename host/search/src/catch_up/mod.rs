@@ -33,7 +33,7 @@ use tokio::task::JoinHandle;
 use weir_core::name::{DocumentId, Name};
 use weir_core::{Commit, Position};
 use weir_embedding::{EmbedError, Embedder, Origin};
-use weir_store::{Change, Truth, TruthError};
+use weir_store::{Change, Invalidations, Truth, TruthError};
 
 pub use self::status::{CatchUpStatus, Lagging, NextIndex};
 use crate::progress::Progress;
@@ -58,15 +58,23 @@ pub trait Observer: Send + Sync {
 
     /// Answers from this position on are made with another model.
     fn model_changed(&self, at: Position);
+
+    /// These are heard of, and perhaps not for the first time.
+    fn invalidated(&self, invalidations: &Invalidations);
 }
 
-/// Nobody: for an index that has no readers yet.
-struct Unobserved;
+/// For an index that has no readers yet. It hears of invalidations that the one with readers may
+/// not hear of any more.
+struct OfNext(Arc<dyn Observer>);
 
-impl Observer for Unobserved {
+impl Observer for OfNext {
     fn applied(&self, _collection: &Name, _lines: &[Change]) {}
 
     fn model_changed(&self, _at: Position) {}
+
+    fn invalidated(&self, invalidations: &Invalidations) {
+        self.0.invalidated(invalidations);
+    }
 }
 
 /// An index: an engine, and the model that makes its vectors.
@@ -191,12 +199,11 @@ impl CatchUp {
         settings: Settings,
     ) -> Result<Arc<Self>, CatchUpError> {
         let since = truth.model().await?.map_or(Position::ZERO, |model| model.since);
+        let of_next = Arc::new(OfNext(Arc::clone(&observer)));
         let current =
             Started::of(Arc::clone(&truth), index, Some(since), observer, settings).await?;
         let next = match next {
-            Some(next) => {
-                Some(Started::of(truth, next, None, Arc::new(Unobserved), settings).await?)
-            }
+            Some(next) => Some(Started::of(truth, next, None, of_next, settings).await?),
             None => None,
         };
         let progress = Arc::clone(&current.shared.progress);
@@ -274,6 +281,7 @@ impl Started {
         let since = model_since.unwrap_or_default();
         let embedder = Arc::clone(&index.embedder);
         let start = reconcile::reconcile(&*truth, &*index.store, embedder, since).await?;
+        observer.invalidated(&start.invalidations);
         let readers = Readers {
             progress: Arc::new(Progress::new(start.view)),
             observer,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use weir_core::name::Name;
 use weir_core::{Commit, Position};
 use weir_embedding::Embedder;
-use weir_store::{Past, Truth};
+use weir_store::{Invalidations, Past, Truth};
 
 use super::CatchUpError;
 use crate::VectorStore;
@@ -21,6 +21,8 @@ pub(super) struct StartingPoint {
     pub(super) view: View,
     /// The commit at which collections are read that the engine does not have, if it was cleared.
     pub(super) rebuild: Option<Commit>,
+    /// What was invalidated after what the engine has.
+    pub(super) invalidations: Invalidations,
 }
 
 /// Compares them. `embedder` makes the engine's vectors, and no answer before `since` is made with
@@ -69,7 +71,7 @@ pub(super) async fn reconcile(
         };
         view.lag(&collection, Lag { applied, target });
     }
-    Ok(StartingPoint { view, rebuild })
+    Ok(StartingPoint { view, rebuild, invalidations: news.invalidations })
 }
 
 /// The commit before the first line of the collection after `applied`. An answer from before the

@@ -11,7 +11,7 @@ use sqlx::{Row, SqliteConnection};
 use weir_core::name::{DocumentId, Name};
 use weir_core::{Chain, Commit, Position};
 
-use super::{SqliteTruth, commits, damaged, stored};
+use super::{SqliteTruth, commits, damaged, invalidations, stored};
 use crate::{Change, ChangeKind, News, TruthError};
 
 const COLLECTION_CREATED: u8 = 0;
@@ -48,7 +48,8 @@ impl SqliteTruth {
         rows.iter().map(change).collect()
     }
 
-    /// The last commit, and the collections with lines after a position. A collection that was
+    /// The last commit, and what is new after a position: collections with lines, and
+    /// invalidations. A collection that was
     /// dropped and then trimmed has no line after any position that can be asked for.
     pub(super) async fn read_news(&self, after: Position) -> Result<News, TruthError> {
         let mut read = self.shared.readers.begin().await?;
@@ -65,7 +66,8 @@ impl SqliteTruth {
             .iter()
             .map(|(name, last)| Ok((Name::new(name).map_err(damaged)?, Position(*last))))
             .collect::<Result<_, TruthError>>()?;
-        Ok(News { head, collections })
+        let invalidations = invalidations::after(&mut read, after).await?;
+        Ok(News { head, collections, invalidations })
     }
 }
 

@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use weir_core::Position;
 use weir_core::name::Name;
 
-use super::{SqliteTruth, damaged, stored};
+use super::{SqliteTruth, damaged, invalidations, stored};
 use crate::{LastChanges, TruthError};
 
 /// How many dropped collections are kept by name.
@@ -17,16 +17,18 @@ pub(super) const KEPT_DROPS: i64 = 10_000;
 impl SqliteTruth {
     /// The last changes of everything.
     pub(super) async fn read_last_changes(&self) -> Result<LastChanges, TruthError> {
-        // One statement, so that both are of the same moment.
+        let mut read = self.shared.readers.begin().await?;
         let rows: Vec<(Option<String>, u64)> = sqlx::query_as(
             "SELECT name, max(last) FROM
                (SELECT name, last FROM collections UNION ALL SELECT collection, last FROM dropped)
              GROUP BY name
              UNION ALL SELECT NULL, max(dropped_before, model_since) FROM truth",
         )
-        .fetch_all(&self.shared.readers)
+        .fetch_all(&mut *read)
         .await?;
-        let mut changes = LastChanges { others: Position::ZERO, collections: Vec::new() };
+        let invalidations = invalidations::after(&mut read, Position::ZERO).await?;
+        let mut changes =
+            LastChanges { others: Position::ZERO, collections: Vec::new(), invalidations };
         for (name, last) in rows {
             match name {
                 Some(name) => {

@@ -9,7 +9,7 @@
 //! `write` is the transaction, and `commits` gives it its position and chain value. `collections`,
 //! `documents` with their `versions`, `changes` (the log), `statistics` and `idempotency` are the
 //! tables; `last_changes` outlives the
-//! log; `set_aside` marks versions that cannot be indexed; `model_change` says whose vectors and
+//! log, and so do `invalidations`; `set_aside` marks versions that cannot be indexed; `model_change` says whose vectors and
 //! chunks count; `trim` forgets history, and `backlog`
 //! bounds it; `quota` bounds what a tenant has; `system` is the system store.
 //!
@@ -47,6 +47,7 @@ mod collections;
 mod commits;
 mod documents;
 mod idempotency;
+mod invalidations;
 mod last_changes;
 mod model_change;
 mod quota;
@@ -280,6 +281,10 @@ impl Truth for SqliteTruth {
 
     async fn change_model(&self, digest: &str) -> Result<Commit, TruthError> {
         self.set_model(digest.to_owned()).await
+    }
+
+    async fn invalidate(&self, what: &str, is_soft: bool) -> Result<Commit, TruthError> {
+        self.insert_invalidation(what.to_owned(), is_soft).await
     }
 
     async fn close(&self) {

@@ -85,6 +85,23 @@ impl Plan {
         }
     }
 
+    /// The first parts of `source`, in the plan's order, as they are hashed.
+    #[must_use]
+    pub fn first_parts<'a>(
+        &'a self,
+        source: &'a Source<'_>,
+        most: usize,
+    ) -> Vec<Option<Cow<'a, [u8]>>> {
+        self.parts.iter().take(most).map(|part| part.value(source)).collect()
+    }
+
+    /// The names and the texts of all parts of `source`, for people.
+    #[must_use]
+    pub fn named_parts(&self, source: &Source<'_>) -> Vec<(String, Option<String>)> {
+        let text = |value: Cow<'_, [u8]>| String::from_utf8_lossy(&value).into_owned();
+        self.parts.iter().map(|part| (part.name(), part.value(source).map(text))).collect()
+    }
+
     /// The request as the guest sees it: the parts of the key have the form that was hashed.
     #[must_use]
     pub fn request(&self, source: &Source<'_>) -> KeyedRequest {
@@ -147,6 +164,16 @@ impl Plan {
 }
 
 impl Part {
+    /// What it is, in the words of the WIT.
+    fn name(&self) -> String {
+        match self {
+            Self::Body => "body".to_owned(),
+            Self::Field { pointer, .. } => format!("json-field {pointer}"),
+            Self::Header { name, .. } => format!("header {name}"),
+            Self::QueryParameter { name, .. } => format!("query-parameter {name}"),
+        }
+    }
+
     fn value<'a>(&self, source: &'a Source<'_>) -> Option<Cow<'a, [u8]>> {
         match self {
             Self::Body => Some(Cow::Borrowed(source.body.text())),

@@ -25,6 +25,17 @@ mod cases;
 mod model_change;
 mod set_aside;
 
+/// Nobody observes it.
+struct Unobserved;
+
+impl Observer for Unobserved {
+    fn applied(&self, _collection: &Name, _lines: &[Change]) {}
+
+    fn model_changed(&self, _at: Position) {}
+
+    fn invalidated(&self, _invalidations: &Invalidations) {}
+}
+
 /// What the embedder does when it is called.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mood {

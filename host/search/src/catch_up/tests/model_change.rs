@@ -21,6 +21,7 @@ fn digest(view: &View) -> &str {
 struct Changes {
     progress: OnceLock<Arc<Progress>>,
     noted: Mutex<Vec<(u64, String)>>,
+    invalidated: Mutex<Vec<u64>>,
 }
 
 impl Observer for Changes {
@@ -29,6 +30,11 @@ impl Observer for Changes {
     fn model_changed(&self, at: Position) {
         let view = self.progress.get().unwrap().view();
         self.noted.lock().push((at.0, digest(&view).to_owned()));
+    }
+
+    fn invalidated(&self, invalidations: &Invalidations) {
+        let positions = invalidations.kept.iter().map(|one| one.position.0);
+        self.invalidated.lock().extend(positions);
     }
 }
 
@@ -211,4 +217,33 @@ async fn what_another_model_has_split_is_split_again() {
     };
     assert_eq!(chunks(&catch_up), 1 + 3);
     assert_eq!((f.embedded("one two three"), f.embedded("two")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invalidations_are_observed_before_their_position_is_heard_by_whichever_index() {
+    let f = Fixture::new().await;
+    f.put_one("a", "one!").await;
+    let changes = Arc::new(Changes::default());
+    let (model, store) = (model("1"), empty_store());
+    let catch_up = f.start_observed(Some(next(&model, &store)), changes.clone(), NEVER).await;
+    changes.progress.set(Arc::clone(catch_up.progress())).unwrap();
+    let invalidate = async || {
+        let at = f.truth.invalidate("something", false).await.unwrap();
+        catch_up.progress().wait_for(|view| view.heard() >= at).await;
+        assert!(changes.invalidated.lock().contains(&at.position.0), "{at:?}");
+    };
+    // Both before and after the other index has taken over.
+    for _ in 0..20 {
+        invalidate().await;
+    }
+    f.changed(&catch_up).await;
+    invalidate().await;
+    catch_up.stop().await;
+
+    // What came while nobody followed is observed at the start.
+    let missed = f.truth.invalidate("something", false).await.unwrap();
+    let changes = Arc::new(Changes::default());
+    let f = Fixture { model, store, ..f };
+    let _catch_up = f.start_observed(None, changes.clone(), NEVER).await;
+    assert!(changes.invalidated.lock().contains(&missed.position.0));
 }

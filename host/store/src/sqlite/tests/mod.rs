@@ -16,6 +16,7 @@ use crate::{
 mod file;
 mod history;
 mod idempotency;
+mod invalidations;
 mod last_changes;
 mod migration;
 mod model;

@@ -1,0 +1,98 @@
+//! Whether an administrator has invalidated an answer: the names under which a rule can cover it.
+//!
+//! They are made of the request, and of what the answer has read, only when a rule is newer than the
+//! answer. Out of scope: rules (`weir_cache::invalidation`), and invalidated tags, which the answer's
+//! cells show.
+
+use std::time::{Duration, Instant};
+
+use weir_cache::CacheKey;
+use weir_cache::entry::Entry;
+use weir_cache::invalidation::{Label, UnknownSince};
+use weir_cache::reads::ReadSet;
+use weir_core::Position;
+
+use super::Question;
+use crate::deploy::Deployment;
+use crate::policy::Policy;
+use crate::request::Source;
+use crate::tenant::Tenant;
+use crate::tenant::invalidation::what;
+
+/// The labels that all answers to a request have.
+#[derive(Clone)]
+pub(super) struct Labels(Vec<Label>);
+
+impl Labels {
+    pub(super) fn of(
+        key: &CacheKey,
+        deployment: &Deployment,
+        policy: &Policy,
+        source: &Source<'_>,
+    ) -> Self {
+        let pipeline = deployment.name();
+        let mut labels = vec![what::everything(), what::pipeline(pipeline), what::key(key)];
+        let parts = policy.plan.first_parts(source, what::MAX_PREFIX_PARTS);
+        let parts: Vec<_> = parts.iter().map(|part| part.as_deref()).collect();
+        for length in 1..=parts.len() {
+            if parts[length - 1].is_some_and(|part| part.len() > what::MAX_PART_BYTES) {
+                // No rule has such a part.
+                break;
+            }
+            labels.push(what::prefix(pipeline, &parts[..length]));
+        }
+        Self(labels)
+    }
+
+    /// With those of an answer that was made from `reads`.
+    fn with(mut self, reads: &ReadSet) -> Vec<Label> {
+        self.0.extend(reads.collections().map(what::collection));
+        self.0
+    }
+}
+
+impl Question<'_> {
+    pub(super) fn labels(&self) -> Labels {
+        Labels::of(&self.key, self.deployment, self.policy, self.source)
+    }
+}
+
+/// Whether what was made from `reads` at this position has been invalidated since by a rule.
+pub(super) fn is_invalidated(
+    tenant: &Tenant,
+    reads: &ReadSet,
+    as_of: Position,
+    labels: impl FnOnce() -> Labels,
+) -> bool {
+    let rules = &tenant.ended.rules;
+    rules.newest() > as_of && rules.cover(&labels().with(reads), as_of)
+}
+
+/// Whether nothing that an entry depends on has changed, and it was not invalidated, since it was made.
+pub(super) fn is_valid<V>(
+    entry: &Entry<V>,
+    tenant: &Tenant,
+    labels: impl FnOnce() -> Labels,
+) -> bool {
+    let (reads, as_of) = (entry.depends_on.reads(), entry.as_of.position);
+    entry.is_valid(&tenant.ended.tags) && !is_invalidated(tenant, reads, as_of, labels)
+}
+
+/// For how long what was made from `reads` at this position has been invalidated, if it is.
+///
+/// # Errors
+/// Nobody may know that any more, so it must not be served.
+pub(super) fn invalidated_for(
+    tenant: &Tenant,
+    reads: &ReadSet,
+    as_of: Position,
+    labels: impl FnOnce() -> Labels,
+    now: Instant,
+) -> Result<Option<Duration>, UnknownSince> {
+    let rules = &tenant.ended.rules;
+    if rules.newest() <= as_of {
+        return Ok(None);
+    }
+    let first = rules.first_after(&labels().with(reads), as_of)?;
+    Ok(first.map(|first| now.saturating_duration_since(first)))
+}
