@@ -1,5 +1,6 @@
 //! The test cases, one file per subject.
 
+mod admin;
 mod asking;
 mod attacks;
 mod bad_input;

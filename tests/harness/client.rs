@@ -38,6 +38,11 @@ impl Client {
         Self { http, base: format!("http://{address}") }
     }
 
+    /// `http://ADDRESS`.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// A request that the test completes and [`Answer::to`] sends.
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).unwrap();

@@ -20,6 +20,7 @@ impl Config {
         let mut config = Self(Table::new());
         config
             .set("server.listen", "127.0.0.1:0")
+            .set("admin.listen", "127.0.0.1:0")
             // What the tests' own requests call it.
             .set("server.allowed_hosts", vec!["weir", "x"])
             .set("data.folder", text(&folder.join("data")))

@@ -6,10 +6,11 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
@@ -29,6 +30,8 @@ pub(crate) struct Server {
     pub(crate) client: Client,
     /// The address on which it listens.
     pub(crate) address: SocketAddr,
+    /// A client of its admin listener, without the token.
+    pub(crate) admin: Client,
     child: Child,
     /// Kept open, so that the server can always write to it.
     _stdout: BufReader<ChildStdout>,
@@ -118,8 +121,14 @@ impl Server {
         let Some(address) = address else {
             panic!("the server did not start: {read:?}, {line:?}\n{}", log_of(folder.path()));
         };
-        let client = Client::new(address);
-        let server = Self { client, address, child, _stdout: stdout, folder, program };
+        let mut line = String::new();
+        let read = timeout(DEADLINE, stdout.read_line(&mut line)).await;
+        let admin = line.trim().strip_prefix("weir admin listening on ");
+        let Some(admin) = admin.and_then(|address| address.parse().ok()) else {
+            panic!("there is no admin listener: {read:?}, {line:?}\n{}", log_of(folder.path()));
+        };
+        let (client, admin) = (Client::new(address), Client::new(admin));
+        let server = Self { client, address, admin, child, _stdout: stdout, folder, program };
         server.ready().await;
         server
     }
@@ -132,6 +141,28 @@ impl Server {
             (answer.status == 200).then_some(())
         })
         .await;
+    }
+
+    /// Posts JSON to the admin listener, with the token.
+    pub(crate) async fn administer(&self, path: &str, body: &Value) -> Answer {
+        let request = self.admin.request("POST", &format!("/admin/v1/{path}"));
+        let request = request.bearer_auth(self.admin_token());
+        Answer::to(request.header("content-type", "application/json").body(body.to_string())).await
+    }
+
+    /// Where its admin listener is.
+    pub(crate) fn admin_url(&self) -> String {
+        self.admin.base().to_owned()
+    }
+
+    /// The administrator's token.
+    pub(crate) fn admin_token(&self) -> String {
+        fs::read_to_string(self.admin_token_file()).unwrap().trim().to_owned()
+    }
+
+    /// The file that has it.
+    pub(crate) fn admin_token_file(&self) -> PathBuf {
+        self.folder.path().join("data/admin-token")
     }
 
     /// The folder with its files; the data is in `data/`.

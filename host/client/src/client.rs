@@ -110,22 +110,23 @@ impl Client {
                 sleep(pause).await;
                 continue;
             }
-            let response = answer.map_err(|error| self.unreachable(error))?;
+            let response = answer.map_err(|error| unreachable(error, &self.server))?;
             if response.status().is_success() {
                 return Ok(response);
             }
             bail!(refusal(response).await);
         }
     }
+}
 
-    fn unreachable(&self, error: reqwest::Error) -> anyhow::Error {
-        let is_connect = error.is_connect();
-        let error = anyhow!(error);
-        if is_connect {
-            error.context(format!("no server answers at {}: is it running?", self.server))
-        } else {
-            error.context(format!("{} did not answer", self.server))
-        }
+/// Why no answer came from `server`.
+pub(super) fn unreachable(error: reqwest::Error, server: &str) -> anyhow::Error {
+    let is_connect = error.is_connect();
+    let error = anyhow!(error);
+    if is_connect {
+        error.context(format!("no server answers at {server}: is it running?"))
+    } else {
+        error.context(format!("{server} did not answer"))
     }
 }
 
@@ -150,7 +151,7 @@ fn retry_after(answer: &reqwest::Result<Response>, attempt: u32) -> Option<Durat
 }
 
 /// The refusal as the server describes it.
-async fn refusal(response: Response) -> String {
+pub(super) async fn refusal(response: Response) -> String {
     #[derive(Deserialize)]
     struct Problem {
         detail: String,

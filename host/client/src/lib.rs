@@ -1,4 +1,5 @@
-//! `weir ingest`: turns files into documents of a collection on a running server, over HTTP.
+//! What the command line does with a running server, over HTTP: `weir ingest` turns files into documents of
+//! a collection, and `weir cache` ([`cache`]) administers the cache.
 //!
 //! [`files`] finds and reads the files, [`extract`] extracts their text, [`client`] talks to
 //! the server, and [`report`] shows progress and results. Out of scope: splitting and
@@ -14,6 +15,7 @@ use self::client::Client;
 use self::files::{Skipped, Source};
 use self::report::{Progress, Summary};
 
+pub mod cache;
 mod client;
 mod extract;
 mod files;

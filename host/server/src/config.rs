@@ -3,6 +3,8 @@
 //! Out of scope: reading the file, the allowed ranges, and error messages about the file
 //! (`weir`).
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 const MIB: usize = 1 << 20;
@@ -80,6 +82,23 @@ impl Default for Server {
             position_timeout_ms: 2_000,
             drain_timeout_ms: 10_000,
         }
+    }
+}
+
+/// `[admin]`: the admin listener.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Address and port; empty for no admin listener. Port 0 picks a free port.
+    pub listen: String,
+    /// The file of the token that every request needs, which is made if it does not exist. Empty for
+    /// `admin-token` in the data folder.
+    pub token_file: PathBuf,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8081".to_owned(), token_file: PathBuf::new() }
     }
 }
 

@@ -68,6 +68,8 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
+            // The usual port may be another server's.
+            .env("WEIR_ADMIN_LISTEN", "127.0.0.1:0")
             // In its own group, so that Ctrl-C reaches only this process, which stops the server.
             .process_group(0)
             .kill_on_drop(true);

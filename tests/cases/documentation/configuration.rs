@@ -79,7 +79,7 @@ impl<'a> Documented<'a> {
             Some(before) => before.restart_with(|config| self.apply(config)).await,
         };
         let texts: Vec<_> = waiting.iter().map(|(block, _)| block.text.as_str()).collect();
-        let printed = self.shell.run(&texts, server.address).await;
+        let printed = self.shell.run(&texts, &server).await;
         for ((block, expected), stdout) in waiting.iter().zip(&printed.stdout) {
             self.compare(block, expected.as_ref(), stdout, &printed.stderr);
         }

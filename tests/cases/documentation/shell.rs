@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::harness::binary;
+use crate::harness::{Server, binary};
 
 /// The time for all blocks that run against one server.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -57,11 +57,11 @@ impl Shell {
     }
 
     /// Runs the blocks in order in one bash, which stops at the first block that fails.
-    pub(super) async fn run(&self, blocks: &[&str], server: SocketAddr) -> Printed {
-        self.install(server);
+    pub(super) async fn run(&self, blocks: &[&str], server: &Server) -> Printed {
+        self.install(server.address);
         let mut script = String::new();
         for (number, block) in blocks.iter().enumerate() {
-            let block = block.replace(DOCUMENTED, &server.to_string());
+            let block = block.replace(DOCUMENTED, &server.address.to_string());
             script.push_str(&format!("printf '\\036%s\\036' {number}\n{block}\n"));
         }
         let path = std::env::var("PATH").unwrap_or_default();
@@ -71,6 +71,8 @@ impl Shell {
             .current_dir(folder)
             .env("PATH", format!("{}:{path}", folder.join("bin").display()))
             .env("CURL_HOME", folder)
+            .env("WEIR_ADMIN_URL", server.admin_url())
+            .env("WEIR_ADMIN_TOKEN_FILE", server.admin_token_file())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();

@@ -198,7 +198,7 @@ fn respond(head: &Parts, deployment: &Deployment, served: Served, wishes: Wishes
 }
 
 /// The `Cache-Status` header (RFC 9211), with this cache's name first.
-fn cache_status(via: &Via, wishes: Wishes) -> HeaderValue {
+pub(super) fn cache_status(via: &Via, wishes: Wishes) -> HeaderValue {
     match via {
         // There may have been an answer, which would not have done.
         Via::Stored if wishes.freshness != Freshness::Any => {

@@ -1,4 +1,4 @@
-//! The public HTTP interface: one service for all connections.
+//! The HTTP interfaces: one service for all connections of a listener, the public one or that of [`admin`].
 //!
 //! [`Service::answer`] is called for each request. It finds the tenant first ([`tenant`]). The
 //! route of pipelines, which is the hot one, is matched directly and goes to [`handler`]; the
@@ -22,16 +22,20 @@ use weir_core::name::Name;
 use weir_limits::charge::Charge;
 use weir_limits::client::Client;
 
+use self::admin::Sender;
+use self::admin::access::Access;
 use self::app::App;
 use self::body::RequestBody;
 use self::problem::{Problem, codes};
 use self::respond::Exchange;
 use self::unread::Unread;
+use crate::identity::admin_token::AdminToken;
 use crate::identity::host::Hosts;
 use crate::identity::{Identified, Member};
 use crate::in_flight::{InFlight, Requests};
 use crate::telemetry::metrics::Route;
 
+mod admin;
 pub mod app;
 pub mod body;
 mod cache_control;
@@ -56,6 +60,15 @@ pub struct Service {
     requests: Arc<Requests>,
     unread: Unread,
     hosts: Hosts,
+    audience: Audience,
+}
+
+/// Whose requests a service answers.
+enum Audience {
+    /// Those of clients, who belong to tenants.
+    Public,
+    /// Those of administrators.
+    Admins(Access),
 }
 
 /// An answer, and what must be held until it has been written.
@@ -71,15 +84,26 @@ pub struct Answered {
 }
 
 impl Service {
-    /// Creates a service that answers for `app`, which listens on `address`.
+    /// Creates a service that answers clients for `app`, which listens on `address`.
     #[must_use]
-    pub fn new(app: Arc<App>, address: SocketAddr) -> Self {
+    pub fn public(app: Arc<App>, address: SocketAddr) -> Self {
+        let router = router::router(app.clone());
+        Self::new(app, address, router, Audience::Public)
+    }
+
+    /// Creates a service that answers administrators, on `address`.
+    #[must_use]
+    pub fn admin(app: Arc<App>, address: SocketAddr, token: AdminToken) -> Self {
+        let router = admin::router(app.clone());
+        Self::new(app, address, router, Audience::Admins(Access::new(token)))
+    }
+
+    fn new(app: Arc<App>, address: SocketAddr, router: Router, audience: Audience) -> Self {
         let tenants = app.tenants.hosts().map(ToOwned::to_owned);
         let hosts = Hosts::of(address, app.server.allowed_hosts.iter().cloned().chain(tenants));
-        let router = router::router(app.clone());
         let requests = Requests::new(app.server.max_requests);
         let unread = Unread::new(app.server.max_answers_bytes);
-        Self { app, router, requests, unread, hosts }
+        Self { app, router, requests, unread, hosts, audience }
     }
 
     /// The server's parts.
@@ -97,7 +121,12 @@ impl Service {
         let (route, mut response) = if in_flight.is_some() {
             let caller = handler::Caller { client, id: exchange.id() };
             let answer = async {
-                match self.destination(&mut head, &mut of_tenant) {
+                if let Audience::Admins(access) = &self.audience
+                    && let Err(problem) = access.admit(&head, client).await
+                {
+                    return (Route::Other, problem.into_response());
+                }
+                match self.destination(&mut head, caller, &mut of_tenant) {
                     Destination::Pipeline(member, name) => {
                         let answer = handler::run(&self.app, member, &name, &head, body, caller);
                         (Route::Pipeline, answer.await)
@@ -124,11 +153,20 @@ impl Service {
 
     /// Finds the tenant and the route of a request. It counts among those of the tenant while `counted` is
     /// there.
-    fn destination(&self, head: &mut Parts, counted: &mut Option<InFlight>) -> Destination<'_> {
+    fn destination(
+        &self,
+        head: &mut Parts,
+        caller: handler::Caller<'_>,
+        counted: &mut Option<InFlight>,
+    ) -> Destination<'_> {
         if !self.hosts.accept(head) {
             let detail = "The server listens on a loopback address, and does not answer to the name \
                           that the request gives as its host. server.allowed_hosts adds names.";
             return Problem::new(codes::UNKNOWN_HOST, detail).into();
+        }
+        if let Audience::Admins(_) = &self.audience {
+            head.extensions.insert(Sender { client: caller.client, id: caller.id.clone() });
+            return Destination::Router;
         }
         let Identified { member, prefix_bytes } = match self.app.tenants.identify(head) {
             Ok(identified) => identified,

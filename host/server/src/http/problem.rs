@@ -62,6 +62,7 @@ codes! {
     UNKNOWN_MODEL = NOT_FOUND "unknown-model" "There is no such model";
     MISSING_API_KEY = UNAUTHORIZED "missing-api-key" "An API key is required";
     INVALID_API_KEY = UNAUTHORIZED "invalid-api-key" "The API key is not valid here";
+    INVALID_ADMIN_TOKEN = UNAUTHORIZED "invalid-admin-token" "The admin token is required";
     QUOTA_EXCEEDED = FORBIDDEN "quota-exceeded" "The tenant's quota is used up";
     UNKNOWN_HOST = MISDIRECTED_REQUEST "unknown-host" "The server does not answer to this name";
     UNKNOWN_TENANT = NOT_FOUND "unknown-tenant" "The request does not identify a tenant";
@@ -75,7 +76,7 @@ codes! {
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The content type is not supported";
     UNSUPPORTED_ENCODING = UNSUPPORTED_MEDIA_TYPE "unsupported-encoding" "The content encoding is not supported";
     IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY "idempotency-key-reused" "The idempotency key belongs to another request";
-    RATE_LIMITED = TOO_MANY_REQUESTS "rate-limited" "The tenant sends requests too fast";
+    RATE_LIMITED = TOO_MANY_REQUESTS "rate-limited" "Requests are sent too fast";
     TOO_MANY_REQUESTS = TOO_MANY_REQUESTS "too-many-requests" "The tenant has too many requests in flight";
     INTERNAL = INTERNAL_SERVER_ERROR "internal" "The server failed";
     PIPELINE_TRAPPED = INTERNAL_SERVER_ERROR "pipeline-trapped" "The pipeline trapped";

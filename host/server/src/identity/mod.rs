@@ -17,6 +17,7 @@ use weir_core::name::Name;
 use weir_runtime::answers::Answers;
 use weir_runtime::tenant::Tenant;
 
+pub mod admin_token;
 pub mod api_key;
 pub mod config;
 pub mod host;

@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use thiserror::Error;
@@ -26,6 +27,7 @@ use weir_limits::shares::{Share, Shares};
 
 use crate::config;
 use crate::http::Service;
+use crate::http::app::App;
 use crate::http::unread::UNCHARGED_BYTES;
 
 mod connection;
@@ -56,45 +58,81 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 pub enum BindError {
     /// Another program already listens there.
     #[error(
-        "{0} is in use by another program: choose another address with --listen or \
-         server.listen (port 0 takes a free one)"
+        "{address} is in use by another program: choose another address with {option} (port 0 takes a \
+         free one)"
     )]
-    InUse(String),
+    InUse {
+        /// The address.
+        address: String,
+        /// What sets it.
+        option: &'static str,
+    },
     /// Any other reason.
-    #[error("cannot listen on {address}: {error}; choose another with --listen or server.listen")]
+    #[error("cannot listen on {address}: {error}; choose another with {option}")]
     Failed {
         /// The address.
         address: String,
+        /// What sets it.
+        option: &'static str,
         /// The operating system's reason.
         error: io::Error,
     },
 }
 
-/// Listens on `address`.
+/// Listens on `address`, which `option` sets.
 ///
 /// # Errors
 /// The address is in use, does not belong to this machine, or is not permitted.
-pub async fn bind(address: &str) -> Result<TcpListener, BindError> {
+pub async fn bind(address: &str, option: &'static str) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|error| {
         let address = address.to_owned();
         match error.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse(address),
-            _ => BindError::Failed { address, error },
+            io::ErrorKind::AddrInUse => BindError::InUse { address, option },
+            _ => BindError::Failed { address, option, error },
         }
     })
 }
 
-/// Serves `listener` until the first signal, then drains. A second signal ends the drain at
-/// once.
-pub async fn serve(listener: TcpListener, service: Service, mut signals: Signals) {
-    let server = Server::new(service);
+/// Serves each listener of `app` with its service until the first signal, then drains all. A second
+/// signal ends the drain at once.
+pub async fn serve(app: Arc<App>, listeners: Vec<(TcpListener, Service)>, mut signals: Signals) {
+    let (listeners, servers): (Vec<_>, Vec<_>) =
+        listeners.into_iter().map(|(listener, service)| (listener, Server::new(service))).unzip();
+    let accepting = servers.iter().zip(listeners).map(|(server, listener)| server.accept(listener));
     tokio::select! {
-        () = server.accept(listener) => {}
+        _ = join_all(accepting) => {}
         () = signals.next() => {}
     }
     tokio::select! {
-        () = server.drain() => {}
+        () = drain(&app, &servers) => {}
         () = signals.next() => warn!("second signal: ending without waiting"),
+    }
+}
+
+/// Lets requests in flight finish, and closes what they use.
+async fn drain(app: &App, servers: &[Server]) {
+    let limit = Duration::from_millis(app.server.drain_timeout_ms);
+    let connections = || servers.iter().map(|server| server.connections.len()).sum::<usize>();
+    info!(connections = connections(), "draining");
+    app.lifecycle.drain();
+    for server in servers {
+        server.draining.send_replace(true);
+        server.connections.close();
+    }
+    let finished = async {
+        join_all(servers.iter().map(|server| server.connections.wait())).await;
+        app.lifecycle.detached.wait().await;
+        app.vectors.drain().await;
+        for member in app.tenants.members() {
+            member.answers.drain().await;
+            member.tenant.documents.close().await;
+        }
+        app.shared_tier.close().await;
+        app.system.close().await;
+    };
+    match timeout(limit, finished).await {
+        Ok(()) => info!("drained"),
+        Err(_) => warn!(connections = connections(), "the drain timed out"),
     }
 }
 
@@ -192,30 +230,6 @@ impl Server {
             drop::<Share<Client>>(share);
             drop(place);
         });
-    }
-
-    async fn drain(&self) {
-        let app = self.shared.service.app();
-        let limit = Duration::from_millis(app.server.drain_timeout_ms);
-        info!(connections = self.connections.len(), "draining");
-        app.lifecycle.drain();
-        self.draining.send_replace(true);
-        self.connections.close();
-        let finished = async {
-            self.connections.wait().await;
-            app.lifecycle.detached.wait().await;
-            app.vectors.drain().await;
-            for member in app.tenants.members() {
-                member.answers.drain().await;
-                member.tenant.documents.close().await;
-            }
-            app.shared_tier.close().await;
-            app.system.close().await;
-        };
-        match timeout(limit, finished).await {
-            Ok(()) => info!("drained"),
-            Err(_) => warn!(connections = self.connections.len(), "the drain timed out"),
-        }
     }
 }
 

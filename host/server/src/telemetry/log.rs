@@ -19,6 +19,8 @@ const MAX_WAITING_LINES: usize = 4_096;
 /// Each connection to Redis says for itself, without a limit, what the shared tier says once, with how to mend
 /// it. `log.level` can name `fred` again.
 const QUIET: &str = "fred=off";
+/// What administrators change is always logged.
+const AUDIT: &str = "weir::audit=info";
 const DROPPED_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The log of the process. Dropping it writes what still waits, for up to a second.
@@ -33,7 +35,7 @@ pub struct Logging {
 /// # Errors
 /// `log.level` is neither a level nor a list of directives.
 pub fn start(config: &Log) -> Result<Logging, ParseError> {
-    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.level))?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{},{AUDIT}", config.level))?;
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(MAX_WAITING_LINES)

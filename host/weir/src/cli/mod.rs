@@ -1,4 +1,4 @@
-//! The command line: `weir serve`, `weir ingest`, `weir check`, `weir api-key`.
+//! The command line: `weir serve`, `weir ingest`, `weir check`, `weir cache`, `weir api-key`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod api_key;
+mod cache;
 mod check;
 mod serve;
 
@@ -21,7 +22,8 @@ struct Arguments {
 enum Command {
     /// Serve the pipelines of a configuration until SIGTERM or Ctrl-C.
     ///
-    /// Prints `weir listening on ADDRESS` to standard output once it answers requests; the log
+    /// Prints `weir listening on ADDRESS` to standard output once it answers requests, and the same of
+    /// the admin listener; the log
     /// goes to standard error. The first signal starts a drain: requests in flight finish within
     /// server.drain_timeout_ms. A second signal ends the server at once.
     Serve(serve::Arguments),
@@ -40,6 +42,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Explain, invalidate and warm the cache of a running server.
+    Cache(cache::Arguments),
     /// Create an API key for a tenant.
     ///
     /// Prints the key for the tenant, and the api_keys line for [tenants.NAME]. The
@@ -54,6 +58,7 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Ingest(arguments) => weir_client::run(&arguments),
         Command::Check { config } => check::run(&config),
+        Command::Cache(arguments) => cache::run(&arguments),
         Command::ApiKey => api_key::run(),
     };
     match result {

@@ -1,11 +1,13 @@
 //! `weir serve`: builds an app from the configuration and serves it.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use weir_server::http::Service;
+use weir_server::identity::admin_token::AdminToken;
 use weir_server::listener::{self, Signals};
 use weir_server::telemetry::latencies;
 use weir_server::telemetry::log::{self, Logging};
@@ -22,6 +24,9 @@ pub(super) struct Arguments {
     /// Listen here instead of on server.listen; port 0 picks a free port.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// Listen here for administrators instead of on admin.listen; empty for no admin listener.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "WEIR_ADMIN_LISTEN")]
+    admin_listen: Option<String>,
 }
 
 /// Serves until a signal arrives.
@@ -32,6 +37,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut config = Config::load(&arguments.config)?;
     if let Some(listen) = &arguments.listen {
         config.server.listen.clone_from(listen);
+    }
+    if let Some(listen) = &arguments.admin_listen {
+        config.admin.listen.clone_from(listen);
     }
     let log = log::start(&config.log).context("log.level")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -47,16 +55,31 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 async fn serve(config: Config, log: &Logging) -> anyhow::Result<()> {
     let signals = Signals::new().context("cannot install signal handlers")?;
     // First, so that a port in use is reported before a model is loaded.
-    let listener = listener::bind(&config.server.listen).await?;
+    let public = listener::bind(&config.server.listen, "--listen or server.listen").await?;
+    let admin = match config.admin.listen.as_str() {
+        "" => None,
+        address => Some(listener::bind(address, "--admin-listen or admin.listen").await?),
+    };
+    let token_file = config.admin_token_file();
     let app = Arc::new(build::app(config).await?);
     app.metrics.spawn_upkeep();
     let served = Arc::downgrade(&app);
     latencies::spawn_upkeep(move || Some(served.upgrade()?.deployments.current()));
     log.spawn_counting();
-    let address = listener.local_addr()?;
-    // For a parent process that waits for it. Nobody may be reading, so errors are ignored.
-    let _ = writeln!(std::io::stdout(), "weir listening on {address}");
+    let address = public.local_addr()?;
+    let mut said = format!("weir listening on {address}\n");
     tracing::info!("listening on http://{address}");
-    listener::serve(listener, Service::new(app, address), signals).await;
+    let mut listeners = vec![(public, Service::public(Arc::clone(&app), address))];
+    if let Some(admin) = admin {
+        // The data folder exists by now.
+        let token = AdminToken::load_or_create(&token_file)?;
+        let address = admin.local_addr()?;
+        let _ = writeln!(said, "weir admin listening on {address}");
+        tracing::info!(token_file = %token_file.display(), "listening on http://{address} for administrators");
+        listeners.push((admin, Service::admin(Arc::clone(&app), address, token)));
+    }
+    // For a parent process that waits for it. Nobody may be reading, so errors are ignored.
+    let _ = std::io::stdout().write_all(said.as_bytes());
+    listener::serve(app, listeners, signals).await;
     Ok(())
 }

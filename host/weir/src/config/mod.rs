@@ -27,7 +27,7 @@ use weir_runtime::engine::size::Size;
 use weir_runtime::pipeline::config::Pipeline;
 use weir_runtime::policy::config::Policy;
 use weir_runtime::tenant::config::Ingest;
-use weir_server::config::{Log, Server};
+use weir_server::config::{Admin, Log, Server};
 use weir_server::identity::config::Tenant;
 
 /// The whole configuration.
@@ -36,6 +36,8 @@ use weir_server::identity::config::Tenant;
 pub struct Config {
     /// The public listener and its limits.
     pub server: Server,
+    /// The admin listener.
+    pub admin: Admin,
     /// Where data is stored.
     pub data: Data,
     /// The limits of what one request may ingest.
@@ -141,6 +143,15 @@ impl Config {
         all.map(|(key, path)| (key, path.as_path()))
     }
 
+    /// The file of the administrator's token.
+    #[must_use]
+    pub fn admin_token_file(&self) -> PathBuf {
+        match self.admin.token_file.as_os_str().is_empty() {
+            true => self.data.folder.join("admin-token"),
+            false => self.admin.token_file.clone(),
+        }
+    }
+
     fn resolve_paths(&mut self, folder: &Path) {
         let home = env::home_dir().unwrap_or_default();
         let resolve = |path: &mut PathBuf| {
@@ -150,6 +161,9 @@ impl Config {
             };
         };
         resolve(&mut self.data.folder);
+        if !self.admin.token_file.as_os_str().is_empty() {
+            resolve(&mut self.admin.token_file);
+        }
         resolve(&mut self.embedding.library);
         self.cache.shared.redis.files_mut().for_each(resolve);
         for model in self.embedding.models.values_mut() {
@@ -168,11 +182,17 @@ impl Config {
         self.check_models(&mut problems);
         self.check_tenants(&mut problems);
         self.check_cache(&mut problems);
-        if self.server.listen.parse::<SocketAddr>().is_err() {
-            let listen = &self.server.listen;
-            problems.push(format!(
-                "server.listen: '{listen}' is not an address and port, such as 127.0.0.1:8080"
-            ));
+        let listeners = [
+            ("server.listen", &self.server.listen, "127.0.0.1:8080"),
+            ("admin.listen", &self.admin.listen, "127.0.0.1:8081"),
+        ];
+        for (key, listen, example) in listeners {
+            let is_off = key == "admin.listen" && listen.is_empty();
+            if !is_off && listen.parse::<SocketAddr>().is_err() {
+                problems.push(format!(
+                    "{key}: '{listen}' is not an address and port, such as {example}"
+                ));
+            }
         }
         for (name, pipeline) in &self.pipelines {
             let Some(policy) = &pipeline.policy else { continue };

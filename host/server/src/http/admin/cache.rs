@@ -1,0 +1,109 @@
+//! `/admin/v1/cache`: what to invalidate, and what a request would be answered with.
+
+use axum::Extension;
+use axum::Json;
+use axum::extract::{Request, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tracing::info;
+use weir_core::name::Name;
+use weir_runtime::request::RequestId;
+use weir_runtime::tenant::invalidation::what::What;
+
+use super::described::{Described, member};
+use super::{Admin, explained};
+use crate::http::body::ChargedBody;
+use crate::http::json;
+use crate::http::problem::{Problem, codes};
+
+/// Who sent a request, and its id.
+#[derive(Clone)]
+pub(in crate::http) struct Sender {
+    pub(in crate::http) client: weir_limits::client::Client,
+    pub(in crate::http) id: RequestId,
+}
+
+/// The body of `invalidate`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Invalidate {
+    what: What,
+    /// Only for this tenant; for all of them if it is omitted.
+    tenant: Option<Name>,
+    /// Whether policies decide for how long it may still be served, as after a change.
+    #[serde(default)]
+    soft: bool,
+}
+
+/// Has nothing served any more that was made before. Answers when that holds for all later requests.
+pub(super) async fn invalidate(
+    State(admin): State<Admin>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let Invalidate { what, tenant, soft } = read(&admin, request).await?;
+    what.check().map_err(|error| {
+        Problem::new(
+            codes::INVALID_REQUEST,
+            format!("what: {}", json::sentence(&error.to_string())),
+        )
+    })?;
+    let app = &admin.app;
+    let members: Vec<_> = match &tenant {
+        Some(name) => vec![member(app, Some(name))?],
+        None => app.tenants.members().collect(),
+    };
+    let text = serde_json::to_string(&what).unwrap_or_default();
+    let mut invalidated = Vec::new();
+    for member in members {
+        let tenant = &member.tenant;
+        let at = tenant.invalidate(&what, soft).await;
+        let position = at.as_ref().map(|at| at.0).unwrap_or_default();
+        let error = at.as_ref().err().map(tracing::field::display);
+        let (request_id, name) = (sender.id.as_str(), tenant.name.as_str());
+        info!(
+            target: "weir::audit",
+            request_id,
+            client = ?sender.client,
+            tenant = name,
+            what = text,
+            soft,
+            position,
+            error,
+            "invalidate"
+        );
+        at?;
+        invalidated.push(json!({ "tenant": name, "position": position }));
+    }
+    Ok(Json(json!({ "invalidated": invalidated })))
+}
+
+/// Says what a request would be answered with, and why. Changes nothing.
+pub(super) async fn explain(
+    State(admin): State<Admin>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let described: Described = read(&admin, request).await?;
+    let arrived = described.arrive(&admin.app).await?;
+    let source = arrived.source(&sender.id, sender.client);
+    let (deployment, answers) = (&arrived.deployment, &arrived.member.answers);
+    let explanation = answers.explain(deployment, &source, arrived.demand, arrived.wishes).await;
+    Ok(Json(explained::shown(&explanation, deployment, arrived.wishes)))
+}
+
+/// The body of a request, as JSON.
+pub(super) async fn read<T: for<'a> Deserialize<'a>>(
+    admin: &Admin,
+    request: Request,
+) -> Result<T, Problem> {
+    let (head, body) = request.into_parts();
+    json::expect_json(&head.headers)?;
+    let app = &admin.app;
+    let reader = app.tenants.members().next().map(|member| &member.tenant.name);
+    let reader = reader.ok_or_else(|| Problem::internal("there is no tenant"))?;
+    let body = app.bodies.read(reader, body, &head.headers, app.body_limits()).await?;
+    let ChargedBody { bytes, held: _held } = body;
+    let canonical = json::canonical(&bytes, app.server.max_body_bytes)?;
+    json::typed(&canonical, codes::INVALID_REQUEST, "The body")
+}
