@@ -4,9 +4,10 @@
 //! Weir with a plain server, and `against` compares it with another revision of this repository,
 //! which `revision` builds. `side` starts the server of a revision. `instructions` counts
 //! instructions instead of time, `writers` measures what a writer costs
-//! readers, and `ingest` what others notice of an ingest. How well searches rank is measured by `eval`.
+//! readers, `ingest` what others notice of an ingest, and `cache` what hits of the shared tier cost. How well searches rank is measured by `eval`.
 
 mod against;
+mod cache;
 mod cases;
 mod comparison;
 mod floor;
@@ -28,6 +29,7 @@ mod writers;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use self::cache::Cache;
 use self::ingest::Ingest;
 use self::instructions::Instructions;
 use self::revision::Revision;
@@ -76,6 +78,7 @@ enum Command {
     Instructions(Instructions),
     Writers(Writers),
     Ingest(Ingest),
+    Cache(Cache),
 }
 
 /// How long and with how many connections to measure.
@@ -113,6 +116,7 @@ impl Bench {
             (Some(Command::Instructions(instructions)), _) => instructions.run().await,
             (Some(Command::Writers(writers)), _) => writers.run(),
             (Some(Command::Ingest(ingest)), _) => ingest.run().await,
+            (Some(Command::Cache(cache)), _) => cache.run().await,
             (None, Some(revision)) => against::run(self.timing, &revision, self.no_bounds).await,
             (None, None) => floor::run(self.timing, self.no_bounds).await,
         }
