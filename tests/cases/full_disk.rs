@@ -11,7 +11,7 @@ use super::asking::ask_with;
 use crate::harness::{Answer, Client, Config, Server, document, eventually};
 
 /// Room for the truth of [`many`], but not for their vectors.
-const ROOM: u64 = 512 << 10;
+const ROOM: u64 = 544 << 10;
 const MANY: usize = 300;
 
 fn configure(config: &mut Config) {

@@ -135,6 +135,11 @@ async fn garbage_in_redis_is_a_miss() {
         redis.set(key, b"garbage");
     }
     ask_stored(&server.client, "docs").await;
+    // Answers are stored in the background.
+    eventually("one of them has been replaced", async || {
+        keys.iter().any(|key| redis.get(key).unwrap() != b"garbage").then_some(())
+    })
+    .await;
     for key in &keys {
         redis.run(&["DEL", key]);
         redis.run(&["LPUSH", key, "garbage"]);
