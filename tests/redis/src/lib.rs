@@ -16,6 +16,7 @@ mod proxy;
 mod reply;
 mod sentinels;
 mod server;
+mod spoil;
 
 pub use self::certificates::Certificates;
 pub use self::cluster::Cluster;
@@ -23,3 +24,4 @@ pub use self::proxy::{Fault, Proxy};
 pub use self::reply::Reply;
 pub use self::sentinels::Sentinels;
 pub use self::server::RedisServer;
+pub use self::spoil::Spoil;

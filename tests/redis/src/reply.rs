@@ -23,13 +23,15 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// The reply as a text.
+    /// The reply as a text. The texts of a list have spaces in between.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
             Self::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             Self::Error(error) => error.clone(),
-            other => format!("{other:?}"),
+            Self::Number(number) => number.to_string(),
+            Self::List(list) => list.iter().map(Self::text).collect::<Vec<_>>().join(" "),
+            Self::Nil => "nil".to_owned(),
         }
     }
 }

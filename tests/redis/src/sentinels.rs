@@ -1,6 +1,7 @@
 //! A primary with a replica, and three Sentinels that replace it within a second or two.
 
 use std::fs;
+use std::mem::swap;
 
 use crate::server::RedisServer;
 
@@ -10,7 +11,7 @@ const DOWN_AFTER_MS: &str = "500";
 
 /// Two servers and their Sentinels.
 pub struct Sentinels {
-    /// The server that is the primary at first.
+    /// The primary: the other server after [`replaced`](Self::replaced).
     pub primary: RedisServer,
     /// Its replica.
     pub replica: RedisServer,
@@ -42,6 +43,35 @@ impl Sentinels {
     pub fn ports(&self) -> Vec<u16> {
         self.sentinels.iter().map(RedisServer::port).collect()
     }
+
+    /// Tells the Sentinels to replace the primary, which works.
+    pub fn fail_over(&self) {
+        self.sentinels[0].run(&["SENTINEL", "FAILOVER", NAME]);
+    }
+
+    /// Waits until the replica has taken the primary's place, and all Sentinels say so.
+    pub fn replaced(&mut self) {
+        swap(&mut self.primary, &mut self.replica);
+        let port = self.primary.port().to_string();
+        for sentinel in &self.sentinels {
+            sentinel.wait_for(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME], |said| {
+                said.split(' ').nth(1) == Some(&port)
+            });
+        }
+        self.primary.wait_for(&["INFO", "replication"], |info| info.contains("role:master"));
+    }
+
+    /// Waits until the server that was replaced, and runs, has become the replica and all Sentinels see
+    /// that it could take over.
+    pub fn repaired(&self) {
+        // The Sentinels would do so, too, but wait for ten seconds.
+        self.replica.replicate(&self.primary);
+        for sentinel in &self.sentinels {
+            sentinel.wait_for(&["SENTINEL", "REPLICAS", NAME], |said| {
+                said.contains(" flags slave ") && said.contains(" master-link-status ok ")
+            });
+        }
+    }
 }
 
 fn sentinel(primary: u16) -> RedisServer {
@@ -57,4 +87,31 @@ fn sentinel(primary: u16) -> RedisServer {
         fs::write(&file, text).unwrap();
         vec![file.to_str().unwrap().to_owned(), "--sentinel".to_owned()]
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_take_turns() {
+        let mut servers = Sentinels::start();
+        let [first, second] = [&servers.primary, &servers.replica].map(RedisServer::port);
+        servers.primary.set("key", b"value");
+        servers.primary.kill();
+        servers.replaced();
+        assert_eq!(servers.primary.port(), second);
+        servers.replica.start_again();
+        servers.repaired();
+        servers.fail_over();
+        servers.replaced();
+        assert_eq!(servers.primary.port(), first);
+        assert_eq!(servers.primary.get("key").unwrap(), b"value");
+        servers.repaired();
+        servers.primary.stop();
+        servers.replaced();
+        servers.replica.go_on();
+        servers.repaired();
+        assert_eq!(servers.primary.port(), second);
+    }
 }
