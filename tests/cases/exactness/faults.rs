@@ -1,7 +1,8 @@
 //! The checker finds wrong answers: of each fault that a build of the server can have
 //! (`weir_core::fault`), and of the same build without a fault none.
 
-use super::run::{Plan, run, search};
+use super::plan::Plan;
+use super::run::{run, search};
 use crate::harness::Program;
 
 const ONE: &[&str] = &["docs"];

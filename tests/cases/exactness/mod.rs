@@ -9,8 +9,9 @@
 //!
 //! | file | what for |
 //! |---|---|
-//! | `run` | the lives of the server, and what a run must have covered |
+//! | `plan`, `run` | how long and with what; the lives of the server, and what a run must have covered |
 //! | `faults` | what the checker must find |
+//! | `redis`, `disturber` | what happens to the Redis that is the shared tier |
 //! | `world`, `writers`, `readers` | the load |
 //! | `words`, `question` | random texts and questions |
 //! | `position`, `log`, `resolve` | positions, and the log of writes by position |
@@ -28,14 +29,17 @@
 //! more than one node.
 
 mod check;
+mod disturber;
 mod faults;
 mod hits;
 mod log;
 mod oracle;
+mod plan;
 mod position;
 mod question;
 mod ranking;
 mod readers;
+mod redis;
 mod resolve;
 mod run;
 mod tally;
@@ -45,7 +49,8 @@ mod words;
 mod world;
 mod writers;
 
-use run::{Plan, run};
+use plan::{Backend, Plan};
+use run::run;
 
 use crate::harness::Program;
 
@@ -71,4 +76,30 @@ async fn every_answer_is_exact_where_old_ones_are_allowed() {
 async fn every_answer_over_two_collections_is_exact() {
     let two = ["alpha", "beta"];
     run(Program::Shipped, &two, Plan::from_environment()).await.assert_none();
+}
+
+/// Answers are in Redis only, so that it is asked all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_is_exact_while_redis_is_disturbed() {
+    let plan = Plan::from_environment().without_memory().disturbing(Backend::Redis);
+    run(Program::Shipped, &["docs"], plan).await.assert_none();
+}
+
+/// Answers are in both tiers, and old ones are allowed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_of_two_tiers_is_exact_while_redis_is_disturbed() {
+    let plan = Plan::from_environment().allowing_old().disturbing(Backend::Redis);
+    run(Program::Shipped, &["docs"], plan).await.assert_none();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_is_exact_while_sentinels_replace_the_primary() {
+    let plan = Plan::from_environment().without_memory().disturbing(Backend::Sentinels);
+    run(Program::Shipped, &["docs"], plan).await.assert_none();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_is_exact_while_primaries_of_a_cluster_are_replaced() {
+    let plan = Plan::from_environment().without_memory().disturbing(Backend::Cluster);
+    run(Program::Shipped, &["docs"], plan).await.assert_none();
 }

@@ -106,8 +106,18 @@ pub(super) async fn ask_by(
     world: &World,
     client: &Client,
     question: &Arc<Question>,
-    Way { demanded, with_chain, by_query, cached }: Way,
+    way: Way,
 ) -> bool {
+    answer_to(world, client, question, way).await.is_some()
+}
+
+/// The same. Returns the answer, or `None` if the server is gone.
+pub(super) async fn answer_to(
+    world: &World,
+    client: &Client,
+    question: &Arc<Question>,
+    Way { demanded, with_chain, by_query, cached }: Way,
+) -> Option<Answer> {
     let path = format!("/v1/pipelines/{}", question.pipeline(cached));
     let method = if by_query { "QUERY" } else { "POST" };
     let mut request = client.request(method, &path).header("content-type", "application/json");
@@ -118,7 +128,7 @@ pub(super) async fn ask_by(
     let began = world.ledger.begin(&question.collections);
     let Ok(answer) = Answer::try_to(request.body(question.body().to_string())).await else {
         gone(world, "a question");
-        return false;
+        return None;
     };
     let code = if answer.status == 200 { String::new() } else { code(&answer) };
     add(&world.tally.answers);
@@ -134,29 +144,30 @@ pub(super) async fn ask_by(
         (503, code) if !code.is_empty() => {
             // A demand that comes before the index is as far may be refused.
             let late = demanded.is_some() && code == "position-not-reached";
-            add(if late { &world.tally.late } else { &world.tally.refused });
+            world.refused(if late { &world.tally.late } else { &world.tally.refused }, &answer);
             if code == "position-not-reached" && answer.header("retry-after").is_empty() {
                 let text = format!("no Retry-After: {answer:?}");
                 world.tally.violation(Kind::Form, text);
             }
-            return true;
+            return Some(answer);
         }
         _ => {
             let text = format!("{} demanded {demanded:?}: {answer:?}", question.key());
             world.tally.violation(Kind::Failed, text);
-            return true;
+            return Some(answer);
         }
     }
     match Stated::by(&answer) {
         Ok(stated) => {
             let (question, demanded) = (Arc::clone(question), demanded.map(|position| position.at));
+            let answer = answer.clone();
             let record = Record { question, began, ended: 0, demanded, stated, answer };
             count_stated(&world.tally, &record);
             world.ledger.answered(record, &world.tally);
         }
         Err(text) => world.tally.violation(Kind::Form, format!("{text}: {answer:?}")),
     }
-    true
+    Some(answer)
 }
 
 /// The code of a problem.

@@ -1,18 +1,17 @@
 //! A run: lives of the server under load, each ended by a drain or a kill, and the check of what
 //! was answered in it. A search for wrong answers has one life, and is checked again and again.
 
-use std::env;
-use std::fmt::Display;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use futures::future::join;
+use futures::future::{OptionFuture, join};
 
 use super::check::{Checker, Seen};
+use super::disturber::Disturber;
 use super::oracle::State;
-use super::question::Question;
+use super::plan::Plan;
+use super::question::{CALM, Question};
 use super::readers::{Way, ask, ask_by, read};
 use super::resolve::resolve;
 use super::tally::{Findings, Kind, add, get};
@@ -39,75 +38,15 @@ const LAST_QUESTIONS: usize = 20;
 /// Questions that are asked right after a restart.
 const EARLY_QUESTIONS: usize = 40;
 const VECTORS_COMPARED: usize = 32;
-/// How long old answers may be served, in a run with a policy that allows it. It takes a part of that until
-/// a change is applied.
-const OLD_ALLOWED: Duration = Duration::from_secs(2);
-/// When answers expire in such a run.
+/// When answers expire in a run with a policy that allows old ones.
 const SHORT_TTL_MS: i64 = 30;
+/// The same in a shared tier that is disturbed, so that there are fresh answers in it.
+const LONGER_TTL_MS: i64 = 60_000;
 /// How long a search goes on before its first check. Each further part is twice as long, so that
 /// the search for something rare is not interrupted all the time.
 const FIRST_PART: Duration = Duration::from_secs(1);
 /// How long a search for wrong answers goes on, under load.
 const LONGEST_SEARCH: Duration = Duration::from_secs(60);
-
-/// How long and with what a run goes on.
-pub(super) struct Plan {
-    seed: u64,
-    /// The least answers.
-    answers: u64,
-    /// The least time of load; zero in the short form.
-    load: Duration,
-    /// Whether there is a memory tier. Otherwise each hit is one of the shared tier.
-    in_memory: bool,
-    /// How long the policy allows answers to be served after a change. Unless this is zero, it also allows
-    /// those that expired, and they do so soon.
-    old_allowed: Duration,
-}
-
-impl Plan {
-    /// The short form, unless the environment asks for more: `WEIR_EXACTNESS_SECONDS` of load and
-    /// `WEIR_EXACTNESS_ANSWERS`. `WEIR_EXACTNESS_SEED` repeats the choices of a run.
-    pub(super) fn from_environment() -> Self {
-        let short = Self::short();
-        Self {
-            answers: variable("WEIR_EXACTNESS_ANSWERS").unwrap_or(short.answers),
-            load: variable("WEIR_EXACTNESS_SECONDS").map_or(short.load, Duration::from_secs),
-            ..short
-        }
-    }
-
-    /// The short form.
-    pub(super) fn short() -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let seed = variable("WEIR_EXACTNESS_SEED").unwrap_or(now.as_millis() as u64);
-        Self {
-            seed,
-            answers: 3_000,
-            load: Duration::ZERO,
-            in_memory: true,
-            old_allowed: Duration::ZERO,
-        }
-    }
-
-    /// The same without a memory tier.
-    pub(super) fn without_memory(self) -> Self {
-        Self { in_memory: false, ..self }
-    }
-
-    /// The same with a policy that allows old answers.
-    pub(super) fn allowing_old(self) -> Self {
-        Self { old_allowed: OLD_ALLOWED, ..self }
-    }
-
-    fn is_long(&self) -> bool {
-        !self.load.is_zero()
-    }
-}
-
-fn variable<T: FromStr<Err: Display>>(name: &str) -> Option<T> {
-    let text = env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|error| panic!("{name} = {text}: {error}")))
-}
 
 /// How a life ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +64,8 @@ struct Run {
     rng: Rng,
     seen: Seen,
     load: Duration,
+    /// `None` if the shared tier is not disturbed.
+    disturber: Option<Disturber>,
 }
 
 /// Runs the load over these collections, checks every answer and returns what was wrong.
@@ -183,7 +124,7 @@ pub(super) async fn search(program: Program, collections: &[&str]) -> Option<Dur
     None
 }
 
-async fn start(program: Program, plan: &Plan) -> Server {
+async fn start(program: Program, plan: &Plan, disturber: Option<&Disturber>) -> Server {
     // Pages have several changes of one document only if writers do not wait for the index.
     let unchecked = matches!(program, Program::Faulty(Some("promotion-unchecked")));
     let hasty = matches!(program, Program::Faulty(Some("page-reads-newest")));
@@ -195,7 +136,7 @@ async fn start(program: Program, plan: &Plan) -> Server {
         if !plan.old_allowed.is_zero() {
             for (name, ms) in [
                 ("ttl_ms", SHORT_TTL_MS),
-                ("shared_ttl_ms", SHORT_TTL_MS),
+                ("shared_ttl_ms", if plan.is_disturbed() { LONGER_TTL_MS } else { SHORT_TTL_MS }),
                 ("stale_while_revalidate_ms", 60_000),
                 ("stale_if_error_ms", 60_000),
                 ("stale_after_change_ms", plan.old_allowed.as_millis() as i64),
@@ -207,6 +148,11 @@ async fn start(program: Program, plan: &Plan) -> Server {
         }
         // Questions about two collections wait so long before they get a split answer.
         config.set("server.position_timeout_ms", 200);
+        if let Some(disturber) = disturber {
+            disturber.configure(config);
+            // Nothing may be refused, also not because this machine is slow.
+            config.set("server.position_timeout_ms", 8_000).set("engine.queue_timeout_ms", 8_000);
+        }
         under_default(config, "two", "two-collections", &["embedding", "read"]);
         config.pipeline("fresh", &plugin("search"), &["embedding", "read", "settings"]);
         config.pipeline("fresh-two", &guest("two-collections"), &["embedding", "read"]);
@@ -220,16 +166,19 @@ impl Run {
     async fn begin(program: Program, collections: &[&str], plan: Plan) -> (Self, Server) {
         println!("seed {} over {collections:?}", plan.seed);
         let mut rng = Rng::new(plan.seed);
-        let world = Arc::new(World::new(collections, plan.old_allowed, &mut rng));
+        let world = Arc::new(World::new(collections, &plan, &mut rng));
         let writer = |number: usize| {
             let collection = collections[number % collections.len()].to_owned();
             Writer::new(number, collection, DOCUMENTS * collections.len(), rng.fork())
         };
         let mut writers: Vec<_> = (0..WRITERS).map(writer).collect();
-        let server = start(program, &plan).await;
-        resolve(&world, &server.client, &mut writers, "start").await;
-        let run = Self { plan, world, writers, rng, seen: Seen::default(), load: Duration::ZERO };
-        (run, server)
+        let mut calm = Writer::new(WRITERS, CALM.to_owned(), DOCUMENTS, rng.fork());
+        let disturber = Disturber::start(&plan, LIVES, &mut rng).await;
+        let server = start(program, &plan, disturber.as_ref()).await;
+        resolve(&world, &server.client, &mut writers, CALM).await;
+        calm.write(&world, &server.client).await;
+        let (seen, load) = (Seen::default(), Duration::ZERO);
+        (Self { plan, world, writers, rng, seen, load, disturber }, server)
     }
 
     fn end_of(&self, life: usize) -> End {
@@ -274,13 +223,19 @@ impl Run {
             .collect();
         others.push(tokio::spawn(Arc::clone(world).poll(client())));
         others.push(tokio::spawn(Arc::clone(world).embed(client())));
-
         let (began, before) = (Instant::now(), get(&world.tally.answers));
-        while began.elapsed() < SLOWEST_LIFE
-            && (began.elapsed() < least || get(&world.tally.answers) - before < answers)
-        {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let enough = async {
+            while began.elapsed() < SLOWEST_LIFE
+                && (began.elapsed() < least || get(&world.tally.answers) - before < answers)
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let goes_on = end != End::Stop;
+        let disturb = OptionFuture::from(
+            self.disturber.as_mut().map(|disturber| disturber.live(world, &server.client, goes_on)),
+        );
+        join(enough, disturb).await;
         self.load += began.elapsed();
         match end {
             End::Stop => {}
@@ -341,7 +296,9 @@ impl Run {
         assert!(answers >= self.plan.answers, "{answers} answers instead of {}", self.plan.answers);
         assert!(tally.share(&tally.refused) <= 2.0, "too many were refused\n{tally}");
         assert!(tally.share(&tally.unchecked) <= 1.0, "too many could not be checked\n{tally}");
-        if !self.plan.in_memory {
+        if let Some(disturber) = &self.disturber {
+            disturber.assert_covered(tally);
+        } else if !self.plan.in_memory {
             assert!(tally.share(&tally.shared_hits) >= 5.0, "too few shared hits\n{tally}");
         }
         if !self.plan.old_allowed.is_zero() {
@@ -351,7 +308,9 @@ impl Run {
         if !self.plan.is_long() {
             return;
         }
-        assert!(tally.share(&tally.hits) >= 30.0, "too few hits\n{tally}");
+        // Half of the time, a tier that is disturbed has none.
+        let least_hits = if self.plan.is_disturbed() { 10.0 } else { 30.0 };
+        assert!(tally.share(&tally.hits) >= least_hits, "too few hits\n{tally}");
         assert!(tally.share(&tally.followers) >= 5.0, "too few followers\n{tally}");
         assert!(get(&tally.lagging) >= 1_000, "the index lagged too seldom\n{tally}");
         assert!(get(&tally.rolls) >= 2, "too few rolls\n{tally}");

@@ -91,6 +91,8 @@ pub(super) struct Tally {
     pub(super) resolved: AtomicU64,
     pub(super) rolls: AtomicU64,
     pub(super) restarts: AtomicU64,
+    /// What happened to Redis, and passed.
+    pub(super) disturbances: AtomicU64,
     violations: Mutex<(BTreeMap<Kind, usize>, Vec<String>)>,
 }
 
@@ -183,6 +185,7 @@ impl fmt::Display for Tally {
             ("writes resolved after a restart", &self.resolved),
             ("rolls of collections that were not small", &self.rolls),
             ("restarts", &self.restarts),
+            ("disturbances of Redis", &self.disturbances),
         ] {
             writeln!(f, "{name} {}", get(counter))?;
         }

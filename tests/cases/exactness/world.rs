@@ -1,15 +1,16 @@
 //! What the tasks of one run share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::log::{Entry, Ledger};
+use super::plan::Plan;
 use super::position::Stated;
 use super::question::{Mode, Question};
-use super::tally::Tally;
+use super::tally::{Kind, Tally, add};
 use super::vectors::Vectors;
 use super::words::Rng;
 use crate::harness::{Answer, Client};
@@ -29,6 +30,8 @@ pub(super) struct World {
     pub(super) stop: AtomicBool,
     /// The server is about to end, so broken connections are expected.
     pub(super) ending: AtomicBool,
+    /// Whether no answer may be an error of the server's (5xx).
+    answers_all: bool,
     /// The write without an `Idempotency-Key` that is under way.
     pub(super) keyless: tokio::sync::Mutex<Option<Entry>>,
     /// Locked for writing while the collection does not exist.
@@ -41,8 +44,8 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Answers that are marked as old may be served for `old_allowed` after a change.
-    pub(super) fn new(collections: &[&str], old_allowed: Duration, rng: &mut Rng) -> Self {
+    /// What is shared by the tasks of a run over these collections.
+    pub(super) fn new(collections: &[&str], plan: &Plan, rng: &mut Rng) -> Self {
         let collections: Vec<_> = collections.iter().map(|&name| name.to_owned()).collect();
         let mut subjects: Vec<_> = collections.iter().map(|name| vec![name.clone()]).collect();
         if collections.len() == 2 {
@@ -55,16 +58,25 @@ impl World {
         });
         Self {
             hot: hot.collect(),
-            ledger: Ledger::allowing_old(old_allowed),
+            ledger: Ledger::allowing_old(plan.old_allowed),
             tally: Tally::default(),
             vectors: Vectors::default(),
             stop: AtomicBool::new(false),
             ending: AtomicBool::new(false),
+            answers_all: plan.is_disturbed(),
             keyless: tokio::sync::Mutex::default(),
             drops: tokio::sync::RwLock::default(),
             collections,
             subjects,
             texts: Mutex::default(),
+        }
+    }
+
+    /// Takes note of a request that was refused (503), in this counter.
+    pub(super) fn refused(&self, counter: &AtomicU64, answer: &Answer) {
+        add(counter);
+        if self.answers_all && !self.ending.load(Ordering::SeqCst) {
+            self.tally.violation(Kind::Failed, format!("refused: {answer:?}"));
         }
     }
 

@@ -87,7 +87,7 @@ impl Writer {
     }
 
     /// Inserts and updates documents.
-    async fn write(&mut self, world: &World, client: &Client) -> Ended {
+    pub(super) async fn write(&mut self, world: &World, client: &Client) -> Ended {
         let count = match self.rng.below(100) {
             _ if self.own.len() < self.ids / 4 => BULK,
             0..4 => BULK,
@@ -185,7 +185,7 @@ impl Writer {
             return gone(world, "a repeated write");
         };
         match (answer.status, Stated::by(&answer)) {
-            (503, _) => add(&world.tally.refused),
+            (503, _) => world.refused(&world.tally.refused, &answer),
             (200 | 202, Ok(Stated::One(position))) if position.at >= *at => {
                 world.ledger.saw(position, &world.tally);
             }
@@ -275,7 +275,7 @@ async fn wrote(
         200..=202 => {}
         404 => return Err(Ended::Nothing),
         503 => {
-            add(&world.tally.refused);
+            world.refused(&world.tally.refused, &answer);
             return Ok(None);
         }
         _ => {

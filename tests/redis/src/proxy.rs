@@ -101,11 +101,13 @@ async fn pass_on(
             return;
         }
         let read = select! {
-            read = from.read(&mut bytes) => read,
+            // What is read after a fault was set is subject to it.
+            biased;
             changed = faults.changed() => match changed {
                 Ok(()) => continue,
                 Err(_) => return,
             },
+            read = from.read(&mut bytes) => read,
         };
         let read = match read {
             Ok(0) | Err(_) => return,

@@ -1,4 +1,4 @@
-//! A primary with a replica, and three Sentinels that replace it within a second or two.
+//! A primary with a replica, and three Sentinels that replace it within two or three seconds.
 
 use std::fs;
 use std::mem::swap;
@@ -7,7 +7,10 @@ use crate::server::RedisServer;
 
 /// The name of the primary.
 const NAME: &str = "weir";
-const DOWN_AFTER_MS: &str = "500";
+/// Longer than they need to connect to a new primary, which they would otherwise take for gone, too.
+const DOWN_AFTER_MS: &str = "1500";
+/// How often they look at the others. By default, that can be every ten seconds.
+const PERIODS_MS: &[&str] = &["INFO-PERIOD", "500", "PING-PERIOD", "200"];
 
 /// Two servers and their Sentinels.
 pub struct Sentinels {
@@ -26,6 +29,7 @@ impl Sentinels {
         replica.replicate(&primary);
         let sentinels: Vec<_> = (0..3).map(|_| sentinel(primary.port())).collect();
         for sentinel in &sentinels {
+            sentinel.run(&[&["SENTINEL", "DEBUG"], PERIODS_MS].concat());
             sentinel.wait_for(&["SENTINEL", "CKQUORUM", NAME], |said| said.starts_with("OK 3"));
             sentinel.wait_for(&["INFO", "sentinel"], |said| said.contains("slaves=1,sentinels=3"));
         }

@@ -19,6 +19,10 @@ use super::test::Test;
 
 /// The fewest answers that a soak checks per minute. A slower machine takes longer.
 const ANSWERS_PER_MINUTE: u64 = 5_000;
+/// The runs of a soak of freshness: the tests whose names begin with `every_answer`.
+const RUNS: u64 = 8;
+/// Fewer seconds of load are no long run.
+const LEAST_SECONDS: u64 = 36;
 
 /// Run the long form of a test
 #[derive(Args)]
@@ -33,11 +37,13 @@ enum Subject {
     ///
     /// Six writers and some readers put a server under load, with restarts and kills in between.
     /// Each answer is compared with what the documents at its position imply, and the shares of
-    /// hits, followers and answers from a lagging index are checked. Half of the time goes to one
-    /// collection, and half to two.
+    /// hits, followers and answers from a lagging index are checked. The time is divided among eight
+    /// runs: over one collection and over two, from the shared tier alone, with a policy that allows
+    /// old answers, and four with a Redis that is stopped, killed, emptied, filled with garbage, cut
+    /// off, or replaced by its Sentinels or in its Cluster.
     Freshness {
         /// How long the load lasts
-        #[arg(long, default_value_t = 10)]
+        #[arg(long, default_value_t = 40)]
         minutes: u64,
     },
     /// Prove that the check of freshness would find mistakes, and crash at every point of a write
@@ -58,11 +64,12 @@ impl Soak {
             Subject::Hostile(hostile) => return hostile.run().await,
             Subject::Overload(overload) => return overload.run().await,
             Subject::Freshness { minutes } => {
-                let answers = (minutes * ANSWERS_PER_MINUTE / 2).max(ANSWERS_PER_MINUTE);
+                let answers = (minutes * ANSWERS_PER_MINUTE / RUNS).max(ANSWERS_PER_MINUTE);
+                let seconds = (minutes * 60 / RUNS).max(LEAST_SECONDS);
                 Test {
                     arguments: vec!["exactness::every_answer".into()],
                     variables: vec![
-                        ("WEIR_EXACTNESS_SECONDS", (minutes * 30).max(30).to_string()),
+                        ("WEIR_EXACTNESS_SECONDS", seconds.to_string()),
                         ("WEIR_EXACTNESS_ANSWERS", answers.to_string()),
                     ],
                     ..Test::default()
