@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Answer, Client, Config, Server, eventually, guest};
+use crate::harness::{Answer, Client, Config, Raw, Server, eventually, guest};
 
 pub(super) const HIT: &str = "weir; hit; ttl=";
 pub(super) const STORED: &str = "weir; fwd=miss; stored";
@@ -49,6 +49,19 @@ pub(super) async fn send(
 
 pub(super) fn path(pipeline: &str) -> String {
     format!("/v1/pipelines/{pipeline}")
+}
+
+/// Sends a request, on a connection that can be dropped before the answer.
+pub(super) async fn begin(server: &Server, pipeline: &str, body: &Value) -> Raw {
+    let (path, body) = (path(pipeline), body.to_string());
+    let length = body.len();
+    let mut connection = Raw::connect(server.address).await;
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    connection.send(head + &body).await;
+    connection
 }
 
 /// How often a pipeline has run, with whatever result.

@@ -1,4 +1,5 @@
-//! Many clients with one question: how often the pipeline runs, and who gets which answer.
+//! Many clients with one question: how often the pipeline runs, and who gets which answer. Crowds of
+//! thousands are in `crowds`.
 
 use std::sync::Arc;
 
@@ -7,10 +8,10 @@ use tokio::sync::Barrier;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::asking::{
-    CHANGED, COLLAPSED, HIT, STORED, ask, ask_with, assert_hit, assert_via, missed, path, runs,
+    CHANGED, COLLAPSED, HIT, STORED, ask, ask_with, assert_hit, assert_via, begin, missed, runs,
     searched, send, server_with_slow_reader, under_default,
 };
-use crate::harness::{Answer, Client, Raw, Server, document, eventually};
+use crate::harness::{Answer, Client, Server, document, eventually};
 
 /// The question that these tests ask `slow`: enough work to be busy while others write.
 fn harbour() -> Value {
@@ -224,19 +225,6 @@ async fn an_answer_made_from_the_method_is_neither_kept_nor_shared() {
         }
     }
     assert_eq!(runs(client, "method").await, 6.0);
-}
-
-/// Sends a request, on a connection that can be dropped before the answer.
-async fn begin(server: &Server, pipeline: &str, body: &Value) -> Raw {
-    let (path, body) = (path(pipeline), body.to_string());
-    let length = body.len();
-    let mut connection = Raw::connect(server.address).await;
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\n\
-         content-length: {length}\r\n\r\n"
-    );
-    connection.send(head + &body).await;
-    connection
 }
 
 /// The pipeline embeds many texts, so that the client has time to leave.

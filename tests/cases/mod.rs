@@ -7,6 +7,7 @@ mod bad_input;
 mod cache;
 mod cache_control;
 mod coalescing;
+mod crowds;
 mod demands;
 mod documentation;
 mod documents;

@@ -2,8 +2,9 @@
 //! with a write without sleeping: a run reads one state, so it cannot wait for a change.
 //!
 //! For the body `{"collection", "text", "work"}` it searches by keyword, logs `searched`, searches
-//! `work` more times, and answers the ids of the first search, `{"ids"}`. It fails if the same
-//! search finds something else later. It needs the grants `collections` and `logging`.
+//! `work` more times, and answers the ids of the first search, `{"ids"}`; with `"traps": true`, it
+//! logs `traps` and traps instead. It fails if the same search finds something else later. It needs
+//! the grants `collections` and `logging`.
 
 use weir_sdk::collections::{Collection, Query};
 use weir_sdk::logging::{Level, log};
@@ -28,6 +29,11 @@ impl Pipeline for SlowReader {
             if round % CHECKED == 0 && ids(&collection, text).await? != first {
                 return Err(Failure::failed("two-states", "a run has read two states"));
             }
+        }
+        if body["traps"] == true {
+            log(Level::Info, "traps", &[("text", text)]);
+            // This compiles to `unreachable`.
+            std::process::abort();
         }
         Response::json(&json!({ "ids": first }))
     }
