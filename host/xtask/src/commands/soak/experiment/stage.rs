@@ -27,7 +27,7 @@ impl Stage {
     /// Builds the server and the guests, unless those that were built last are to be used, starts
     /// the server and fills its collections. `adjust` may change the sections of its configuration,
     /// whose limits are the defaults.
-    pub(crate) async fn set(no_build: bool, adjust: fn(&mut Value)) -> Result<Self> {
+    pub(crate) async fn set(no_build: bool, adjust: impl FnOnce(&mut Value)) -> Result<Self> {
         let workspace = Workspace::find()?;
         let tools = set_up::set_up()?;
         if !no_build {

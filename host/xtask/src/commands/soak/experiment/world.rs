@@ -35,7 +35,7 @@ pub(crate) async fn start(
     workspace: &Workspace,
     embedding: &Embedding,
     folder: &Path,
-    adjust: fn(&mut Value),
+    adjust: impl FnOnce(&mut Value),
 ) -> Result<Server> {
     let mut sections = sections(&workspace.components());
     adjust(&mut sections);

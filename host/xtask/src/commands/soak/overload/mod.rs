@@ -1,6 +1,6 @@
 //! `cargo xtask soak overload`: what a server does with five times as much as it can do.
 //!
-//! Its capacity is measured first, in a closed loop ([`load`]): so many clients, each with a new
+//! Its capacity is measured first, in a closed loop ([`phase`]): so many clients, each with a new
 //! question as soon as it has its answer. The most answers a second of them are the *peak*. Then five
 //! times as many questions a second come in an open loop, whether or not the server keeps up. In every
 //! phase, another client asks 200 questions a second that are in the cache. [`verdict`] compares, and
@@ -13,8 +13,6 @@
 //! are longer. How late requests were sent is in the report: where that is not small next to the times,
 //! these are the generator's.
 
-mod clients;
-mod load;
 mod phase;
 mod report;
 mod verdict;
@@ -24,9 +22,10 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::Args;
 
-use self::load::Load;
+use self::phase::Load;
 use self::verdict::Measured;
 use crate::commands::bench::machine;
+use crate::commands::soak::experiment::bound;
 use crate::commands::soak::experiment::stage::Stage;
 use crate::interrupt::Interrupt;
 use crate::server::Server;
@@ -70,10 +69,7 @@ impl Overload {
             stage.report("overload", &report::markdown(measured, &machine::description()?))?;
         }
         let measured = stage.clear(measured).await?;
-        let broken: Vec<_> = measured.bounds().into_iter().filter(|bound| !bound.holds).collect();
-        let names: Vec<_> = broken.iter().map(|bound| bound.name).collect();
-        ensure!(names.is_empty(), "not within the bounds: {}", names.join(", "));
-        Ok(())
+        bound::all_must_hold(&measured.bounds())
     }
 
     async fn phases(&self, server: &Server) -> Result<Measured> {

@@ -1,28 +1,23 @@
 //! One phase: hits at a steady rate, and what comes besides them.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use reqwest::StatusCode;
+use anyhow::Result;
 use tokio::sync::Barrier;
 
-use super::clients::{Clients, PATIENCE};
-use super::load::{self, Load, Seen, Window};
-use crate::commands::bench::generator::request;
 use crate::commands::soak::experiment::afterwards::must_be_quiet;
-use crate::commands::soak::experiment::texts;
+use crate::commands::soak::experiment::clients::Clients;
+use crate::commands::soak::experiment::load::{self, Seen, Window};
 use crate::commands::soak::experiment::threads::on_own_thread;
+use crate::commands::soak::experiment::warm;
 use crate::commands::soak::experiment::watch::Process;
-use crate::commands::soak::experiment::world::GOOD;
 use crate::server::Server;
 
 /// Before the first request that counts.
 const WARM: Duration = Duration::from_secs(3);
-const HITS_PER_SECOND: u32 = 200;
-/// How many questions are asked over and over.
-const WARM_QUESTIONS: u32 = 200;
 /// Where the hits come from.
 const HITS: [Ipv4Addr; 1] = [Ipv4Addr::LOCALHOST];
 /// Where the load comes from: other clients than the hits', because the server tells clients by their
@@ -33,6 +28,30 @@ const LOAD: [Ipv4Addr; 4] = [
     Ipv4Addr::new(127, 0, 0, 4),
     Ipv4Addr::new(127, 0, 0, 5),
 ];
+
+/// What comes besides the hits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Load {
+    None,
+    /// So many clients, each with a new question when it has its answer.
+    Closed {
+        clients: usize,
+    },
+    /// So many new questions a second.
+    Open {
+        per_second: u32,
+    },
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => formatter.write_str("hits alone"),
+            Self::Closed { clients } => write!(formatter, "closed loop, {clients} clients"),
+            Self::Open { per_second } => write!(formatter, "open loop, {per_second} a second"),
+        }
+    }
+}
 
 /// What was measured in a phase.
 #[derive(Clone, Debug)]
@@ -60,7 +79,7 @@ pub(super) async fn run(server: &Server, load: Load, measured: Duration) -> Resu
     let start = Arc::new(Barrier::new(parties));
     let hits = on_own_thread("hits", {
         let start = Arc::clone(&start);
-        move || hits(Clients::new(address, &HITS), start, window)
+        move || warm::hits(Clients::new(address, &HITS), start, window)
     })?;
     if load == Load::None {
         return Ok(Phase { load, measured, hits: hits.await??, seen: None });
@@ -71,22 +90,6 @@ pub(super) async fn run(server: &Server, load: Load, measured: Duration) -> Resu
     // If one of the two cannot begin, the other is not waited for.
     let (hits, seen) = tokio::try_join!(async { hits.await? }, async { anyhow::Ok(seen.await??) })?;
     Ok(Phase { load, measured, hits, seen: Some(seen) })
-}
-
-/// Asks the warm set once, and then at a rate.
-async fn hits(clients: Clients, start: Arc<Barrier>, window: Window) -> Result<Seen> {
-    let questions = (0..WARM_QUESTIONS).map(|number| texts::warm_question(GOOD, number));
-    let requests: Vec<Arc<str>> = questions
-        .map(|question| request("/v1/pipelines/search", &question.to_string()).into())
-        .collect();
-    for request in &requests {
-        let answer = clients.ask(request, PATIENCE).await;
-        let is_answered = answer.status == Some(StatusCode::OK);
-        ensure!(is_answered, "a question of the warm set was answered {}", answer.label);
-    }
-    start.wait().await;
-    let next = |number| Arc::clone(&requests[(number % WARM_QUESTIONS) as usize]);
-    Ok(load::open(Arc::new(clients), HITS_PER_SECOND, window, next).await)
 }
 
 /// Sends the load, which is made before the clock starts if it is known how much that is.

@@ -3,15 +3,14 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::clients::PATIENCE;
-use super::load::Load;
-use super::phase::Phase;
+use super::phase::{Load, Phase};
 use super::verdict::Measured;
+use crate::commands::soak::experiment::bound;
+use crate::commands::soak::experiment::clients::PATIENCE;
 use crate::commands::soak::experiment::times::{milliseconds, quantile};
 
 const HEAD: &str = "| phase | goodput | answers p50 / p99 | refusals p50 / p99 | hits p50 / p99 \
     | sent late p99 |\n|---|---:|---:|---:|---:|---:|\n";
-const BOUNDS: &str = "| bound | measured | must be | holds |\n|---|---:|---|---|\n";
 
 /// All phases and bounds.
 pub(super) fn markdown(measured: &Measured, machine: &str) -> String {
@@ -22,15 +21,10 @@ pub(super) fn markdown(measured: &Measured, machine: &str) -> String {
         text,
         "\nGoodput is answers to new questions a second. Times are milliseconds from when a request was \
          due; a client leaves after {} s. Measured on {machine}, which the clients share with the \
-         server.\n\n{BOUNDS}",
-        PATIENCE.as_secs()
+         server.\n\n{}\n",
+        PATIENCE.as_secs(),
+        bound::table(&measured.bounds())
     );
-    for bound in measured.bounds() {
-        let holds = if bound.holds { "yes" } else { "no" };
-        let _ =
-            writeln!(text, "| {} | {} | {} | {holds} |", bound.name, bound.measured, bound.most);
-    }
-    text.push('\n');
     for phase in measured.phases() {
         let _ = write!(text, "- {}: hits: {}", phase.load, phase.hits.ends);
         if phase.hits.not_hits > 0 {

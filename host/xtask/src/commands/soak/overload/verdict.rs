@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use super::load::Seen;
 use super::phase::Phase;
+use crate::commands::soak::experiment::bound::Bound;
+use crate::commands::soak::experiment::load::Seen;
 use crate::commands::soak::experiment::times::{milliseconds, quantile};
 
 /// The least share of the peak that must be answered.
@@ -21,15 +22,6 @@ pub(super) struct Measured {
     pub(super) alone: Phase,
     pub(super) closed: [Phase; 2],
     pub(super) open: Phase,
-}
-
-/// A bound, and whether it holds.
-#[derive(Debug, PartialEq)]
-pub(super) struct Bound {
-    pub(super) name: &'static str,
-    pub(super) most: String,
-    pub(super) measured: String,
-    pub(super) holds: bool,
 }
 
 /// The closed loop that was answered most.
@@ -105,7 +97,7 @@ fn p99(times: &[Duration]) -> Option<Duration> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::commands::soak::overload::load::Load;
+    use crate::commands::soak::overload::phase::Load;
 
     const fn ms(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)

@@ -15,19 +15,19 @@ use reqwest::StatusCode;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::outcome::{self, Outcome};
+use super::target::connect_from;
 use crate::commands::bench::generator::Connection;
-use crate::commands::soak::experiment::outcome::{self, Outcome};
-use crate::commands::soak::experiment::target::connect_from;
 
 /// How long a client waits for its answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection is kept without a request: less than the server keeps it.
 const IDLE: Duration = Duration::from_secs(20);
 /// The most connections from one address. Four times as many are less than the server allows.
 const CONNECTIONS: usize = 512;
 
 /// Clients at some addresses of this machine.
-pub(super) struct Clients {
+pub(crate) struct Clients {
     server: SocketAddr,
     from: Vec<Ipv4Addr>,
     /// How many connections have been opened.
@@ -38,7 +38,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new(server: SocketAddr, from: &[Ipv4Addr]) -> Self {
+    pub(crate) fn new(server: SocketAddr, from: &[Ipv4Addr]) -> Self {
         Self {
             server,
             from: from.to_vec(),
@@ -49,7 +49,7 @@ impl Clients {
     }
 
     /// Sends a request, head and body, and waits for its answer, at most for `patience`.
-    pub(super) async fn ask(&self, request: &str, patience: Duration) -> Outcome {
+    pub(crate) async fn ask(&self, request: &str, patience: Duration) -> Outcome {
         let without_answer =
             |label: &str| Outcome { status: None, label: label.to_owned(), is_hit: false };
         match timeout(patience, self.exchange(request)).await {

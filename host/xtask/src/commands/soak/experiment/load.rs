@@ -1,9 +1,8 @@
-//! What is asked in a phase, in a closed or an open loop, and what became of it.
+//! What is asked in a phase of an experiment, in a closed or an open loop, and what became of it.
 //!
 //! A request's time counts from when it was due; in a closed loop, that is when it was sent. Times are of
 //! the requests that were due while it was measured, and goodput is of the answers that arrived then.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,44 +10,20 @@ use reqwest::StatusCode;
 use tokio::task::JoinSet;
 
 use super::clients::{Clients, PATIENCE};
+use super::outcome::{Counts, Outcome};
+use super::schedule::{Clock, Real, open_loop};
+use super::texts;
+use super::world::BAD;
 use crate::commands::bench::generator::request;
-use crate::commands::soak::experiment::outcome::{Counts, Outcome};
-use crate::commands::soak::experiment::schedule::{Clock, Real, open_loop};
-use crate::commands::soak::experiment::texts;
-use crate::commands::soak::experiment::world::BAD;
 
 /// What a refusal is.
-pub(super) const REFUSED: &str = "503 overloaded";
-
-/// What comes besides the hits.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Load {
-    None,
-    /// So many clients, each with a new question when it has its answer.
-    Closed {
-        clients: usize,
-    },
-    /// So many new questions a second.
-    Open {
-        per_second: u32,
-    },
-}
-
-impl fmt::Display for Load {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => formatter.write_str("hits alone"),
-            Self::Closed { clients } => write!(formatter, "closed loop, {clients} clients"),
-            Self::Open { per_second } => write!(formatter, "open loop, {per_second} a second"),
-        }
-    }
-}
+pub(crate) const REFUSED: &str = "503 overloaded";
 
 /// From when to when requests are measured. They are sent from the beginning of the clock.
 #[derive(Clone, Copy)]
-pub(super) struct Window {
-    pub(super) from: Duration,
-    pub(super) to: Duration,
+pub(crate) struct Window {
+    pub(crate) from: Duration,
+    pub(crate) to: Duration,
 }
 
 impl Window {
@@ -67,22 +42,22 @@ struct Ended {
 
 /// What became of requests. Times are in ascending order.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// How long answers (200) took.
-    pub(super) answered: Vec<Duration>,
+    pub(crate) answered: Vec<Duration>,
     /// How long refusals (503 `overloaded`) took.
-    pub(super) refused: Vec<Duration>,
+    pub(crate) refused: Vec<Duration>,
     /// How much later than they were due requests were begun, without what they waited for a free
     /// connection.
-    pub(super) late: Vec<Duration>,
+    pub(crate) late: Vec<Duration>,
     /// How all of them ended.
-    pub(super) ends: Counts,
+    pub(crate) ends: Counts,
     /// How many ended in neither way.
-    pub(super) failed: u64,
+    pub(crate) failed: u64,
     /// How many answers did not come from the cache.
-    pub(super) not_hits: u64,
+    pub(crate) not_hits: u64,
     /// How many answers arrived while it was measured, whenever their requests were due.
-    pub(super) arrived: u64,
+    pub(crate) arrived: u64,
 }
 
 impl Seen {
@@ -114,12 +89,12 @@ impl Seen {
 }
 
 /// A search that has not been made before.
-pub(super) fn new_search() -> String {
+pub(crate) fn new_search() -> String {
     request("/v1/pipelines/search", &texts::new_question(BAD).to_string())
 }
 
 /// Runs so many clients until the window ends.
-pub(super) async fn closed(clients: Arc<Clients>, count: usize, window: Window) -> Seen {
+pub(crate) async fn closed(clients: Arc<Clients>, count: usize, window: Window) -> Seen {
     let clock = Real::start();
     let mut running = JoinSet::new();
     for _ in 0..count {
@@ -140,7 +115,7 @@ pub(super) async fn closed(clients: Arc<Clients>, count: usize, window: Window) 
 
 /// Sends requests at a rate until the window ends, and waits for those that are still in flight then.
 /// Each time, `next` returns one that has been made before.
-pub(super) async fn open(
+pub(crate) async fn open(
     clients: Arc<Clients>,
     per_second: u32,
     window: Window,
