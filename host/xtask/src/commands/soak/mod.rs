@@ -1,13 +1,14 @@
 //! `cargo xtask soak`: the long forms of tests, for as long as one wants.
 //!
-//! `freshness` and `faults` run tests of `tests/`. [`neighbours`], [`overload`] and [`hostile`] are
-//! experiments: their results are tables of times and memory, so they are not tests. They share
+//! `freshness` and `faults` run tests of `tests/`. [`neighbours`], [`overload`], [`hostile`] and [`redis`]
+//! are experiments: their results are tables of times and memory, so they are not tests. They share
 //! [`experiment`].
 
 mod experiment;
 mod hostile;
 mod neighbours;
 mod overload;
+mod redis;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -15,6 +16,7 @@ use clap::{Args, Subcommand};
 use self::hostile::Hostile;
 use self::neighbours::Neighbours;
 use self::overload::Overload;
+use self::redis::RedisInTrouble;
 use super::test::Test;
 
 /// The fewest answers that a soak checks per minute. A slower machine takes longer.
@@ -55,6 +57,7 @@ enum Subject {
     Neighbours(Neighbours),
     Overload(Overload),
     Hostile(Hostile),
+    Redis(RedisInTrouble),
 }
 
 impl Soak {
@@ -63,6 +66,7 @@ impl Soak {
             Subject::Neighbours(neighbours) => return neighbours.run().await,
             Subject::Hostile(hostile) => return hostile.run().await,
             Subject::Overload(overload) => return overload.run().await,
+            Subject::Redis(redis) => return redis.run().await,
             Subject::Freshness { minutes } => {
                 let answers = (minutes * ANSWERS_PER_MINUTE / RUNS).max(ANSWERS_PER_MINUTE);
                 let seconds = (minutes * 60 / RUNS).max(LEAST_SECONDS);
