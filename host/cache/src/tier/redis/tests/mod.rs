@@ -165,9 +165,9 @@ async fn envelopes_are_found_replaced_and_end_with_their_ttl() {
     let (second, forever) = (Duration::from_secs(1), Duration::MAX);
     let zero = Duration::from_micros(999);
     store.put(vec![of_ttl(3, second), of_ttl(4, forever), of_ttl(5, zero)]).await.unwrap();
-    assert!(redis.run(&["PTTL", &name(1)]).text().contains("Number(86"), "a day");
+    assert!(redis.run(&["PTTL", &name(1)]).text().starts_with("86"), "a day");
     assert!(redis.get(&name(4)).is_some() && redis.get(&name(5)).is_none());
-    redis.wait_for(&["EXISTS", &name(3)], |said| said == "Number(0)");
+    redis.wait_for(&["EXISTS", &name(3)], |said| said == "0");
     assert_eq!(store.get(&key(3)).await.unwrap(), None);
     store.flush().await.unwrap();
     store.close().await;
@@ -208,7 +208,7 @@ async fn what_redis_has_not_accepted_is_bounded() {
     assert!(puts.await.unwrap_err().is_cancelled());
     assert!(store.unsent.available_permits() < store.unsent_units as usize);
     redis.go_on();
-    redis.wait_for(&["DBSIZE"], |said| said == "Number(32)");
+    redis.wait_for(&["DBSIZE"], |said| said == "32");
     let started = Instant::now();
     while store.unsent.available_permits() < store.unsent_units as usize {
         assert!(started.elapsed() < DEADLINE);
