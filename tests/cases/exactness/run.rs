@@ -17,7 +17,7 @@ use super::resolve::resolve;
 use super::tally::{Findings, Kind, add, get};
 use super::words::Rng;
 use super::world::World;
-use super::writers::Writer;
+use super::writers::{Ended, Writer};
 use crate::cases::asking::under_default;
 use crate::harness::{Client, Program, Server, guest, plugin};
 
@@ -172,11 +172,13 @@ impl Run {
             Writer::new(number, collection, DOCUMENTS * collections.len(), rng.fork())
         };
         let mut writers: Vec<_> = (0..WRITERS).map(writer).collect();
-        let mut calm = Writer::new(WRITERS, CALM.to_owned(), DOCUMENTS, rng.fork());
         let disturber = Disturber::start(&plan, LIVES, &mut rng).await;
         let server = start(program, &plan, disturber.as_ref()).await;
         resolve(&world, &server.client, &mut writers, CALM).await;
-        calm.write(&world, &server.client).await;
+        if disturber.is_some() {
+            let mut calm = Writer::new(WRITERS, CALM.to_owned(), DOCUMENTS, rng.fork());
+            assert_eq!(calm.write(&world, &server.client).await, Ended::Done);
+        }
         let (seen, load) = (Seen::default(), Duration::ZERO);
         (Self { plan, world, writers, rng, seen, load, disturber }, server)
     }
