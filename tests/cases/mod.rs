@@ -18,6 +18,7 @@ mod faults;
 mod full_disk;
 mod guests;
 mod histories;
+mod hooks;
 mod http;
 mod model_faults;
 mod models;

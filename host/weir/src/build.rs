@@ -21,7 +21,7 @@ use weir_embedding::{Embedder, Origin};
 use weir_limits::parts::{Claim, divide};
 use weir_runtime::answers::Answers;
 use weir_runtime::answers::config::Cache;
-use weir_runtime::deploy::{Deployment, Deployments, Snapshot};
+use weir_runtime::deploy::{Deployment, Deployments, Snapshot, ask_about_changes};
 use weir_runtime::engine::Engines;
 use weir_runtime::engine::component::LoadError;
 use weir_runtime::engine::guests::Guests;
@@ -130,6 +130,7 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
         Guests::start(&config.engine, tenants.iter().count(), &engines.clock(), &Handle::current());
     let guests = guests.context("cannot start the guest threads")?;
     let deployments = deploy(&config, &plugins, &tenants, &models, &guests);
+    ask_about_changes(&deployments).await?;
     let revision = system.revision_of(fingerprint(&deployments)).await?;
     tracing::info!(revision, deployments = deployments.len(), "deployed");
     let in_service = Deployments::default();

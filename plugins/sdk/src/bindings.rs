@@ -51,3 +51,29 @@ pub mod admission {
         default_bindings_module: "weir_sdk::bindings::admission",
     });
 }
+
+pub mod failures {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package weir:sdk; world failures { export weir:policy/failures@0.2.0; }",
+        world: "weir:sdk/failures",
+        with: { "weir:policy/types@0.2.0": crate::bindings::planning::weir::policy::types },
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_failures",
+        default_bindings_module: "weir_sdk::bindings::failures",
+    });
+}
+
+pub mod changes {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package weir:sdk; world changes { export weir:policy/changes@0.2.0; }",
+        world: "weir:sdk/changes",
+        with: { "weir:policy/types@0.2.0": crate::bindings::planning::weir::policy::types },
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_changes",
+        default_bindings_module: "weir_sdk::bindings::changes",
+    });
+}

@@ -44,6 +44,18 @@ struct State {
 
 type Cell = Arc<State>;
 
+impl State {
+    fn note(&self, changed: Changed, now: Instant) {
+        let Changed { last, began } = changed;
+        let mut history = self.history.lock();
+        match began {
+            Some(began) => history.note(last, began, now),
+            None => history.forget_up_to(last),
+        }
+        self.last.fetch_max(last.0, Relaxed);
+    }
+}
+
 /// Later than every position: entries that read the tag count as changed, forever.
 const EVICTED: u64 = u64::MAX;
 
@@ -231,26 +243,32 @@ impl TagTable {
         changed: Changed,
         inner: impl Iterator<Item = (Tag, Position)>,
     ) {
-        let Changed { last, began } = changed;
         let now = Instant::now();
-        let note = |cell: &Cell, last: Position| {
-            let mut history = cell.history.lock();
-            match began {
-                Some(began) => history.note(last, began, now),
-                None => history.forget_up_to(last),
-            }
-            cell.last.fetch_max(last.0, Relaxed);
-        };
         // First, so that a cell that is added meanwhile has its position.
         {
             let mut cells = self.cells.lock();
-            note(&self.cell_of_change(&mut cells, outer, last), last);
+            self.cell_of_change(&mut cells, outer, changed.last).note(changed, now);
         }
-        for (tag, at) in inner {
+        for (tag, last) in inner {
             if let Some(cell) = self.cells.lock().get(&tag) {
-                note(cell, at);
+                cell.note(Changed { last, ..changed }, now);
             }
         }
+    }
+
+    /// Records that tags changed which nothing bounds the number of: they leave half of the table to
+    /// others. Returns `false` if there is no room for all of them, and then not all are recorded.
+    #[must_use]
+    pub fn try_record(&self, tags: &[Tag], changed: Changed) -> bool {
+        let now = Instant::now();
+        let mut cells = self.cells.lock();
+        for tag in tags {
+            if cells.len() >= self.capacity / 2 && !cells.contains_key(tag) {
+                return false;
+            }
+            self.cell_of_change(&mut cells, tag, changed.last).note(changed, now);
+        }
+        true
     }
 
     /// The cell of a tag that changes. A new one knows of no change before this one.

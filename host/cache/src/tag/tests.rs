@@ -44,6 +44,23 @@ fn entry(table: &TagTable, read: &[usize], as_of: u64) -> Entry<()> {
 }
 
 #[test]
+fn tags_without_bound_leave_half_of_the_table_to_others() {
+    let table = TagTable::new(8, Position(0));
+    let entry = entry(&table, &[0, 1], 3);
+    let changed = |at| Changed { last: Position(at), began: Some(Instant::now()) };
+    assert!(table.try_record(&tags(&[0]), changed(3)), "which it already has");
+    assert!(entry.is_valid(&table), "it is not from before");
+    assert!(table.try_record(&tags(&[2, 3]), changed(4)));
+    assert!(entry.is_valid(&table), "it has none of them");
+    assert!(!table.try_record(&tags(&[1, 4]), changed(5)), "half of it is taken");
+    assert!(table.try_record(&tags(&[0, 1, 2]), changed(6)));
+    assert!(!entry.is_valid(&table));
+    assert_eq!((table.len(), table.floor()), (4, Position(0)));
+    let since = entry.reads.first_change_after(entry.as_of.position);
+    assert!(since.is_some_and(|since| since <= Instant::now()));
+}
+
+#[test]
 fn names_are_bounded() {
     let name = |bytes: usize| "é".repeat(bytes / 2);
     assert_eq!(Tag::new(""), Err(TagError::Empty));

@@ -13,10 +13,12 @@ use weir_cache::CacheKey;
 use weir_cache::single_flight::Leader;
 use weir_search::progress::View;
 
+use super::failures::Asked;
 use super::fill::Fill;
 use super::invalidated::Labels;
 use super::made::Made;
 use super::promote::Promoted;
+use super::served::Failure;
 use super::{Answers, Failed, NotStored, Question, Served, StoredAnswer, Via, stated_if_valid};
 use crate::deploy::Deployment;
 use crate::pipeline::{Run, RunError};
@@ -33,7 +35,7 @@ use crate::wishes::Freshness;
 pub(super) enum Landed {
     /// An answer, or an error that every follower would also get, and what it was made from, so
     /// that each follower can check whether it is still valid.
-    Shared { outcome: Result<Arc<StoredAnswer>, RunError>, made: Arc<Made> },
+    Shared { outcome: Result<Arc<StoredAnswer>, Failure>, made: Arc<Made> },
     /// The result depends on something outside the key, or on more than can be recorded, or has
     /// no one position: each follower tries again or runs alone.
     NotShared,
@@ -113,11 +115,7 @@ impl Answers {
         let flight = self.departing(leader, question, Attended::ByClients, shared);
         let ended = self.detached.spawn(flight.fly()).await;
         drop(follower);
-        let panicked = |_| {
-            let error = RunError::Panicked;
-            Some(Err(Failed { error, stated: None, kept: None }))
-        };
-        ended.unwrap_or_else(panicked)
+        ended.unwrap_or_else(|_| Some(Err(RunError::Panicked.into())))
     }
 }
 
@@ -184,13 +182,16 @@ impl Departing {
                 Ok(run.served(answer, via))
             }
             (Ok((answer, _)), None) => Ok(run.served(answer, Via::NotStored(NotStored::Split))),
-            (Err(error), _) => Err(run.failed(error)),
+            (Err(error), made) => {
+                let (guests, request_id) = (&*deployment.runner.guests, &self.request_id);
+                let asked = Asked { policy: &policy, guests, view, request_id };
+                let (failure, keep) = asked.about(error, &run).await;
+                if let (Some(ttl), Some(made), None) = (keep, made, kept_apart) {
+                    answers.keep_failure(key, &failure, made, run.compute, ttl);
+                }
+                Err(run.failed(failure))
+            }
         };
-        if let (Err(failed), Some(made), None) = (&served, &made, kept_apart)
-            && let Some(ttl) = policy.plan.failure_ttl
-        {
-            answers.keep_failure(key, &failed.error, made, run.compute, ttl);
-        }
         // Before the followers wake, so that they do not lead one after another.
         let lasts = match &served {
             Ok(Served { via: Via::NotStored(reason), .. }) => reason.lasts(),
@@ -215,7 +216,7 @@ impl Departing {
                 Landed::Shared { outcome: Ok(Arc::clone(answer)), made }
             }
             (Err(failed), Some(made), None) if !failed.error.is_about_positions() => {
-                Landed::Shared { outcome: Err(failed.error.clone()), made }
+                Landed::Shared { outcome: Err(failed.for_others()), made }
             }
             _ => Landed::NotShared,
         });
@@ -248,7 +249,7 @@ pub(super) fn take(
 ) -> Option<Result<Served, Failed>> {
     let Landed::Shared { outcome, made } = landed else { return None };
     let Made { as_of, reads, cells } = &*made;
-    let Ended { tags, rules } = &*tenant.ended;
+    let Ended { tags, rules, .. } = &*tenant.ended;
     if rules.newest() > as_of.position {
         // The follower may have come after an invalidation of what the leader began before it.
         return None;
@@ -261,6 +262,6 @@ pub(super) fn take(
     let stated = Stated::At(stated);
     Some(match outcome {
         Ok(answer) => Ok(Served { answer, stated, searchable: None, via: Via::Collapsed }),
-        Err(error) => Err(Failed::of(error, || stated)),
+        Err(failure) => Err(Failed::from(failure).at(|| stated)),
     })
 }

@@ -69,6 +69,7 @@ use self::explain::NoHit;
 use self::flight::{Landed, Shared};
 use self::invalidated::is_valid;
 use self::promote::Promoted;
+use self::served::Failure;
 pub use self::served::{Bypass, Failed, Kept, NotStored, Served, Stale, StoredAnswer, Via};
 use self::stale::When;
 
@@ -86,7 +87,7 @@ const REFRESHED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub struct Answers {
     memory: MemoryTier<Arc<StoredAnswer>>,
     shared: Option<SharedTier<Arc<StoredAnswer>>>,
-    failures: MemoryTier<RunError>,
+    failures: MemoryTier<Failure>,
     flights: SingleFlight<CacheKey, Landed>,
     /// The keys whose answers could not be stored.
     uncacheable: RecentKeys,
@@ -183,7 +184,7 @@ impl Answers {
                 let via = Via::Bypass(Bypass::Policy);
                 return Box::pin(self.run_alone(deployment, source, demand, via)).await;
             }
-            Err(error) => return Err(Failed { error: error.into(), stated: None, kept: None }),
+            Err(error) => return Err(RunError::from(error).into()),
         };
         let question = Question { key, deployment, policy, source, demand, wishes };
         if let Some(hit) = self.look_up(question) {
@@ -243,7 +244,7 @@ impl Answers {
             Err(failed) => failed,
         };
         let instead = || self.look_up(question).or_else(|| self.stale(question, When::OnError));
-        let instead = if failed.error.may_be_covered() { instead() } else { None };
+        let instead = if failed.may_be_covered { instead() } else { None };
         instead.ok_or(failed)
     }
 
@@ -265,7 +266,7 @@ impl Answers {
         timeout_at(began + hard, answer).await.unwrap_or_else(|_| {
             let deadline_ms = u64::try_from(hard.as_millis()).unwrap_or(u64::MAX);
             let error = RunError::DeadlineExceeded { deadline_ms };
-            Err(Failed { error, stated: None, kept: None })
+            Err(error.into())
         })
     }
 
@@ -323,8 +324,7 @@ impl Answers {
                         },
                         Ok(Err(_abandoned)) => {}
                         Err(_) => {
-                            let error = pipeline.deadline_exceeded();
-                            return Err(Failed { error, stated: None, kept: None });
+                            return Err(pipeline.deadline_exceeded().into());
                         }
                     }
                 }
@@ -336,7 +336,7 @@ impl Answers {
     /// The answer of the shared tier, for a client that wants no run.
     async fn only_from_shared(self: &Arc<Self>, question: Question<'_>) -> Result<Served, Failed> {
         let Question { key, deployment, demand, wishes, .. } = question;
-        let not_cached = || Failed { error: RunError::NotCached, stated: None, kept: None };
+        let not_cached = || Failed::from(RunError::NotCached);
         match self.promote(key, deployment, demand, || question.labels()).await {
             Promoted::Fresh { served, .. } if wishes.freshness.allows(served.age()) => Ok(served),
             Promoted::Stale => self.stale(question, When::AtOnce).ok_or_else(not_cached),
@@ -357,7 +357,13 @@ impl Answers {
             _ => source.request(),
         };
         let run = deployment.runner.run(Arc::new(request), demand).await;
-        let (answer, _) = run.made().map_err(|error| run.failed(error))?;
+        let (answer, _) = match run.made() {
+            Ok(made) => made,
+            Err(error) => {
+                let failure = failures::of_run_alone(deployment, source, &run, error).await;
+                return Err(run.failed(failure));
+            }
+        };
         let via = match (&run.stated, via) {
             (Stated::Split(_), Via::NotStored(_)) => Via::NotStored(NotStored::Split),
             (_, via) => via,

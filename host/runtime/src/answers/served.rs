@@ -198,10 +198,19 @@ impl Served {
 pub struct Failed {
     /// Why there is none.
     pub error: RunError,
+    /// Whether an old answer may be served instead.
+    pub(super) may_be_covered: bool,
     /// The position at which the pipeline would fail like this, if it was the pipeline that did.
     pub stated: Option<Stated>,
     /// Set if the pipeline was not run, because it has failed before.
     pub kept: Option<Kept>,
+}
+
+/// A run that failed, for all who asked for it.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) error: RunError,
+    pub(super) may_be_covered: bool,
 }
 
 /// How long a failure has been kept.
@@ -228,10 +237,30 @@ pub(super) fn outcome(served: &Result<Served, Failed>) -> Ended {
     }
 }
 
+impl From<Failure> for Failed {
+    fn from(Failure { error, may_be_covered }: Failure) -> Self {
+        Self { error, may_be_covered, stated: None, kept: None }
+    }
+}
+
 impl Failed {
-    pub(super) fn of(error: RunError, stated: impl FnOnce() -> Stated) -> Self {
-        let stated = matches!(error, RunError::Failure { .. }).then(stated);
-        Self { error, stated, kept: None }
+    /// The same for others who asked for the same run.
+    pub(super) fn for_others(&self) -> Failure {
+        Failure { error: self.error.clone(), may_be_covered: self.may_be_covered }
+    }
+}
+
+impl From<RunError> for Failed {
+    fn from(error: RunError) -> Self {
+        Self { may_be_covered: error.may_be_covered(), error, stated: None, kept: None }
+    }
+}
+
+impl Failed {
+    /// A failure of the pipeline at this position.
+    pub(super) fn at(self, stated: impl FnOnce() -> Stated) -> Self {
+        let stated = matches!(self.error, RunError::Failure { .. }).then(stated);
+        Self { stated, ..self }
     }
 }
 
@@ -269,9 +298,9 @@ impl Run {
         Served { answer, stated: self.stated.clone(), searchable: self.searchable, via }
     }
 
-    /// The error for the client that the run was for.
-    pub(super) fn failed(&self, error: RunError) -> Failed {
-        Failed::of(error, || self.stated.clone())
+    /// The failure for the client that the run was for.
+    pub(super) fn failed(&self, failure: Failure) -> Failed {
+        Failed::from(failure).at(|| self.stated.clone())
     }
 
     /// The answer, ready to be sent and stored, and the policy's view of it.

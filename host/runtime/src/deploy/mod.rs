@@ -1,7 +1,7 @@
 //! All deployments of the server, as a snapshot that is replaced atomically.
 //!
 //! A request takes its [`Deployment`] once and keeps it until it is answered, so a new snapshot
-//! does not affect it. Out of scope: where components come from (`weir`), and routing a request
+//! does not affect it. [`ask_about_changes`] is for policies that want to know what changes. Out of scope: where components come from (`weir`), and routing a request
 //! to one of several deployments.
 
 use std::collections::BTreeMap;
@@ -12,8 +12,10 @@ use weir_core::name::Name;
 
 use crate::pipeline::Pipeline;
 
+mod changes;
 mod deployment;
 
+pub use changes::ask_about_changes;
 pub use deployment::Deployment;
 
 /// All deployments of a server at one revision.

@@ -66,7 +66,7 @@ pub struct Runner {
     /// The tenant whose collections it accesses.
     pub tenant: Arc<Tenant>,
     /// What its runs, and the decisions of its policy, run on.
-    pub guests: PipelineGuests,
+    pub guests: Arc<PipelineGuests>,
     scopes: collections::Grant,
     models: Arc<Models>,
     /// Whose work the texts are that it embeds.
@@ -102,7 +102,7 @@ impl Runner {
         Self {
             pipeline,
             tenant,
-            guests,
+            guests: Arc::new(guests),
             scopes,
             models,
             origin: Arc::new(origin),

@@ -10,8 +10,10 @@ use metrics::counter;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::runtime::Builder;
-use wasmtime::component::Component;
-use weir_bindings::policy::exports::weir::policy::{admission, keying, planning};
+use wasmtime::component::{Component, InstancePre};
+use weir_bindings::policy::exports::weir::policy::{
+    admission, changes, failures, keying, planning,
+};
 use weir_bindings::policy::weir::policy::types as wit;
 use weir_cache::reads::{Read, ReadSet};
 use weir_core::name::Name;
@@ -24,6 +26,7 @@ use crate::engine::component::{
 };
 use crate::engine::config::Engine;
 use crate::engine::guests::PipelineGuests;
+use crate::engine::memory::MemoryBudget;
 use crate::engine::slots::NoSlot;
 use crate::request::Source;
 
@@ -42,9 +45,11 @@ pub struct Policy {
     pub settings_digest: String,
     /// The part that runs without the component.
     pub plan: Plan,
-    sandbox: Sandbox,
+    pub(super) sandbox: Sandbox,
     keying: Option<keying::GuestIndices>,
     admission: Option<admission::GuestIndices>,
+    pub(super) failures: Option<failures::GuestIndices>,
+    pub(super) changes: Option<changes::GuestIndices>,
 }
 
 /// A policy's decision about a request.
@@ -147,17 +152,14 @@ impl Policy {
         let plan = plan(&sandbox, &name, &settings)?;
         let settings = serde_json::to_vec(&settings)
             .map_err(|error| failed(&name, &wasmtime::Error::from(error)))?;
+        let hooks = Exported { component: &component, name: &name, sandbox: &sandbox };
         Ok(Self {
             digest: hex::encode(Sha256::digest(&bytes)),
             settings_digest: hex::encode(Sha256::digest(&settings)),
-            keying: exports(&component, "weir:policy/keying")
-                .then(|| keying::GuestIndices::new(&sandbox.pre))
-                .transpose()
-                .map_err(|error| failed(&name, &error))?,
-            admission: exports(&component, "weir:policy/admission")
-                .then(|| admission::GuestIndices::new(&sandbox.pre))
-                .transpose()
-                .map_err(|error| failed(&name, &error))?,
+            keying: hooks.get("keying", keying::GuestIndices::new)?,
+            admission: hooks.get("admission", admission::GuestIndices::new)?,
+            failures: hooks.get("failures", failures::GuestIndices::new)?,
+            changes: hooks.get("changes", changes::GuestIndices::new)?,
             name,
             plan,
             sandbox,
@@ -272,12 +274,12 @@ impl Policy {
         }
     }
 
-    fn has_failed(&self, error: &wasmtime::Error) -> PolicyError {
+    pub(super) fn has_failed(&self, error: &wasmtime::Error) -> PolicyError {
         counter!("weir_policy_failures_total", "policy" => self.name.to_string()).increment(1);
         failed(&self.name, error)
     }
 
-    fn panicked(&self) -> PolicyError {
+    pub(super) fn panicked(&self) -> PolicyError {
         let reason = "the host failed while running it".to_owned();
         PolicyError::Failed { name: self.name.clone(), reason }
     }
@@ -285,7 +287,7 @@ impl Policy {
 
 /// A request as the hooks of a policy see it.
 #[derive(Clone, Debug)]
-pub struct RequestView(wit::RequestView);
+pub struct RequestView(pub(super) wit::RequestView);
 
 impl Outcome {
     fn to_wit(&self) -> wit::Outcome {
@@ -294,9 +296,14 @@ impl Outcome {
             headers: self.headers.clone(),
             body_bytes: Some(self.body_bytes),
             compute_ms: u32::try_from(self.compute.as_millis()).unwrap_or(u32::MAX),
-            reads: self.reads.iter().filter_map(read).collect(),
+            reads: reads(&self.reads),
         }
     }
+}
+
+/// What was read, as a policy sees it.
+pub(super) fn reads(reads: &ReadSet) -> Vec<wit::Read> {
+    reads.iter().filter_map(read).collect()
 }
 
 /// `None` if the policy learns nothing from it.
@@ -361,8 +368,26 @@ fn is_types(import: &str) -> bool {
     import.starts_with("weir:policy/types@")
 }
 
-fn exports(component: &Component, interface: &str) -> bool {
-    component.get_export_index(None, format!("{interface}@{WIT_VERSION}")).is_some()
+/// The hooks that a component exports.
+struct Exported<'a> {
+    component: &'a Component,
+    name: &'a Name,
+    sandbox: &'a Sandbox,
+}
+
+impl Exported<'_> {
+    fn get<T>(
+        &self,
+        hook: &str,
+        indices: impl FnOnce(&InstancePre<MemoryBudget>) -> wasmtime::Result<T>,
+    ) -> Result<Option<T>, PolicyError> {
+        let interface = format!("weir:policy/{hook}@{WIT_VERSION}");
+        let is_exported = self.component.get_export_index(None, interface).is_some();
+        is_exported
+            .then(|| indices(&self.sandbox.pre))
+            .transpose()
+            .map_err(|error| failed(self.name, &error))
+    }
 }
 
 fn failed(name: &Name, error: &wasmtime::Error) -> PolicyError {

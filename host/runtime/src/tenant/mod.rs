@@ -17,6 +17,7 @@ use weir_store::{Truth, TruthError};
 use self::documents::DocumentService;
 use self::history::History;
 use self::invalidation::Ended;
+use self::invalidation::hooks::ChangeHook;
 use self::invalidation::what::What;
 use self::reading::Reading;
 
@@ -74,6 +75,20 @@ impl Tenant {
         let at = self.truth.invalidate(&text, is_soft).await?;
         self.progress.wait_for(|view| view.heard() >= at).await;
         Ok(at.position)
+    }
+
+    /// Has these policies, and no others, asked about every change from now on. What was made for their
+    /// pipelines before ends, because nobody has asked them about the changes since.
+    ///
+    /// # Errors
+    /// The truth failed.
+    pub async fn ask_about_changes(&self, hooks: Vec<ChangeHook>) -> Result<(), TruthError> {
+        self.ended.ask(hooks);
+        // Afterwards: what is being applied meanwhile, and about which nobody was asked, was committed
+        // before.
+        let head = self.truth.head().await?;
+        self.ended.end_before(head.position);
+        Ok(())
     }
 
     /// The earliest position that an answer to a request may state that demands `at_least`.

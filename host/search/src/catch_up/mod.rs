@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
@@ -52,9 +53,11 @@ mod trim;
 mod worker;
 
 /// Is told what changes, before readers can see it. Must be quick and must not block.
+#[async_trait]
 pub trait Observer: Send + Sync {
-    /// The lines of a page, which are of one collection, are durable in the engine.
-    fn applied(&self, collection: &Name, lines: &[Change]);
+    /// The lines of a page, which are of one collection, are durable in the engine. Readers see them
+    /// when this has ended.
+    async fn applied(&self, collection: &Name, lines: &[Change]);
 
     /// Answers from this position on are made with another model.
     fn model_changed(&self, at: Position);
@@ -67,8 +70,9 @@ pub trait Observer: Send + Sync {
 /// not hear of any more.
 struct OfNext(Arc<dyn Observer>);
 
+#[async_trait]
 impl Observer for OfNext {
-    fn applied(&self, _collection: &Name, _lines: &[Change]) {}
+    async fn applied(&self, _collection: &Name, _lines: &[Change]) {}
 
     fn model_changed(&self, _at: Position) {}
 

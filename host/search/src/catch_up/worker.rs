@@ -109,7 +109,7 @@ async fn apply(shared: &Shared, prepared: Prepared) -> Result<Commit, CatchUpErr
         shared.progress.apply(&collection, up_to, snapshot.clone());
         sleep(LATE).await;
     }
-    announce(shared, &collection, &lines);
+    announce(shared, &collection, &lines).await;
     crash::at(Point::AfterTags);
     if fault::is(Fault::SnapshotAfterPosition) {
         let before = shared.progress.view().snapshot(&collection).cloned();
@@ -121,8 +121,8 @@ async fn apply(shared: &Shared, prepared: Prepared) -> Result<Commit, CatchUpErr
     Ok(up_to)
 }
 
-fn announce(shared: &Shared, collection: &Name, lines: &[Change]) {
+async fn announce(shared: &Shared, collection: &Name, lines: &[Change]) {
     if !lines.is_empty() {
-        shared.observer.applied(collection, lines);
+        shared.observer.applied(collection, lines).await;
     }
 }

@@ -97,7 +97,7 @@ async fn answer(
     let wishes = cache_control::wishes(&head.headers, &deployment.pipeline().client_cache_control);
     match member.answers.serve(deployment, &source, demand, wishes).await {
         Ok(served) => Ok(respond(head, deployment, served, wishes)),
-        Err(Failed { error, stated, kept }) => {
+        Err(Failed { error, stated, kept, .. }) => {
             let mut response = Problem::from(error).into_response();
             let headers = response.headers_mut();
             if let Some(stated) = stated {

@@ -26,9 +26,11 @@
 //! as a header that is not in the key, is neither stored nor shared.
 //!
 //! The other hooks run in the sandbox: [`Keying`] on every request, to tell apart requests that
-//! the plan does not, and [`Admission`] on every answer, to decide whether to store it. Name those
-//! that the policy implements: `weir_sdk::policy!(ByQuestion: Planning + Admission);`. If a policy
-//! traps or fails, the cache is bypassed.
+//! the plan does not, [`Admission`] on every answer, to decide whether to store it, [`Failures`] on
+//! every failure of the pipeline, to decide what follows, and [`Changes`] on every change of a
+//! collection, to end answers that did not read what changed. Name those that the policy implements:
+//! `weir_sdk::policy!(ByQuestion: Planning + Admission);`. If a policy traps or fails, nothing is
+//! served that a decision of it could have ruled out.
 //!
 //! The WIT has more fields than this module: those that the host does not use yet are left out
 //! here, so that nothing that a policy sets is ignored.
@@ -37,7 +39,7 @@ mod plan;
 mod view;
 
 pub use plan::{KeyPart, KeyPlan, Lifetime, Source, Storage, Timeouts, Transform};
-pub use view::{Outcome, Read, RequestView};
+pub use view::{Change, FailedRun, FailureKind, Outcome, Read, RequestView};
 
 /// The names and values that the operator set.
 pub type Settings = Vec<(String, String)>;
@@ -63,6 +65,25 @@ pub trait Admission {
     fn admit(request: RequestView, outcome: Outcome) -> StoreDecision;
 }
 
+/// Decides what follows a failure of the pipeline.
+pub trait Failures {
+    /// Called for every run that fails. A request that was refused, because slots or memory were used
+    /// up or for its position, has not failed.
+    fn follow(request: RequestView, failure: FailedRun) -> Aftermath;
+}
+
+/// Has a say in what a change ends besides the answers that were made from what changed.
+pub trait Changes {
+    /// Called with changes of one collection, at most 1,000, in their order, before anybody can see
+    /// them. Returns the tags, at most 1,000, whose answers end: those that this policy has stored
+    /// under them, and that were made before the changes.
+    ///
+    /// If it traps or fails, everything ends that was kept for the pipelines with this policy. What it
+    /// returned is forgotten when the server restarts, so what they had kept then ends if anything at
+    /// all has changed since.
+    fn end(collection: String, changes: Vec<Change>) -> Vec<String>;
+}
+
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyDecision {
@@ -81,8 +102,20 @@ pub enum StoreDecision {
     DoNotStore(String),
 }
 
+/// What follows a failure of the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aftermath {
+    /// Whether requests may get an old answer instead, if there is one whose lifetime allows it with
+    /// [`stale_if_error_ms`](Lifetime::stale_if_error_ms). Never in place of a failure that says that
+    /// the request is wrong.
+    pub serve_stale: bool,
+    /// How long the failure is kept, in place of the plan's
+    /// [`failure_ttl_ms`](KeyPlan::failure_ttl_ms), in milliseconds; at most a day.
+    pub keep_ms: Option<u64>,
+}
+
 /// Makes the named type the component's policy: `policy!(Mine)` for [`Planning`] alone,
-/// `policy!(Mine: Planning + Keying + Admission)` for more hooks. Use it once in a crate.
+/// `policy!(Mine: Planning + Keying + Admission)`, also with `Failures` and `Changes`, for more hooks. Use it once in a crate.
 #[macro_export]
 macro_rules! policy {
     ($policy:ident) => {
@@ -149,12 +182,60 @@ macro_rules! policy {
             );
         };
     };
+    (@Failures $policy:ident) => {
+        const _: () = {
+            use $crate::bindings::failures::exports::weir::policy::failures as bindings;
+            use $crate::bindings::planning::weir::policy::types;
+
+            struct Exported;
+
+            impl bindings::Guest for Exported {
+                fn follow(
+                    request: types::RequestView,
+                    failure: types::Failure,
+                ) -> bindings::Decision {
+                    <$policy as $crate::policy::Failures>::follow(request.into(), failure.into())
+                        .into()
+                }
+            }
+
+            $crate::bindings::failures::export_failures!(
+                Exported with_types_in $crate::bindings::failures
+            );
+        };
+    };
+    (@Changes $policy:ident) => {
+        const _: () = {
+            use $crate::bindings::changes::exports::weir::policy::changes as bindings;
+            use $crate::bindings::planning::weir::policy::types;
+
+            struct Exported;
+
+            impl bindings::Guest for Exported {
+                fn end(collection: String, changes: Vec<types::Change>) -> Vec<String> {
+                    let changes = changes.into_iter().map(Into::into).collect();
+                    <$policy as $crate::policy::Changes>::end(collection, changes)
+                }
+            }
+
+            $crate::bindings::changes::export_changes!(
+                Exported with_types_in $crate::bindings::changes
+            );
+        };
+    };
 }
 
 mod decisions {
-    use super::{KeyDecision, StoreDecision};
+    use super::{Aftermath, KeyDecision, StoreDecision};
     use crate::bindings::admission::exports::weir::policy::admission;
+    use crate::bindings::failures::exports::weir::policy::failures;
     use crate::bindings::keying::exports::weir::policy::keying;
+
+    impl From<Aftermath> for failures::Decision {
+        fn from(Aftermath { serve_stale, keep_ms }: Aftermath) -> Self {
+            Self { serve_stale, keep_ms }
+        }
+    }
 
     impl From<KeyDecision> for keying::Decision {
         fn from(decision: KeyDecision) -> Self {

@@ -103,3 +103,95 @@ impl From<wit::Read> for Read {
         }
     }
 }
+
+/// A failure of a pipeline as a policy sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedRun {
+    /// How it failed.
+    pub kind: FailureKind,
+    /// The pipeline's own code, if it returned a failure.
+    pub code: Option<String>,
+    /// How long the pipeline took, in milliseconds, rounded down.
+    pub compute_ms: u32,
+    /// Everything that it had read.
+    pub reads: Vec<Read>,
+}
+
+impl From<wit::Failure> for FailedRun {
+    fn from(failure: wit::Failure) -> Self {
+        let wit::Failure { kind, code, compute_ms, reads } = failure;
+        let reads = reads.into_iter().map(Into::into).collect();
+        Self { kind: kind.into(), code, compute_ms, reads }
+    }
+}
+
+/// How a pipeline can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// It returned an `invalid-request`.
+    InvalidRequest,
+    /// It returned a `not-found`.
+    NotFound,
+    /// It returned a `denied`.
+    Denied,
+    /// It returned an `unavailable`.
+    Unavailable,
+    /// It returned a `timed-out`.
+    TimedOut,
+    /// It returned a `failed`.
+    Failed,
+    /// It took longer than its deadline.
+    DeadlineExceeded,
+    /// It needed more memory than it may have, or a deeper stack.
+    MemoryExceeded,
+    /// It trapped.
+    Trapped,
+    /// What it returned is no answer, or too large.
+    InvalidAnswer,
+    /// The host failed while it ran.
+    HostFailed,
+}
+
+impl From<wit::FailureKind> for FailureKind {
+    fn from(kind: wit::FailureKind) -> Self {
+        match kind {
+            wit::FailureKind::InvalidRequest => Self::InvalidRequest,
+            wit::FailureKind::NotFound => Self::NotFound,
+            wit::FailureKind::Denied => Self::Denied,
+            wit::FailureKind::Unavailable => Self::Unavailable,
+            wit::FailureKind::TimedOut => Self::TimedOut,
+            wit::FailureKind::Failed => Self::Failed,
+            wit::FailureKind::DeadlineExceeded => Self::DeadlineExceeded,
+            wit::FailureKind::MemoryExceeded => Self::MemoryExceeded,
+            wit::FailureKind::Trapped => Self::Trapped,
+            wit::FailureKind::InvalidAnswer => Self::InvalidAnswer,
+            wit::FailureKind::HostFailed => Self::HostFailed,
+        }
+    }
+}
+
+/// A change of a collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// The collection was created.
+    CollectionCreated,
+    /// It was deleted, with all of its documents.
+    CollectionDeleted,
+    /// The document with this id was added or replaced.
+    DocumentPut(String),
+    /// The document with this id was deleted.
+    DocumentDeleted(String),
+}
+
+impl From<wit::Change> for Change {
+    fn from(change: wit::Change) -> Self {
+        match change {
+            wit::Change::CollectionCreated => Self::CollectionCreated,
+            wit::Change::CollectionDeleted => Self::CollectionDeleted,
+            wit::Change::DocumentPut(id) => Self::DocumentPut(id),
+            wit::Change::DocumentDeleted(id) => Self::DocumentDeleted(id),
+        }
+    }
+}

@@ -27,6 +27,14 @@ mod transform;
 /// The longest time that a failure is kept: a day.
 const MAX_FAILURE_TTL_MS: u64 = 24 * 3_600_000;
 
+/// How long a failure is kept, if it is.
+pub(super) fn failure_ttl(
+    name: &'static str,
+    ms: Option<u64>,
+) -> Result<Option<Duration>, PlanError> {
+    at_most(name, ms, MAX_FAILURE_TTL_MS)
+}
+
 /// A compiled plan.
 #[derive(Debug)]
 pub struct Plan {
@@ -69,7 +77,7 @@ impl Plan {
             key_epoch: plan.key_epoch,
             storage: Storage::compile(policy, plan.storage)?,
             timeouts: Timeouts::compile(plan.timeouts)?,
-            failure_ttl: at_most("failure-ttl-ms", plan.failure_ttl_ms, MAX_FAILURE_TTL_MS)?,
+            failure_ttl: failure_ttl("failure-ttl-ms", plan.failure_ttl_ms)?,
             coverage: coverage(&parts),
             parts,
         })

@@ -2,12 +2,15 @@
 //!
 //! Tags move before readers can see a change, so an entry whose tags have not moved is what would
 //! be computed from everything that readers can see. An invalidation is a position in the same order: what
-//! was made before it is no longer served once it is heard. Out of scope: who holds the cells of
-//! tags and the rules (`weir_cache`).
+//! was made before it is no longer served once it is heard. Policies that [want](hooks) say what a change
+//! ends besides. Out of scope: who holds the cells of tags and the rules (`weir_cache`).
 
 use std::iter;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
+use parking_lot::RwLock;
 use weir_cache::entry::Moment;
 use weir_cache::invalidation::Rules;
 use weir_cache::reads::Read;
@@ -17,17 +20,19 @@ use weir_core::name::Name;
 use weir_search::catch_up::Observer;
 use weir_store::{Change, ChangeKind, Invalidation, Invalidations, LastChanges};
 
+use self::hooks::ChangeHook;
 use self::what::{Target, What};
 
+pub mod hooks;
 pub mod what;
 
 /// What has ended answers of a tenant.
-#[derive(Debug)]
 pub struct Ended {
     /// The position of the last change of everything that an answer can read.
     pub tags: TagTable,
     /// What was invalidated in another way than by a tag.
     pub rules: Rules,
+    hooks: RwLock<Arc<[ChangeHook]>>,
 }
 
 impl Ended {
@@ -38,7 +43,7 @@ impl Ended {
         for (collection, at) in &last.collections {
             tags.record(&Read::Collection(collection.clone()).tag(), *at);
         }
-        let ended = Self { tags, rules: Rules::default() };
+        let ended = Self { tags, rules: Rules::default(), hooks: RwLock::default() };
         ended.invalidate_all(&last.invalidations);
         ended
     }
@@ -79,14 +84,19 @@ impl Ended {
     }
 }
 
+#[async_trait]
 impl Observer for Ended {
-    fn applied(&self, collection: &Name, lines: &[Change]) {
+    async fn applied(&self, collection: &Name, lines: &[Change]) {
         let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return };
         let began = instant_of(first.committed_unix_ms, Moment::now());
         let changed = Changed { last: last.commit.position, began };
         let whole = Read::Collection(collection.clone()).tag();
         let parts = lines.iter().filter_map(|line| part(collection, line));
         self.tags.record_within(&whole, changed, parts);
+        let hooks = Arc::clone(&self.hooks.read());
+        for hook in &*hooks {
+            hook.applied(self, collection, lines, changed).await;
+        }
     }
 
     /// Everything that was made before is outdated, whatever it read: it may have embedded.

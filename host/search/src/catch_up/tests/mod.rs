@@ -28,8 +28,9 @@ mod set_aside;
 /// Nobody observes it.
 struct Unobserved;
 
+#[async_trait::async_trait]
 impl Observer for Unobserved {
-    fn applied(&self, _collection: &Name, _lines: &[Change]) {}
+    async fn applied(&self, _collection: &Name, _lines: &[Change]) {}
 
     fn model_changed(&self, _at: Position) {}
 

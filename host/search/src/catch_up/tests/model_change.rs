@@ -24,8 +24,9 @@ struct Changes {
     invalidated: Mutex<Vec<u64>>,
 }
 
+#[async_trait::async_trait]
 impl Observer for Changes {
-    fn applied(&self, _collection: &Name, _lines: &[Change]) {}
+    async fn applied(&self, _collection: &Name, _lines: &[Change]) {}
 
     fn model_changed(&self, at: Position) {
         let view = self.progress.get().unwrap().view();
