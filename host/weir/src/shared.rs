@@ -19,7 +19,7 @@ use weir_limits::guard::Guard;
 use weir_runtime::answers::StoredAnswer;
 use weir_runtime::answers::config::{Backend, Cache, Topology};
 use weir_runtime::tenant::Tenant;
-use weir_server::services::SharedTierService;
+use weir_server::services::{GuardedStore, SharedTierService};
 
 /// The table of the configuration that errors are about.
 const TABLE: &str = "[cache.shared.redis]";
@@ -35,8 +35,7 @@ pub(crate) struct SharedTiers {
 /// The stores of shared tiers.
 #[derive(Default)]
 pub(crate) struct SharedStores {
-    opened: Vec<Arc<dyn EnvelopeStore>>,
-    guards: Vec<TenantGuard>,
+    opened: Vec<GuardedStore>,
     /// The Redis of all tenants, if they have one.
     redis: Option<(Arc<RedisStore>, TenantGuard)>,
 }
@@ -60,8 +59,8 @@ impl SharedStores {
             let stuck = Arc::clone(&store);
             let guard = Guard::new(cache.shared.max_concurrent, move || stuck.reconnect());
             let guard = Arc::new(guard);
-            stores.opened.push(Arc::clone(&store) as Arc<dyn EnvelopeStore>);
-            stores.guards.push(Arc::clone(&guard));
+            let opened: Arc<dyn EnvelopeStore> = Arc::clone(&store) as _;
+            stores.opened.push(GuardedStore { store: opened, guard: Arc::clone(&guard) });
             stores.redis = Some((store, guard));
         }
         Ok(stores)
@@ -82,9 +81,9 @@ impl SharedStores {
             (Backend::None | Backend::Redis, _) => return Ok(None),
             (Backend::Disk, _) => {
                 let store: Arc<dyn EnvelopeStore> = Arc::new(disk(folder, cache).await?);
-                self.opened.push(Arc::clone(&store));
                 let guard = Arc::new(Guard::new(shared.max_concurrent, || {}));
-                self.guards.push(Arc::clone(&guard));
+                let opened = GuardedStore { store: Arc::clone(&store), guard: Arc::clone(&guard) };
+                self.opened.push(opened);
                 (store, guard)
             }
         };
@@ -110,7 +109,7 @@ impl SharedStores {
             Backend::Redis => "redis",
             Backend::None => "none",
         };
-        SharedTierService { backend, guards: self.guards, stores: self.opened }
+        SharedTierService::start(backend, self.opened)
     }
 }
 

@@ -112,6 +112,31 @@ async fn answers_go_on_while_redis_does_not() {
 }
 
 #[tokio::test]
+async fn it_is_known_that_redis_is_gone_before_anybody_needs_it() {
+    let mut redis = RedisServer::start();
+    let servers = address(&redis);
+    let server = only_in_redis(|config| {
+        config.set("cache.shared.redis.servers", servers);
+    })
+    .await;
+    let becomes = async |expected: &str| {
+        eventually(&format!("its guard is {expected}"), async || {
+            (state(&server.client).await == expected).then_some(())
+        })
+        .await;
+    };
+    becomes("closed").await;
+    redis.kill();
+    becomes("open").await;
+    redis.start_again();
+    becomes("closed").await;
+    redis.stop();
+    becomes("open").await;
+    redis.go_on();
+    becomes("closed").await;
+}
+
+#[tokio::test]
 async fn a_server_starts_without_redis_and_finds_it_later() {
     let mut redis = RedisServer::start();
     redis.kill();

@@ -11,7 +11,7 @@
 mod breaker;
 
 use std::hash::Hash;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -30,6 +30,7 @@ const MOST_RETRIES_SAVED: u32 = 10;
 pub struct Guard<K: Hash + Eq + Clone> {
     shares: Shares<K>,
     breaker: Mutex<Breaker>,
+    calls: AtomicU64,
     timeouts_in_a_row: AtomicU32,
     /// Tenths of retries that may be made.
     retries: AtomicU32,
@@ -68,6 +69,7 @@ impl<K: Hash + Eq + Clone> Guard<K> {
         Self {
             shares: Shares::new(calls, 2, 0),
             breaker: Mutex::new(Breaker::new(Instant::now())),
+            calls: AtomicU64::new(0),
             timeouts_in_a_row: AtomicU32::new(0),
             retries: AtomicU32::new(MOST_RETRIES_SAVED * READS_PER_RETRY),
             on_stuck: Box::new(on_stuck),
@@ -78,6 +80,13 @@ impl<K: Hash + Eq + Clone> Guard<K> {
     #[must_use]
     pub fn health(&self) -> Health {
         self.breaker.lock().health()
+    }
+
+    /// How many calls the backend was asked to make since the start. If it stays the same, nobody would
+    /// notice that the backend is gone.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Relaxed)
     }
 
     /// Makes a call that changes nothing, within this time. It may be made twice.
@@ -129,6 +138,7 @@ impl<K: Hash + Eq + Clone> Guard<K> {
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure<E>> {
         let admitted = self.breaker.lock().admit(Instant::now()).ok_or(Failure::Open)?;
+        self.calls.fetch_add(1, Relaxed);
         let mut trial = Trial { breaker: &self.breaker, call: Some(admitted) };
         let ended = timeout(within, call).await;
         let worked = match &ended {

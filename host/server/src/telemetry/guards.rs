@@ -11,7 +11,7 @@ const HELP: &str =
 
 /// Appends how many guards of the shared tier are in each state.
 pub fn write(text: &mut String, tier: &SharedTierService) {
-    if tier.guards.is_empty() {
+    if tier.is_empty() {
         return;
     }
     // Writing to a string does not fail.
