@@ -6,9 +6,11 @@
 //! A record that finds the queue full is dropped: it would have been a hit, and is nothing worse
 //! than a miss.
 
+mod budget;
+
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, counter};
 use parking_lot::Mutex;
@@ -21,6 +23,7 @@ use tracing::{debug, warn};
 use weir_core::name::Name;
 use weir_limits::guard::{Failure, Guard};
 
+use self::budget::Budget;
 use super::{Envelope, EnvelopeStore, Miss, StoreError};
 use crate::CacheKey;
 use crate::encoding::{Portable, Record};
@@ -42,7 +45,7 @@ const UNIT_BYTES: usize = 1 << 10;
 /// What a tier may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long a lookup may take.
+    /// How long a lookup may take at most. Where they are faster, it is waited for a shorter time.
     pub lookup_budget: Duration,
     /// The largest record, encoded.
     pub max_entry_bytes: usize,
@@ -57,6 +60,7 @@ pub struct SharedTier<V> {
     tenant: Name,
     seal: Arc<Seal>,
     limits: Limits,
+    budget: Budget,
     room: Arc<Semaphore>,
     writer: Mutex<Option<Writer<V>>>,
     dropped: Counter,
@@ -102,6 +106,7 @@ impl<V: Portable + Send + Sync + 'static> SharedTier<V> {
             tenant,
             seal,
             limits,
+            budget: Budget::new(limits.lookup_budget),
             room: Arc::new(Semaphore::new(units)),
             writer: Mutex::new(Some(Writer { queue, task })),
             dropped: counter!("weir_cache_shared_dropped_total"),
@@ -116,7 +121,7 @@ impl<V: Portable + Send + Sync + 'static> SharedTier<V> {
         self.seal.truth()
     }
 
-    /// How long a lookup may take.
+    /// How long a lookup may take at most.
     #[must_use]
     pub fn lookup_budget(&self) -> Duration {
         self.limits.lookup_budget
@@ -128,22 +133,31 @@ impl<V: Portable + Send + Sync + 'static> SharedTier<V> {
     /// # Errors
     /// There is none, or none that a node of this truth has written.
     pub async fn look_up(&self, key: &CacheKey) -> Result<Record<V>, Miss> {
-        let budget = self.limits.lookup_budget;
-        let found = self.guard.read(&self.tenant, budget, || self.store.get(key)).await;
-        let envelope = found.map_err(miss)?.ok_or(Miss::Absent)?;
+        let envelope = self.read(|| self.store.get(key)).await?.ok_or(Miss::Absent)?;
         self.open(&[*key], vec![Some(envelope)]).await.pop().unwrap_or(Err(Miss::Failed))
     }
 
     /// The record under each of these keys, in one call to the store, within the budget for one.
     pub async fn look_up_all(&self, keys: &[CacheKey]) -> Vec<Result<Record<V>, Miss>> {
-        let budget = self.limits.lookup_budget;
-        match self.guard.read(&self.tenant, budget, || self.store.get_all(keys)).await {
+        match self.read(|| self.store.get_all(keys)).await {
             Ok(envelopes) => self.open(keys, envelopes).await,
-            Err(failure) => {
-                let miss = miss(failure);
-                keys.iter().map(|_| Err(miss)).collect()
-            }
+            Err(miss) => keys.iter().map(|_| Err(miss)).collect(),
         }
+    }
+
+    /// Asks the store, within the budget.
+    async fn read<T, F>(&self, call: impl Fn() -> F) -> Result<T, Miss>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let began = Instant::now();
+        let found = self.guard.read(&self.tenant, self.budget.now(), call).await;
+        match &found {
+            Ok(_) => self.budget.took(began.elapsed()),
+            Err(Failure::TimedOut) => self.budget.timed_out(),
+            Err(_) => {}
+        }
+        found.map_err(miss)
     }
 
     /// Opens what the store has under each of these keys.

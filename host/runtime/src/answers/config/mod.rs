@@ -37,7 +37,7 @@ pub struct Cache {
 pub struct Shared {
     /// What it is.
     pub backend: Backend,
-    /// How long a lookup may take. After that, the request goes on without it.
+    /// How long a lookup may take at most. After that, the request goes on without it.
     pub lookup_budget_ms: u64,
     /// Calls to it that are made at once. A tenant leaves a third of them to others.
     pub max_concurrent: usize,
