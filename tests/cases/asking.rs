@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Answer, Client, Config, Raw, Server, eventually, guest};
+use crate::harness::{Answer, Client, Config, Program, Raw, Server, eventually, guest};
 
 pub(super) const HIT: &str = "weir; hit; ttl=";
 pub(super) const STORED: &str = "weir; fwd=miss; stored";
@@ -106,7 +106,12 @@ pub(super) fn under_default(config: &mut Config, name: &str, component: &str, gr
 /// A server that hosts `search` and, as `slow`, a guest that searches for a while and then answers
 /// what it found first.
 pub(super) async fn server_with_slow_reader() -> Server {
-    Server::with(|config| {
+    slow_reader_in(Program::Shipped).await
+}
+
+/// The same with another build of the server.
+pub(super) async fn slow_reader_in(program: Program) -> Server {
+    Server::running(program, |config| {
         config.search();
         let grants = ["read", "logging"];
         under_default(config, "slow", "slow-reader", &grants);

@@ -26,7 +26,10 @@ fn question() -> Value {
 
 /// A server with `slow`, and a document for it.
 async fn server() -> Server {
-    let server = server_with_slow_reader().await;
+    with_boat(server_with_slow_reader().await).await
+}
+
+async fn with_boat(server: Server) -> Server {
     server.client.create("docs").await;
     server.client.ingest("docs", &[document("boat", "A boat lies in the harbour.")]).await;
     server
@@ -115,14 +118,13 @@ async fn a_crowd_behind_a_run_that_traps_does_not_run_it_again() {
     assert_eq!((runs(&server.client, "slow").await, begun(&server)), (1.0, 1));
 }
 
-/// Everybody asks again as soon as a run has failed, so one leads again and again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn runs_that_trap_follow_each_other_one_at_a_time() {
+/// Has a crowd ask for what traps, again as soon as that has failed, so that one leads again and again.
+/// Asserts that there is one run at a time.
+async fn one_at_a_time(server: &Server, code: &str) {
     const TIMES: usize = 4;
-    let server = server().await;
     let question = json!({ "collection": "docs", "text": "harbour", "work": 2_000, "traps": true });
-    for answer in answers(crowd(&server, ON_A_CONNECTION, TIMES, &question)).await {
-        answer.assert_problem(500, "pipeline-trapped");
+    for answer in answers(crowd(server, ON_A_CONNECTION, TIMES, &question)).await {
+        answer.assert_problem(500, code);
     }
     let log = server.log();
     let mut under_way = 0;
@@ -140,4 +142,23 @@ async fn runs_that_trap_follow_each_other_one_at_a_time() {
     assert!(ended as usize >= TIMES, "a failure is not kept, but {ended} runs were enough");
     let dropped = server.client.metric("weir_guest_log_lines_dropped_total", &[]).await;
     assert_eq!(dropped, 0.0, "the log has all lines");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_that_trap_follow_each_other_one_at_a_time() {
+    one_at_a_time(&server().await, "pipeline-trapped").await;
+}
+
+mod faults {
+    use super::*;
+    use crate::cases::asking::slow_reader_in;
+    use crate::harness::Program;
+
+    /// Whoever leads gets no answer, and nobody who waits for it gets one either: they lead next.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "needs a build of its own: cargo xtask soak faults"]
+    async fn flights_that_panic_follow_each_other_one_at_a_time() {
+        let server = slow_reader_in(Program::Faulty(Some("flight-panics"))).await;
+        one_at_a_time(&with_boat(server).await, "internal").await;
+    }
 }

@@ -1,5 +1,5 @@
-//! Faults that only the test build has: mistakes that the checker of `tests/cases/exactness` must
-//! find, which proves that it would find them in earnest.
+//! Faults that only the test build has: most are mistakes that the checker of `tests/cases/exactness`
+//! must find, which proves that it would find them in earnest.
 //!
 //! Without the feature `faults`, [`is`] is a constant, and nothing of a fault is in the program.
 //! With it, the environment variable `WEIR_FAULT` names the fault that the process has. Out of
@@ -27,6 +27,8 @@ pub enum Fault {
     PromotionUnchecked,
     /// A run over collections without a common position is not done again.
     NeverRestarts,
+    /// The host panics when a run has ended. This is no wrong answer: it is for those who wait for it.
+    FlightPanics,
 }
 
 /// Whether the process has this fault.
@@ -47,7 +49,7 @@ mod chosen {
 
     use super::Fault;
 
-    const NAMES: [(&str, Fault); 9] = [
+    const NAMES: [(&str, Fault); 10] = [
         ("page-reads-newest", Fault::PageReadsNewest),
         ("roll-by-batch", Fault::RollByBatch),
         ("tag-moved-late", Fault::TagMovedLate),
@@ -57,6 +59,7 @@ mod chosen {
         ("hit-states-head", Fault::HitStatesHead),
         ("promotion-unchecked", Fault::PromotionUnchecked),
         ("never-restarts", Fault::NeverRestarts),
+        ("flight-panics", Fault::FlightPanics),
     ];
 
     static CHOSEN: LazyLock<Option<Fault>> = LazyLock::new(choose);

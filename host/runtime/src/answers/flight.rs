@@ -11,6 +11,7 @@ use tokio::select;
 use tokio::sync::OwnedSemaphorePermit;
 use weir_cache::CacheKey;
 use weir_cache::single_flight::Leader;
+use weir_core::fault::{self, Fault};
 use weir_search::progress::View;
 
 use super::failures::Asked;
@@ -160,6 +161,7 @@ impl Departing {
 
     /// Stores what a run has led to, and gives it to all who follow.
     async fn land(self, run: Run) -> Result<Served, Failed> {
+        assert!(!fault::is(Fault::FlightPanics), "the fault was asked for");
         let Self { answers, leader, key, deployment, policy, view, .. } = self;
         let kept_apart = kept_apart(&run, &policy);
         let tenant = deployment.tenant();

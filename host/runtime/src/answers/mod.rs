@@ -294,7 +294,8 @@ impl Answers {
         }
         // Shared by all flights: a follower waits no longer than a leader may run.
         let give_up_at = tokio::time::Instant::now() + pipeline.deadline;
-        for _ in 0..MAX_FLIGHTS_JOINED {
+        let mut joined_in_vain = 0;
+        while joined_in_vain < MAX_FLIGHTS_JOINED {
             let flight = self.flights.join(key);
             // A leader may have finished between the last lookup and the join.
             if let Some(hit) = self.look_up(question) {
@@ -309,6 +310,7 @@ impl Answers {
                             self.refresh(question, Shared::Skipped);
                             return Ok(stale);
                         }
+                        joined_in_vain += 1;
                     }
                 },
                 Flight::Crowded => break,
@@ -320,9 +322,15 @@ impl Answers {
                             Some(outcome) => return outcome,
                             // The data changed meanwhile, or the result may not be shared.
                             None if self.uncacheable.contains(&key) => break,
-                            None => {}
+                            None => joined_in_vain += 1,
                         },
-                        Ok(Err(_abandoned)) => {}
+                        // It panicked, or has found what may be served stale. However often that
+                        // happens, those who wait lead one after another.
+                        Ok(Err(_abandoned)) => {
+                            if let Some(stale) = self.stale(question, When::AtOnce) {
+                                return Ok(stale);
+                            }
+                        }
                         Err(_) => {
                             return Err(pipeline.deadline_exceeded().into());
                         }
