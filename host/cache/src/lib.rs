@@ -6,7 +6,7 @@
 //! it, and [`single_flight`] lets one caller
 //! compute what many ask for. [`recent`] remembers keys that led to nothing, so that nobody waits for them.
 //! What an entry depends on has names in [`reads`], and its [`lifetime`] says when it may be served stale. [`encoding`] writes entries as bytes, and the
-//! shared [`tier`] keeps these in an [`envelope`], outside the process.
+//! shared [`tier`] keeps these in an [`envelope`], outside the process. [`usage`] counts hits.
 //!
 //! Out of scope: WebAssembly, HTTP, and the policy that decides. This crate knows values only by
 //! their weight and their encoding.
@@ -23,5 +23,6 @@ pub mod recent;
 pub mod single_flight;
 pub mod tag;
 pub mod tier;
+pub mod usage;
 
 pub use key::CacheKey;
