@@ -202,6 +202,17 @@ impl EmbedError {
     }
 }
 
+/// Vectors that are kept in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InMemory {
+    /// How many there are.
+    pub vectors: u64,
+    /// The memory that they take.
+    pub bytes: u64,
+    /// Whether all tenants have them in common.
+    pub is_shared: bool,
+}
+
 /// A model in service.
 #[async_trait]
 pub trait Embedder: Send + Sync {
@@ -242,6 +253,11 @@ pub trait Embedder: Send + Sync {
     /// The number of tokens in `text`, including special tokens, as counted against the window.
     /// This blocks; `text` must not be longer than [`Self::max_bytes`].
     fn count_tokens(&self, text: &str) -> usize;
+
+    /// The vectors that are kept in memory for a tenant; `None` if none ever are.
+    fn in_memory(&self, _tenant: &str) -> Option<InMemory> {
+        None
+    }
 
     /// Returns the vector of each text, in order; all of them or an error that names one text or
     /// none. Dropping the future cancels the texts that have not started, unless other calls of

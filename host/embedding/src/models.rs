@@ -55,6 +55,11 @@ impl Models {
         self.by_name.get(name).ok_or_else(|| UnknownModel(name.to_owned()))
     }
 
+    /// All models, by name.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<dyn Embedder>> {
+        self.by_name.values()
+    }
+
     /// The names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)

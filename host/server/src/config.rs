@@ -94,11 +94,15 @@ pub struct Admin {
     /// The file of the token that every request needs, which is made if it does not exist. Empty for
     /// `admin-token` in the data folder.
     pub token_file: PathBuf,
+    /// Whether the public listener shows tenants the analytics of their caches also if they do not ask
+    /// from this machine.
+    pub open_analytics: bool,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8081".to_owned(), token_file: PathBuf::new() }
+        let listen = "127.0.0.1:8081".to_owned();
+        Self { listen, token_file: PathBuf::new(), open_analytics: false }
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use tokio::runtime::Handle;
@@ -153,6 +154,8 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
         document_bodies: Room::new(config.ingest.max_bodies_bytes),
         deadline_ms: config.engine.deadline_ms,
         server: config.server,
+        open_analytics: config.admin.open_analytics,
+        started: Instant::now(),
         ingest: config.ingest,
         data_folder: folder,
     })

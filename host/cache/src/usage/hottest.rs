@@ -101,7 +101,11 @@ mod tests {
         assert_eq!(hottest.seen(), n);
         let all = hottest.top(usize::MAX);
         assert!(all.len() <= COUNTERS);
-        assert_eq!(all.iter().map(|hot| hot.seen).sum::<u64>(), n, "no more is counted than was seen");
+        assert_eq!(
+            all.iter().map(|hot| hot.seen).sum::<u64>(),
+            n,
+            "no more is counted than was seen"
+        );
         let most_over = n / COUNTERS as u64;
         for hot in &all {
             let exact = exact[&hot.key];

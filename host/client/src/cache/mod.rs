@@ -1,7 +1,7 @@
 //! `weir cache`: what the cache of a running server does and why, and what it is to forget or to learn, over
 //! its admin listener.
 //!
-//! [`shown`] writes answers for people; `--json` prints them as they are. Out of scope: what is explained and
+//! [`shown`] and [`stats`] write answers for people; `--json` prints them as they are. Out of scope: what is explained and
 //! invalidated, which the server does.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use reqwest::{Response, header};
+use reqwest::{RequestBuilder, Response, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ use weir_core::name::Name;
 use crate::client::{refusal, unreachable};
 
 mod shown;
+mod stats;
 
 /// An invalidation may have to wait for the search index to hear of it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -43,6 +44,8 @@ pub enum Command {
     Invalidate(Invalidate),
     /// Answer requests in advance, so that clients find the answers in the cache.
     Warm(Warm),
+    /// Show how often the cache has answers, why it has none, and what is asked for most.
+    Stats,
 }
 
 /// The arguments of `weir cache explain`.
@@ -122,6 +125,7 @@ pub fn run(server: &Server, command: &Command, as_json: bool) -> anyhow::Result<
                 print(as_json, &answer.json().await?, shown::invalidated);
             }
             Command::Warm(arguments) => admin.warm(arguments, as_json).await?,
+            Command::Stats => print(as_json, &admin.analytics().await?, stats::shown),
         }
         Ok(())
     })
@@ -174,7 +178,16 @@ impl Admin {
     async fn post(&self, what: &str, body: String) -> anyhow::Result<Response> {
         let url = format!("{}/admin/v1/cache/{what}", self.url);
         let request = self.http.post(&url).header(header::CONTENT_TYPE, "application/json");
-        let answer = request.body(body).send().await;
+        self.send(request.body(body)).await
+    }
+
+    async fn analytics(&self) -> anyhow::Result<Value> {
+        let url = format!("{}/health/cache/analytics", self.url);
+        self.send(self.http.get(&url)).await?.json().await.context("the answer is not JSON")
+    }
+
+    async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        let answer = request.send().await;
         let answer = answer.map_err(|error| unreachable(error, &self.url))?;
         if answer.status().is_success() {
             return Ok(answer);

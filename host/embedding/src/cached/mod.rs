@@ -26,11 +26,13 @@ use self::shared::OfModel;
 pub use self::shared::SharedVectors;
 pub use self::tiers::Caches;
 use self::tiers::Tiers;
-use crate::{Answer, EmbedError, Embedded, Embedder, Lane, Origin, Submit, Texts};
+pub use self::uses::Counts;
+use crate::{Answer, EmbedError, Embedded, Embedder, InMemory, Lane, Origin, Submit, Texts};
 
 mod lead;
 mod shared;
 mod tiers;
+mod uses;
 
 /// The most texts being computed that others can wait for; beyond that, callers compute for
 /// themselves.
@@ -97,6 +99,8 @@ impl<E: Submit> Cached<E> {
                 Flight::Crowded => led.push(Led { place, key, leader: None }),
             }
         }
+        let hits = known.iter().flatten().count();
+        self.shared.counts_of(origin).looked_up(keys.len(), hits, followed.len());
         Sources { known, led, followed }
     }
 
@@ -177,6 +181,10 @@ impl<E: Submit> Embedder for Cached<E> {
 
     fn count_tokens(&self, text: &str) -> usize {
         self.inner.count_tokens(text)
+    }
+
+    fn in_memory(&self, tenant: &str) -> Option<InMemory> {
+        Some(self.tiers.of_tenant(tenant).in_memory(self.tiers.are_shared()))
     }
 
     async fn embed(&self, texts: &Texts, origin: &Origin) -> Result<Vec<Embedded>, EmbedError> {

@@ -23,15 +23,17 @@ use weir_cache::tier::{Miss, SharedTier};
 use weir_core::Commit;
 use weir_core::name::Name;
 
+use super::uses::{Counts, Use, Uses};
 use crate::{Embedded, Embedder, Origin};
 
 /// How long the shared tier keeps a vector. It could forever, but most texts are not asked for again.
 const TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The shared tiers of the tenants that have one.
+/// What all models have in common: the shared tiers of the tenants that have one, and the counts of all.
 #[derive(Default)]
 pub struct SharedVectors {
     tiers: RwLock<HashMap<String, Arc<SharedTier<Embedded>>>>,
+    uses: Uses,
 }
 
 impl SharedVectors {
@@ -46,6 +48,17 @@ impl SharedVectors {
         for tier in tiers {
             tier.drain().await;
         }
+    }
+
+    /// How the tenant's texts were looked up, in all models together.
+    #[must_use]
+    pub fn counts(&self, tenant: &Name) -> Counts {
+        self.uses.counts(tenant.as_str())
+    }
+
+    /// Moves the windows on; to be called [every ten seconds](weir_cache::usage::windows::TURN).
+    pub fn turn(&self) {
+        self.uses.turn();
     }
 
     fn of(&self, tenant: &str) -> Option<Arc<SharedTier<Embedded>>> {
@@ -70,7 +83,14 @@ impl OfModel {
     pub(super) fn of(&self, origin: &Origin) -> Option<Shared> {
         let tier = self.vectors.of(origin.tenant())?;
         let pipeline = origin.of_pipeline().unwrap_or_default().to_owned();
-        Some(Shared { tier, prefix: self.prefix.clone(), dimensions: self.dimensions, pipeline })
+        let counts = self.counts_of(origin);
+        let (prefix, dimensions) = (self.prefix.clone(), self.dimensions);
+        Some(Shared { tier, prefix, dimensions, pipeline, counts })
+    }
+
+    /// Where the lookups of the origin's tenant are counted.
+    pub(super) fn counts_of(&self, origin: &Origin) -> Arc<Use> {
+        self.vectors.uses.of(origin.tenant())
     }
 }
 
@@ -81,6 +101,7 @@ pub(super) struct Shared {
     dimensions: usize,
     /// Who asks; empty if no pipeline does.
     pipeline: String,
+    counts: Arc<Use>,
 }
 
 impl Shared {
@@ -96,6 +117,7 @@ impl Shared {
         });
         let found = found.collect();
         for (outcome, texts) in outcomes {
+            self.counts.looked_up_shared(outcome, texts);
             let pipeline = self.pipeline.clone();
             counter!("weir_cache_shared_lookups_total", "operation" => "embedding", "pipeline" => pipeline, "outcome" => outcome)
                 .increment(texts);

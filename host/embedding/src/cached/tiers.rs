@@ -12,7 +12,7 @@ use weir_cache::reads::Dependencies;
 use weir_cache::tag::Reads;
 use weir_core::Commit;
 
-use crate::{Embedded, Origin};
+use crate::{Embedded, InMemory, Origin};
 
 /// Who has cached vectors in common, and the memory for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +43,18 @@ impl Tiers {
     }
 
     pub(super) fn of(&self, origin: &Origin) -> &Tier {
+        self.of_tenant(origin.tenant())
+    }
+
+    pub(super) fn of_tenant(&self, tenant: &str) -> &Tier {
         match self {
             Self::Shared(tier) => tier,
-            Self::OfTenants { tiers, of_others } => tiers.get(origin.tenant()).unwrap_or(of_others),
+            Self::OfTenants { tiers, of_others } => tiers.get(tenant).unwrap_or(of_others),
         }
+    }
+
+    pub(super) fn are_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
     }
 }
 
@@ -57,6 +65,11 @@ pub(super) struct Tier(Arc<MemoryTier<Embedded>>);
 impl Tier {
     fn new(bytes: u64) -> Self {
         Self(Arc::new(MemoryTier::new(bytes)))
+    }
+
+    pub(super) fn in_memory(&self, is_shared: bool) -> InMemory {
+        self.0.run_housekeeping();
+        InMemory { vectors: self.0.entries(), bytes: self.0.weighed_bytes(), is_shared }
     }
 
     pub(super) fn get(&self, key: &CacheKey) -> Option<Embedded> {

@@ -36,6 +36,19 @@ pub enum NoHit {
     TooOldForClient,
 }
 
+impl NoHit {
+    /// The reason, as analytics show it.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Untrue => "changed",
+            Self::TooOldForDemand => "too-old",
+            Self::TooOldForClient => "asked-for-newer",
+        }
+    }
+}
+
 /// What a request would be answered with.
 #[derive(Debug)]
 pub enum Expected {

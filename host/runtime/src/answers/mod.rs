@@ -21,11 +21,12 @@
 //! ```
 //!
 //! [`served`] defines the result, [`keying`] makes the key, [`flight`] runs the pipeline for all who ask
-//! the same, [`fill`] stores what it answers, [`promote`] finds it again in the shared tier, and
+//! the same, and [`alone`] for one; [`fill`] stores what it answers, [`promote`] finds it again in the shared tier, and
 //! [`encoded`] is its encoding there. [`stale`] and [`failures`] are about what is served when there is
 //! nothing fresh, and [`refresh`] makes it again. [`invalidated`] is about rules, and
 //! [`explain`] says what would be served and why. Out of scope: HTTP (`weir-server`).
 
+mod alone;
 pub mod config;
 mod encoded;
 pub mod explain;
@@ -141,6 +142,13 @@ impl Answers {
         }
     }
 
+    /// How many answers the memory tier has, and the memory that they take, in bytes.
+    #[must_use]
+    pub fn in_memory(&self) -> (u64, u64) {
+        self.memory.run_housekeeping();
+        (self.memory.entries(), self.memory.weighed_bytes())
+    }
+
     /// Writes what is on its way to the shared tier. Leaders have ended before.
     pub async fn drain(&self) {
         if let Some(shared) = &self.shared {
@@ -176,40 +184,59 @@ impl Answers {
         let pipeline = deployment.pipeline();
         let Some(policy) = deployment.policy.as_ref().filter(|_| !pipeline.writes) else {
             let reason = if pipeline.writes { Bypass::Writes } else { Bypass::NoPolicy };
-            return Box::pin(self.run_alone(deployment, source, demand, Via::Bypass(reason))).await;
+            return Box::pin(self.bypass(deployment, source, demand, reason)).await;
         };
         let key = match keying::key(deployment, policy, source).await {
             Ok(Some(key)) => key,
             Ok(None) => {
-                let via = Via::Bypass(Bypass::Policy);
-                return Box::pin(self.run_alone(deployment, source, demand, via)).await;
+                return Box::pin(self.bypass(deployment, source, demand, Bypass::Policy)).await;
             }
-            Err(error) => return Err(RunError::from(error).into()),
+            Err(error) => {
+                let failed = Failed::from(RunError::from(error));
+                deployment.tally.failed(failed.reason());
+                return Err(failed);
+            }
         };
         let question = Question { key, deployment, policy, source, demand, wishes };
-        if let Some(hit) = self.look_up(question) {
-            pipeline.counters.hits.increment(1);
-            return Ok(hit);
-        }
+        let no_hit = match self.look_up(question) {
+            Ok(hit) => {
+                pipeline.counters.hits.increment(1);
+                return Ok(hit);
+            }
+            Err(no_hit) => self.reason(no_hit, &key),
+        };
         // Apart from a hit's future, which is copied several times before it is polled.
         let served = Box::pin(self.miss(question)).await;
+        if let Some(ended) = served::ended(&served) {
+            deployment.tally.missed(no_hit, ended);
+        }
         if let Ok(Served { via: Via::Stale { reason, .. }, .. }) = &served {
             pipeline.counters.served_stale(reason.as_str());
         }
         served
     }
 
-    /// The answer of the memory tier, if it is fresh and nothing has changed that it was made from.
-    fn look_up(self: &Arc<Self>, question: Question<'_>) -> Option<Served> {
+    /// The answer of the memory tier, if it is fresh and nothing has changed that it was made from. Whoever
+    /// finds one answers with it.
+    fn look_up(self: &Arc<Self>, question: Question<'_>) -> Result<Served, NoHit> {
         let now = Instant::now();
-        let (entry, stated) = self.judge(question, now).ok()?;
+        let (entry, stated) = self.judge(question, now)?;
         let age = entry.age(now);
+        question.deployment.tally.hit(&question.key, age);
         if entry.lifetime.is_refresh_due(age, entry.compute, refresh::random) {
             self.refresh(question, Shared::Skipped);
         }
         let via = Via::Hit { age, ttl_left: entry.remaining_ttl(now) };
         let answer = Arc::clone(&entry.value);
-        Some(Served { answer, stated: Stated::At(stated), searchable: None, via })
+        Ok(Served { answer, stated: Stated::At(stated), searchable: None, via })
+    }
+
+    /// Why there was no hit, in a word: what is kept to be served stale has expired.
+    fn reason(&self, no_hit: NoHit, key: &CacheKey) -> &'static str {
+        match no_hit {
+            NoHit::Absent if self.memory.contains(key) => "expired",
+            no_hit => no_hit.reason(),
+        }
     }
 
     /// The entry of the memory tier that answers a question, and the position that it is exact at.
@@ -243,7 +270,8 @@ impl Answers {
             Ok(served) => return Ok(served),
             Err(failed) => failed,
         };
-        let instead = || self.look_up(question).or_else(|| self.stale(question, When::OnError));
+        let instead =
+            || self.look_up(question).ok().or_else(|| self.stale(question, When::OnError));
         let instead = if failed.may_be_covered { instead() } else { None };
         instead.ok_or(failed)
     }
@@ -298,7 +326,7 @@ impl Answers {
         while joined_in_vain < MAX_FLIGHTS_JOINED {
             let flight = self.flights.join(key);
             // A leader may have finished between the last lookup and the join.
-            if let Some(hit) = self.look_up(question) {
+            if let Ok(hit) = self.look_up(question) {
                 return Ok(hit);
             }
             match flight {
@@ -350,33 +378,6 @@ impl Answers {
             Promoted::Stale => self.stale(question, When::AtOnce).ok_or_else(not_cached),
             Promoted::Fresh { .. } | Promoted::Nothing => Err(not_cached()),
         }
-    }
-
-    /// Runs the pipeline for this request only, for the reason in `via`.
-    async fn run_alone(
-        &self,
-        deployment: &Arc<Deployment>,
-        source: &Source<'_>,
-        demand: Demand,
-        via: Via,
-    ) -> Result<Served, Failed> {
-        let request = match &deployment.policy {
-            Some(policy) if !deployment.pipeline().writes => policy.plan.request(source),
-            _ => source.request(),
-        };
-        let run = deployment.runner.run(Arc::new(request), demand).await;
-        let (answer, _) = match run.made() {
-            Ok(made) => made,
-            Err(error) => {
-                let failure = failures::of_run_alone(deployment, source, &run, error).await;
-                return Err(run.failed(failure));
-            }
-        };
-        let via = match (&run.stated, via) {
-            (Stated::Split(_), Via::NotStored(_)) => Via::NotStored(NotStored::Split),
-            (_, via) => via,
-        };
-        Ok(run.served(answer, via))
     }
 }
 

@@ -62,7 +62,9 @@ impl Answers {
         let tenant = deployment.tenant();
         let found = self.find_shared(shared, key, tenant, demand, labels, now).await;
         let missed = found.as_ref().map_or_else(|miss| Some(*miss), Found::is_old);
-        deployment.pipeline().counters.looked_up_shared(missed.map(|miss| miss.reason()));
+        let reason = missed.map(Miss::reason);
+        deployment.pipeline().counters.looked_up_shared(reason);
+        deployment.tally.looked_up_shared(reason);
         let Ok(found) = found else { return Promoted::Nothing };
         let Found { entry, as_of, stated, ttl_left, is_for_memory } = found;
         let entry = Arc::new(entry);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use crate::deploy::tally::Ended as Tallied;
 use crate::pipeline::{Answer, Outcome as Ended, Run, RunError};
 use crate::policy::component::Outcome;
 use crate::tenant::reading::Stated;
@@ -169,6 +170,18 @@ pub enum Bypass {
     Policy,
 }
 
+impl Bypass {
+    /// The reason as `Cache-Status` shows it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Writes => "writes",
+            Self::NoPolicy => "no-policy",
+            Self::Policy => "policy",
+        }
+    }
+}
+
 /// An answer for one client.
 #[derive(Clone, Debug)]
 pub struct Served {
@@ -237,6 +250,22 @@ pub(super) fn outcome(served: &Result<Served, Failed>) -> Ended {
     }
 }
 
+/// How a request ended that was no hit at first, for its deployment's tally. `None` if it was a hit after
+/// all, which is counted where it is found.
+pub(super) fn ended(served: &Result<Served, Failed>) -> Option<Tallied> {
+    Some(match served {
+        Ok(served) => match served.via {
+            Via::Hit { .. } | Via::Bypass(_) => return None,
+            Via::SharedHit { .. } => Tallied::SharedHit,
+            Via::Stale { reason, .. } => Tallied::Stale(reason.as_str()),
+            Via::Collapsed => Tallied::Collapsed,
+            Via::Stored => Tallied::Ran { not_stored: None },
+            Via::NotStored(reason) => Tallied::Ran { not_stored: Some(reason.as_str()) },
+        },
+        Err(failed) => Tallied::Failed(failed.reason()),
+    })
+}
+
 impl From<Failure> for Failed {
     fn from(Failure { error, may_be_covered }: Failure) -> Self {
         Self { error, may_be_covered, stated: None, kept: None }
@@ -244,6 +273,11 @@ impl From<Failure> for Failed {
 }
 
 impl Failed {
+    /// Why there is no answer, in a word.
+    pub(super) fn reason(&self) -> &'static str {
+        if self.kept.is_some() { "kept" } else { self.error.label() }
+    }
+
     /// The same for others who asked for the same run.
     pub(super) fn for_others(&self) -> Failure {
         Failure { error: self.error.clone(), may_be_covered: self.may_be_covered }

@@ -7,6 +7,7 @@ use weir_cache::key::KeyPrefix;
 use weir_core::name::Name;
 use weir_embedding::models::Models;
 
+use super::tally::Tally;
 use crate::engine::guests::PipelineGuests;
 use crate::pipeline::{Pipeline, Runner};
 use crate::policy::Policy;
@@ -23,6 +24,8 @@ pub struct Deployment {
     pub key_prefix: KeyPrefix,
     /// Runs the pipeline.
     pub runner: Runner,
+    /// Counts how its requests are answered.
+    pub tally: Tally,
 }
 
 impl Deployment {
@@ -42,6 +45,7 @@ impl Deployment {
             key_prefix: key_prefix(&tenant, &pipeline, policy.as_deref(), &fingerprint),
             policy,
             runner: Runner::new(pipeline, tenant, guests, models, io),
+            tally: Tally::default(),
         }
     }
 

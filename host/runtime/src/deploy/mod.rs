@@ -1,8 +1,9 @@
 //! All deployments of the server, as a snapshot that is replaced atomically.
 //!
 //! A request takes its [`Deployment`] once and keeps it until it is answered, so a new snapshot
-//! does not affect it. [`ask_about_changes`] is for policies that want to know what changes. Out of scope: where components come from (`weir`), and routing a request
-//! to one of several deployments.
+//! does not affect it. [`tally`] counts how the requests to a deployment were answered, and
+//! [`ask_about_changes`] is for policies that want to know what changes. Out of scope: where components
+//! come from (`weir`), and routing a request to one of several deployments.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::pipeline::Pipeline;
 
 mod changes;
 mod deployment;
+pub mod tally;
 
 pub use changes::ask_about_changes;
 pub use deployment::Deployment;
@@ -55,6 +57,16 @@ impl Snapshot {
     pub fn names(&self, tenant: &Name) -> Vec<&str> {
         let deployments = self.by_tenant.get(tenant);
         deployments.into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The deployments of `tenant`, by the names of their pipelines.
+    pub fn of_tenant(&self, tenant: &Name) -> impl Iterator<Item = &Arc<Deployment>> {
+        self.by_tenant.get(tenant).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// All deployments.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Deployment>> {
+        self.by_tenant.values().flat_map(BTreeMap::values)
     }
 
     /// The pipelines by name. Tenants share them.

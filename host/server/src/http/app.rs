@@ -1,7 +1,7 @@
 //! The parts of a server that all of its requests share.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weir_embedding::cached::SharedVectors;
 use weir_embedding::models::Models;
@@ -23,6 +23,8 @@ use crate::telemetry::metrics::Metrics;
 pub struct App {
     /// The limits of the public listener.
     pub server: config::Server,
+    /// Whether analytics are shown also to those who do not ask from this machine.
+    pub open_analytics: bool,
     /// The limits of what one request may ingest.
     pub ingest: Ingest,
     /// The deadline of a request whose pipeline does not set its own, in milliseconds.
@@ -55,9 +57,21 @@ pub struct App {
     pub metrics: Metrics,
     /// Whether the server still accepts new work.
     pub lifecycle: Lifecycle,
+    /// When it began to count.
+    pub started: Instant,
 }
 
 impl App {
+    /// Moves on all counts of the last minutes; to be called every ten seconds.
+    pub fn turn(&self) {
+        let deployed = self.deployments.current();
+        for pipeline in deployed.pipelines().values() {
+            pipeline.counters.latencies.turn();
+        }
+        deployed.all().for_each(|deployment| deployment.tally.turn());
+        self.vectors.turn();
+    }
+
     /// The limits of a body, except for bodies of documents.
     #[must_use]
     pub fn body_limits(&self) -> BodyLimits {

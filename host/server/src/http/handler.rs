@@ -13,7 +13,7 @@ use weir_core::json::{CanonicalJson, JsonLimits, canonicalize};
 use weir_core::name::Name;
 use weir_limits::charge::Charge;
 use weir_limits::client::Client;
-use weir_runtime::answers::{Bypass, Failed, Kept, Served, Stale, Via};
+use weir_runtime::answers::{Failed, Kept, Served, Stale, Via};
 use weir_runtime::deploy::Deployment;
 use weir_runtime::pipeline::RunError;
 use weir_runtime::pipeline::error::FailureKind;
@@ -209,11 +209,10 @@ pub(super) fn cache_status(via: &Via, wishes: Wishes) -> HeaderValue {
         Via::Stale { ttl_left, overdue, reason, .. } => stale(*ttl_left, *overdue, *reason),
         Via::Collapsed => HeaderValue::from_static("weir; fwd=miss; collapsed"),
         Via::Stored => HeaderValue::from_static("weir; fwd=miss; stored"),
-        Via::Bypass(Bypass::Writes) => HeaderValue::from_static("weir; fwd=bypass; detail=writes"),
-        Via::Bypass(Bypass::NoPolicy) => {
-            HeaderValue::from_static("weir; fwd=bypass; detail=no-policy")
+        Via::Bypass(reason) => {
+            let text = format!("weir; fwd=bypass; detail={}", reason.as_str());
+            HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("weir; fwd=bypass"))
         }
-        Via::Bypass(Bypass::Policy) => HeaderValue::from_static("weir; fwd=bypass; detail=policy"),
         Via::NotStored(reason) => {
             let text = format!("weir; fwd=miss; detail={}", reason.as_str());
             HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("weir; fwd=miss"))

@@ -2,7 +2,7 @@
 //!
 //! [`Service::answer`] is called for each request. It finds the tenant first ([`tenant`]). The
 //! route of pipelines, which is the hot one, is matched directly and goes to [`handler`]; the
-//! [`router`] handles all other routes. [`body`] reads request bodies, [`respond`] completes
+//! [`router`] handles all other routes, of which [`local`] has those for whoever is on this machine. [`body`] reads request bodies, [`respond`] completes
 //! responses, and [`problem`] describes errors. Out of scope: connections and their timeouts
 //! (`listener`).
 
@@ -36,6 +36,7 @@ use crate::in_flight::{InFlight, Requests};
 use crate::telemetry::metrics::Route;
 
 mod admin;
+mod analytics;
 pub mod app;
 pub mod body;
 mod cache_control;
@@ -44,6 +45,7 @@ mod embeddings;
 mod handler;
 mod health;
 pub mod json;
+mod local;
 pub mod parsing;
 pub mod path;
 mod position;
@@ -84,23 +86,24 @@ pub struct Answered {
 }
 
 impl Service {
-    /// Creates a service that answers clients for `app`, which listens on `address`.
+    /// Creates a service that answers clients for `app`, which listens on `address`. `token` is that of
+    /// administrators, if there are any.
     #[must_use]
-    pub fn public(app: Arc<App>, address: SocketAddr) -> Self {
-        let router = router::router(app.clone());
+    pub fn public(app: Arc<App>, address: SocketAddr, token: Option<Arc<AdminToken>>) -> Self {
+        let local = local::routes(token, address.port(), allowed_hosts(&app));
+        let router = router::router(app.clone(), local);
         Self::new(app, address, router, Audience::Public)
     }
 
     /// Creates a service that answers administrators, on `address`.
     #[must_use]
-    pub fn admin(app: Arc<App>, address: SocketAddr, token: AdminToken) -> Self {
+    pub fn admin(app: Arc<App>, address: SocketAddr, token: Arc<AdminToken>) -> Self {
         let router = admin::router(app.clone());
         Self::new(app, address, router, Audience::Admins(Access::new(token)))
     }
 
     fn new(app: Arc<App>, address: SocketAddr, router: Router, audience: Audience) -> Self {
-        let tenants = app.tenants.hosts().map(ToOwned::to_owned);
-        let hosts = Hosts::of(address, app.server.allowed_hosts.iter().cloned().chain(tenants));
+        let hosts = Hosts::of(address, allowed_hosts(&app));
         let requests = Requests::new(app.server.max_requests);
         let unread = Unread::new(app.server.max_answers_bytes);
         Self { app, router, requests, unread, hosts, audience }
@@ -165,12 +168,15 @@ impl Service {
             return Problem::new(codes::UNKNOWN_HOST, detail).into();
         }
         if let Audience::Admins(_) = &self.audience {
-            head.extensions.insert(Sender { client: caller.client, id: caller.id.clone() });
+            introduce(head, caller);
             return Destination::Router;
         }
         let Identified { member, prefix_bytes } = match self.app.tenants.identify(head) {
             Ok(identified) => identified,
-            Err(_) if is_operational(head.uri.path()) => return Destination::Router,
+            Err(_) if is_operational(head.uri.path()) => {
+                introduce(head, caller);
+                return Destination::Router;
+            }
             Err(error) => return Destination::Nowhere(Route::Other, tenant::unidentified(error)),
         };
         let path = &head.uri.path()[prefix_bytes..];
@@ -193,6 +199,7 @@ impl Service {
                 }
             };
         }
+        introduce(head, caller);
         tenant::hand_over(head, &member.tenant, prefix_bytes);
         Destination::Router
     }
@@ -202,6 +209,18 @@ impl Service {
         let Ok(response) = self.router.clone().oneshot(request).await;
         response
     }
+}
+
+/// Tells the router's handlers who has sent a request.
+fn introduce(head: &mut Parts, caller: handler::Caller<'_>) {
+    head.extensions.insert(Sender { client: caller.client, id: caller.id.clone() });
+}
+
+/// The names that requests may give, in addition to those of this machine: what the operator allows, and
+/// those of the tenants.
+fn allowed_hosts(app: &App) -> impl Iterator<Item = String> {
+    let tenants = app.tenants.hosts().map(ToOwned::to_owned);
+    app.server.allowed_hosts.iter().cloned().chain(tenants)
 }
 
 /// Where a request goes.

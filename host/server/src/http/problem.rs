@@ -64,6 +64,8 @@ codes! {
     INVALID_API_KEY = UNAUTHORIZED "invalid-api-key" "The API key is not valid here";
     INVALID_ADMIN_TOKEN = UNAUTHORIZED "invalid-admin-token" "The admin token is required";
     QUOTA_EXCEEDED = FORBIDDEN "quota-exceeded" "The tenant's quota is used up";
+    LOCAL_ONLY = FORBIDDEN "local-only" "Only this machine may ask";
+    ADMIN_DISABLED = FORBIDDEN "admin-disabled" "The server has no administrators";
     UNKNOWN_HOST = MISDIRECTED_REQUEST "unknown-host" "The server does not answer to this name";
     UNKNOWN_TENANT = NOT_FOUND "unknown-tenant" "The request does not identify a tenant";
     METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method-not-allowed" "The method is not allowed here";

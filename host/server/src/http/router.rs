@@ -13,8 +13,8 @@ use super::problem::{Problem, codes};
 use super::tenant::TenantOf;
 use super::{documents, embeddings, health};
 
-/// The routes of `app`.
-pub(super) fn router(app: Arc<App>) -> Router {
+/// The routes of `app`, and `more`.
+pub(super) fn router(app: Arc<App>, more: Router<Arc<App>>) -> Router {
     Router::new()
         .route("/v1/pipelines", get(pipelines))
         .route("/v1/collections", get(documents::collections))
@@ -34,6 +34,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/health/readiness", get(health::readiness))
         .route("/health/services", get(health::services))
         .route("/metrics", get(health::metrics))
+        .merge(more)
         .fallback(async |uri: Uri| not_found(&uri))
         .method_not_allowed_fallback(async |method: Method| method_not_allowed(&method))
         .with_state(app)

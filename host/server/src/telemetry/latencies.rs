@@ -6,11 +6,9 @@
 //! they are recorded (`weir_runtime::pipeline::latencies`).
 
 use std::fmt::{self, Write as _};
-use std::sync::Arc;
 
-use tokio::time::{MissedTickBehavior, interval};
 use weir_runtime::deploy::Snapshot;
-use weir_runtime::pipeline::latencies::{Latencies, Outcome, Recorded, SLICE};
+use weir_runtime::pipeline::latencies::{Latencies, Outcome, Recorded};
 
 const NAME: &str = "weir_pipeline_request_duration_seconds";
 const HELP: &str = "Time from when a pipeline's request has been read to its answer, by how it ended. \
@@ -40,25 +38,6 @@ fn write_pipeline(text: &mut String, pipeline: &str, latencies: &Latencies) -> f
         writeln!(text, "{NAME}_count{{{labels}}} {count}")?;
     }
     Ok(())
-}
-
-/// Turns the latencies of what is `in_service`, until that is nothing any more, because the server
-/// is gone, or the runtime ends.
-pub fn spawn_upkeep(in_service: impl Fn() -> Option<Arc<Snapshot>> + Send + 'static) {
-    tokio::spawn(async move {
-        let mut interval = interval(SLICE);
-        // Otherwise slices after a pause would be empty, and a minute too short.
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The first tick is at once.
-        interval.tick().await;
-        loop {
-            interval.tick().await;
-            let Some(deployed) = in_service() else { return };
-            for pipeline in deployed.pipelines().values() {
-                pipeline.counters.latencies.turn();
-            }
-        }
-    });
 }
 
 #[cfg(test)]

@@ -4,3 +4,4 @@ pub mod guards;
 pub mod latencies;
 pub mod log;
 pub mod metrics;
+pub mod upkeep;

@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use weir_server::http::Service;
 use weir_server::identity::admin_token::AdminToken;
 use weir_server::listener::{self, Signals};
-use weir_server::telemetry::latencies;
 use weir_server::telemetry::log::{self, Logging};
+use weir_server::telemetry::upkeep;
 
 use crate::build;
 use crate::config::Config;
@@ -64,15 +64,17 @@ async fn serve(config: Config, log: &Logging) -> anyhow::Result<()> {
     let app = Arc::new(build::app(config).await?);
     app.metrics.spawn_upkeep();
     let served = Arc::downgrade(&app);
-    latencies::spawn_upkeep(move || Some(served.upgrade()?.deployments.current()));
+    upkeep::spawn(move || Some(served.upgrade()?.turn()));
     log.spawn_counting();
     let address = public.local_addr()?;
     let mut said = format!("weir listening on {address}\n");
     tracing::info!("listening on http://{address}");
-    let mut listeners = vec![(public, Service::public(Arc::clone(&app), address))];
-    if let Some(admin) = admin {
-        // The data folder exists by now.
-        let token = AdminToken::load_or_create(&token_file)?;
+    // The data folder exists by now.
+    let token = admin.as_ref().map(|_| AdminToken::load_or_create(&token_file)).transpose()?;
+    let token = token.map(Arc::new);
+    let service = Service::public(Arc::clone(&app), address, token.clone());
+    let mut listeners = vec![(public, service)];
+    if let (Some(admin), Some(token)) = (admin, token) {
         let address = admin.local_addr()?;
         let _ = writeln!(said, "weir admin listening on {address}");
         tracing::info!(token_file = %token_file.display(), "listening on http://{address} for administrators");

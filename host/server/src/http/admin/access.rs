@@ -1,5 +1,6 @@
-//! Who may send requests to the admin listener: whoever has its token, and not too fast.
+//! Who may administer: whoever has the token, and not too fast.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::request::Parts;
@@ -15,9 +16,9 @@ const REQUESTS_PER_SECOND: u32 = 200;
 /// How many tokens a client may try a second.
 const GUESSES_PER_SECOND: u32 = 2;
 
-/// What requests to the admin listener are checked with.
+/// What requests of administrators are checked with.
 pub(in crate::http) struct Access {
-    token: AdminToken,
+    token: Arc<AdminToken>,
     admins: Rates<Client>,
     /// Apart, so that whoever guesses does not keep out those who know.
     guesses: Rates<Client>,
@@ -26,7 +27,7 @@ pub(in crate::http) struct Access {
 impl Access {
     /// Lets in those who have this token.
     #[must_use]
-    pub(in crate::http) fn new(token: AdminToken) -> Self {
+    pub(in crate::http) fn new(token: Arc<AdminToken>) -> Self {
         let admins = Rates::per_second(REQUESTS_PER_SECOND);
         Self { token, admins, guesses: Rates::per_second(GUESSES_PER_SECOND) }
     }

@@ -3,6 +3,7 @@
 use axum::Extension;
 use axum::Json;
 use axum::extract::{Request, State};
+use http_body::Body as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::info;
@@ -12,6 +13,7 @@ use weir_runtime::tenant::invalidation::what::What;
 
 use super::described::{Described, member};
 use super::{Admin, explained};
+use crate::http::app::App;
 use crate::http::body::ChargedBody;
 use crate::http::json;
 use crate::http::problem::{Problem, codes};
@@ -41,23 +43,53 @@ pub(super) async fn invalidate(
     Extension(sender): Extension<Sender>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    let Invalidate { what, tenant, soft } = read(&admin, request).await?;
+    let Invalidate { what, tenant, soft } = read(&admin.app, request).await?;
     what.check().map_err(|error| {
         Problem::new(
             codes::INVALID_REQUEST,
             format!("what: {}", json::sentence(&error.to_string())),
         )
     })?;
-    let app = &admin.app;
-    let members: Vec<_> = match &tenant {
+    end(&admin.app, &sender, &what, tenant.as_ref(), soft).await
+}
+
+/// The body of `clear`, if it has one.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Clear {
+    /// Only for this tenant; for all of them if it is omitted.
+    tenant: Option<Name>,
+}
+
+/// Has nothing served any more that was made before, whatever it is. Answers when that holds for all later
+/// requests.
+pub(in crate::http) async fn clear(
+    app: &App,
+    sender: &Sender,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let is_empty = request.body().is_end_stream();
+    let Clear { tenant } = if is_empty { Clear::default() } else { read(app, request).await? };
+    end(app, sender, &What::Everything, tenant.as_ref(), false).await
+}
+
+/// Invalidates `what` for one tenant, or for all, and puts that into the audit log.
+async fn end(
+    app: &App,
+    sender: &Sender,
+    what: &What,
+    tenant: Option<&Name>,
+    soft: bool,
+) -> Result<Json<Value>, Problem> {
+    let members: Vec<_> = match tenant {
         Some(name) => vec![member(app, Some(name))?],
         None => app.tenants.members().collect(),
     };
-    let text = serde_json::to_string(&what).unwrap_or_default();
+    let text = serde_json::to_string(what).unwrap_or_default();
     let mut invalidated = Vec::new();
     for member in members {
         let tenant = &member.tenant;
-        let at = tenant.invalidate(&what, soft).await;
+        let at = tenant.invalidate(what, soft).await;
         let position = at.as_ref().map(|at| at.0).unwrap_or_default();
         let error = at.as_ref().err().map(tracing::field::display);
         let (request_id, name) = (sender.id.as_str(), tenant.name.as_str());
@@ -84,7 +116,7 @@ pub(super) async fn explain(
     Extension(sender): Extension<Sender>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    let described: Described = read(&admin, request).await?;
+    let described: Described = read(&admin.app, request).await?;
     let arrived = described.arrive(&admin.app).await?;
     let source = arrived.source(&sender.id, sender.client);
     let (deployment, answers) = (&arrived.deployment, &arrived.member.answers);
@@ -94,12 +126,11 @@ pub(super) async fn explain(
 
 /// The body of a request, as JSON.
 pub(super) async fn read<T: for<'a> Deserialize<'a>>(
-    admin: &Admin,
+    app: &App,
     request: Request,
 ) -> Result<T, Problem> {
     let (head, body) = request.into_parts();
     json::expect_json(&head.headers)?;
-    let app = &admin.app;
     let reader = app.tenants.members().next().map(|member| &member.tenant.name);
     let reader = reader.ok_or_else(|| Problem::internal("there is no tenant"))?;
     let body = app.bodies.read(reader, body, &head.headers, app.body_limits()).await?;

@@ -50,7 +50,7 @@ pub(super) async fn warm(
     Extension(sender): Extension<Sender>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let Warm { requests, rate_per_second } = read(&admin, request).await?;
+    let Warm { requests, rate_per_second } = read(&admin.app, request).await?;
     let rate = rate_per_second.unwrap_or(DEFAULT_RATE);
     if requests.is_empty() || requests.len() > MAX_REQUESTS || !(1..=MAX_RATE).contains(&rate) {
         let detail =
