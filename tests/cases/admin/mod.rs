@@ -1,6 +1,7 @@
 //! The admin listener: who may use it, what an invalidation ends and what it leaves, and what is answered in
-//! advance. What explanations say is in `explanations`.
+//! advance. What explanations say is in `explanations`, and how the cache is used in `analytics`.
 
+mod analytics;
 mod explanations;
 
 use std::time::Duration;

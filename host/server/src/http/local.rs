@@ -86,13 +86,7 @@ async fn clear(
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     let (head, body) = request.into_parts();
-    gate.admit_local(&head, sender.client)?;
-    let Some(access) = &gate.access else {
-        let detail =
-            "Nobody can administer this server: admin.listen is empty, so it has no token.";
-        return Err(Problem::new(codes::ADMIN_DISABLED, detail));
-    };
-    access.admit(&head, sender.client).await?;
+    gate.admit_admin(&head, sender.client).await?;
     admin::clear(&app, &sender, Request::from_parts(head, body)).await
 }
 
@@ -106,6 +100,17 @@ impl Gate {
                       the token.";
         Err(Problem::new(codes::LOCAL_ONLY, detail))
     }
+
+    /// Returns once the request of an administrator on this machine may be answered.
+    async fn admit_admin(&self, head: &Parts, client: Client) -> Result<(), Problem> {
+        self.admit_local(head, client)?;
+        let Some(access) = &self.access else {
+            let detail =
+                "Nobody can administer this server: admin.listen is empty, so it has no token.";
+            return Err(Problem::new(codes::ADMIN_DISABLED, detail));
+        };
+        access.admit(head, client).await
+    }
 }
 
 /// Whether a request comes from this machine.
@@ -116,6 +121,9 @@ fn is_local(client: Client, headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -155,6 +163,38 @@ mod tests {
             let head = head(host, header.clone());
             let is_admitted = gate.admit_local(&head, client).is_ok();
             assert_eq!(is_admitted, admitted, "{address}, {host}, {header:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn administrators_need_the_token_and_have_to_be_here() {
+        const TOKEN: &str = "weiradmin_0123456789abcdef0123456789abcdef";
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("admin-token");
+        std::fs::write(&file, TOKEN).unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        let token = Arc::new(AdminToken::load_or_create(&file).unwrap());
+        let hosts = || Hosts::of("127.0.0.1:8080".parse().unwrap(), []);
+        let with = Gate { hosts: hosts(), access: Some(Access::new(token)) };
+        let without = Gate { hosts: hosts(), access: None };
+        let (here, there) = ("127.0.0.1", "192.0.2.1");
+        for (gate, address, token, code) in [
+            (&with, here, Some(TOKEN), None),
+            (&with, here, None, Some("invalid-admin-token")),
+            (&with, here, Some("wrong"), Some("invalid-admin-token")),
+            (&with, there, Some(TOKEN), Some("local-only")),
+            (&without, here, Some(TOKEN), Some("admin-disabled")),
+            (&without, here, None, Some("admin-disabled")),
+            (&without, there, None, Some("local-only")),
+        ] {
+            let mut head = head("127.0.0.1:8080", None);
+            if let Some(token) = token {
+                let value = format!("Bearer {token}").parse().unwrap();
+                head.headers.insert(header::AUTHORIZATION, value);
+            }
+            let admitted = gate.admit_admin(&head, Client::at(address.parse().unwrap())).await;
+            let refused = admitted.err().map(|problem| problem.code().to_owned());
+            assert_eq!(refused.as_deref(), code, "{address}, {token:?}");
         }
     }
 }

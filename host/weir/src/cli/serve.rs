@@ -64,7 +64,7 @@ async fn serve(config: Config, log: &Logging) -> anyhow::Result<()> {
     let app = Arc::new(build::app(config).await?);
     app.metrics.spawn_upkeep();
     let served = Arc::downgrade(&app);
-    upkeep::spawn(move || Some(served.upgrade()?.turn()));
+    upkeep::spawn(move || served.upgrade().map(|app| app.turn()));
     log.spawn_counting();
     let address = public.local_addr()?;
     let mut said = format!("weir listening on {address}\n");

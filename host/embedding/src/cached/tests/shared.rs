@@ -7,6 +7,8 @@ use std::time::Duration;
 use weir_cache::CacheKey;
 use weir_cache::envelope::Seal;
 use weir_cache::tier::{Envelope, EnvelopeStore, Limits, SharedTier, StoreError};
+use weir_cache::usage::ByReason;
+use weir_cache::usage::windows::{Share, Shares};
 use weir_core::name::Name;
 use weir_limits::guard::Guard;
 
@@ -124,6 +126,45 @@ async fn vectors_survive_a_restart_with_their_tokens_and_are_in_memory_then() {
     life.end().await;
     let life = Life::new(&store, 99);
     assert_eq!(life.computed(&asked, &api()).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn lookups_are_counted_for_each_tenant_and_once_for_each_text() {
+    let store = left().await;
+    let life = Life::new(&store, 0);
+    let counts = |tenant: &str| life.shared.counts(&Name::new(tenant).unwrap());
+    assert_eq!(counts("a"), Counts::default());
+    // One is in the shared tier, and another call waits for the one that is not.
+    let first = life.harness.ask(&["one", "new", "one"], &api()).await;
+    let second = life.harness.ask(&["new"], &api()).await;
+    life.harness.turns(1);
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    life.harness.ask(&["one", "new"], &Origin::pipeline("a", "p")).await.await.unwrap().unwrap();
+    // The catch-up asks no tier.
+    life.harness.turns(1);
+    life.harness.ask(&["three"], &Origin::catch_up("a")).await.await.unwrap().unwrap();
+    let counted = counts("a");
+    let share = Share { hits: 3, lookups: 5 };
+    let expected = Counts {
+        texts: 5,
+        hits: 2,
+        collapsed: 1,
+        shared_hits: 1,
+        shared_misses: ByReason::from([("absent", 1)]),
+        shares: Shares {
+            last_minute: share,
+            last_five_minutes: share,
+            last_hour: share,
+            since_start: share,
+        },
+    };
+    assert_eq!(counted, expected);
+    assert_eq!(counts("b"), Counts::default(), "although the vectors in memory are everybody's");
+    (0..8).for_each(|_| life.shared.turn());
+    assert_eq!(counts("a").shares.last_minute, Share::default());
+    let kept = life.harness.0.in_memory("b").unwrap();
+    assert!(kept.is_shared && kept.vectors == 2 && kept.bytes > 0, "{kept:?}");
 }
 
 #[tokio::test]
