@@ -198,20 +198,30 @@ impl Answers {
             }
         };
         let question = Question { key, deployment, policy, source, demand, wishes };
-        let no_hit = match self.look_up(question) {
+        match self.look_up(question) {
             Ok(hit) => {
                 pipeline.counters.hits.increment(1);
-                return Ok(hit);
+                Ok(hit)
             }
-            Err(no_hit) => self.reason(no_hit, &key),
-        };
-        // Apart from a hit's future, which is copied several times before it is polled.
-        let served = Box::pin(self.miss(question)).await;
+            // Apart from a hit's future, which is copied several times before it is polled.
+            Err(no_hit) => Box::pin(self.no_hit(question, no_hit)).await,
+        }
+    }
+
+    /// Answers a request for which the memory tier has no hit, and counts how.
+    async fn no_hit(
+        self: &Arc<Self>,
+        question: Question<'_>,
+        no_hit: NoHit,
+    ) -> Result<Served, Failed> {
+        let why = self.reason(no_hit, &question.key);
+        let served = self.miss(question).await;
+        let deployment = question.deployment;
         if let Some(ended) = served::ended(&served) {
-            deployment.tally.missed(no_hit, ended);
+            deployment.tally.missed(why, ended);
         }
         if let Ok(Served { via: Via::Stale { reason, .. }, .. }) = &served {
-            pipeline.counters.served_stale(reason.as_str());
+            deployment.pipeline().counters.served_stale(reason.as_str());
         }
         served
     }
