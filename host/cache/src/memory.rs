@@ -92,13 +92,14 @@ impl<V: Send + Sync + 'static> MemoryTier<V> {
         self.store.get(key).filter(|entry| entry.is_fresh(now()))
     }
 
-    /// Stores an entry and replaces the one that the key had.
+    /// Stores an entry and replaces the one that the key had. Returns the memory that it takes, everything
+    /// included, in bytes.
     ///
     /// # Errors
     ///
     /// The entry is too large or has expired. The one that the key had is removed even then,
     /// because it is older.
-    pub fn insert(&self, key: CacheKey, entry: impl Into<Arc<Entry<V>>>) -> Result<(), NotStored> {
+    pub fn insert(&self, key: CacheKey, entry: impl Into<Arc<Entry<V>>>) -> Result<u32, NotStored> {
         let entry = entry.into();
         let (weight_bytes, max_entry_bytes) = (weigh(&entry), self.max_entry_bytes);
         let refused = if weight_bytes > max_entry_bytes {
@@ -107,7 +108,7 @@ impl<V: Send + Sync + 'static> MemoryTier<V> {
             NotStored::Expired
         } else {
             self.store.insert(key, entry);
-            return Ok(());
+            return Ok(weight_bytes);
         };
         self.remove(&key);
         Err(refused)

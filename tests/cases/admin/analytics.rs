@@ -83,6 +83,14 @@ async fn what_is_counted_is_what_happened() {
     for collection in ["docs", "more"] {
         assert_via(&asked(&server, collection).await, STORED);
     }
+    let stored = queries(&server).await;
+    let in_memory =
+        json!({ "entries": stored["tiers"][0]["entries"], "bytes": stored["tiers"][0]["bytes"] });
+    assert_eq!(in_memory["entries"], 2);
+    for of in [of(&stored, "search"), &stored["policies"][0]] {
+        assert_eq!(of["in_memory"], in_memory);
+    }
+    assert_eq!(of(&stored, "echo")["in_memory"], json!({ "entries": 0, "bytes": 0 }));
     hits(&server, "docs", 4).await;
     hits(&server, "more", 1).await;
     client.ingest("docs", &[document("cake", "Cake is made of flour.")]).await;

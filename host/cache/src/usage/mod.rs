@@ -1,7 +1,7 @@
 //! How a cache is used: the counts that are kept while it is, in a bounded amount of memory.
 //!
 //! [`windows`] are the hits of the last minute, five minutes and hour, [`hottest`] finds the keys that are
-//! asked for most, and [`ages`] are those of recent hits. [`Reasons`] counts by reason. Out of scope: what
+//! asked for most, [`ages`] are those of recent hits, and [`holding`] is who has how much in memory. [`Reasons`] counts by reason. Out of scope: what
 //! counts as a hit, which those who count decide, and how it is shown.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 
 pub mod ages;
+pub mod holding;
 pub mod hottest;
 pub mod windows;
 

@@ -7,6 +7,8 @@
 //!
 //! Out of scope: what an entry adds to its value (`weir_cache::encoding`).
 
+use std::sync::OnceLock;
+
 use bytes::{Buf, BufMut, Bytes};
 use http::{HeaderName, HeaderValue, StatusCode};
 use weir_cache::encoding::{
@@ -75,7 +77,8 @@ impl Portable for StoredAnswer {
         let body_bytes = from.try_get_u32_le()? as usize;
         let body = Bytes::copy_from_slice(take(from, body_bytes)?);
         end(from)?;
-        Ok(Self { status, content_type, headers, etag, body })
+        let held = OnceLock::new();
+        Ok(Self { status, content_type, headers, etag, body, held })
     }
 }
 
@@ -115,6 +118,7 @@ mod tests {
             headers: headers.iter().map(header).collect(),
             etag: *ETAG,
             body: Bytes::copy_from_slice(body),
+            held: OnceLock::new(),
         }
     }
 

@@ -44,7 +44,7 @@ impl Answers {
     ) -> Via {
         let compute = outcome.compute;
         match policy.admit(&deployment.runner.guests, view, outcome).await {
-            Ok(Ok(Admission::Store(storage))) => self.store(&fill, &storage, compute),
+            Ok(Ok(Admission::Store(storage))) => self.store(&fill, deployment, &storage, compute),
             Ok(Ok(Admission::DoNotStore(_))) => Via::NotStored(NotStored::Policy),
             Ok(Err(error)) => {
                 let (policy, request_id) = (policy.name.as_str(), fill.request_id.as_str());
@@ -55,7 +55,13 @@ impl Answers {
         }
     }
 
-    fn store(&self, fill: &Fill<'_>, storage: &Storage, compute: Duration) -> Via {
+    fn store(
+        &self,
+        fill: &Fill<'_>,
+        deployment: &Deployment,
+        storage: &Storage,
+        compute: Duration,
+    ) -> Via {
         let shared = self.shared.as_ref().zip(storage.shared.as_ref());
         if storage.memory.is_none() && shared.is_none() {
             return Via::NotStored(NotStored::Tiers);
@@ -91,7 +97,10 @@ impl Answers {
                 lifetime,
                 weight_bytes: Portable::weight_bytes(fill.answer),
             };
-            stored |= self.memory.insert(fill.key, entry).is_ok();
+            if let Ok(bytes) = self.memory.insert(fill.key, entry) {
+                fill.answer.hold(deployment, bytes);
+                stored = true;
+            }
         }
         if stored { Via::Stored } else { Via::NotStored(NotStored::TooLarge) }
     }

@@ -71,7 +71,9 @@ impl Answers {
         let is_of_use = stated.is_some() || !entry.lifetime.stale_after_change.is_zero();
         if is_for_memory && is_of_use {
             // Refused if it is too large, or may not be served stale.
-            let _ = self.memory.insert(key, Arc::clone(&entry));
+            if let Ok(bytes) = self.memory.insert(key, Arc::clone(&entry)) {
+                entry.value.hold(deployment, bytes);
+            }
         }
         let Some(stated) = stated.filter(|_| missed.is_none()) else {
             let at_once = self.stale_under(&key, tenant, demand, labels, When::AtOnce);

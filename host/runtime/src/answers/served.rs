@@ -1,12 +1,14 @@
 //! The result of serving a request: an answer, where it came from, and the position that it is
 //! exact at.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
+use weir_cache::usage::holding::Held;
 
+use crate::deploy::Deployment;
 use crate::deploy::tally::Ended as Tallied;
 use crate::pipeline::{Answer, Outcome as Ended, Run, RunError};
 use crate::policy::component::Outcome;
@@ -29,6 +31,8 @@ pub struct StoredAnswer {
     pub(super) etag: [u8; ETAG_BYTES],
     /// The body.
     pub body: Bytes,
+    /// Set while it is in the memory tier, or was, for its deployment's tally.
+    pub(super) held: OnceLock<Held>,
 }
 
 /// Where an answer came from.
@@ -315,7 +319,13 @@ impl StoredAnswer {
             headers: answer.headers,
             etag,
             body: answer.body,
+            held: OnceLock::new(),
         }
+    }
+
+    /// Counts it among the answers of `deployment` in memory, where it takes so many bytes.
+    pub(super) fn hold(&self, deployment: &Deployment, bytes: u32) {
+        self.held.get_or_init(|| Held::new(&deployment.tally.holding, bytes));
     }
 
     /// The strong validator.

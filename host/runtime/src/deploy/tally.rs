@@ -9,12 +9,14 @@
 //! (`answers`), and latencies (`pipeline::latencies`).
 
 use std::ops::AddAssign;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use weir_cache::CacheKey;
 use weir_cache::usage::ages::Ages;
+use weir_cache::usage::holding::Holding;
 use weir_cache::usage::hottest::{Hot, Hottest};
 use weir_cache::usage::windows::{Share, Shares, Windows};
 use weir_cache::usage::{self, ByReason};
@@ -97,6 +99,8 @@ pub struct Tally {
     others: Mutex<Counts>,
     sampled: Mutex<Sampled>,
     windows: Windows,
+    /// Its answers in the memory tier, which all deployments of the tenant share.
+    pub holding: Arc<Holding>,
 }
 
 /// Apart from what other cores write: two cache lines, because processors fetch them in pairs.

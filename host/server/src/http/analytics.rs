@@ -53,6 +53,8 @@ fn of_tenant(app: &App, member: &Member, viewer: Viewer) -> Value {
 
 fn of_queries(app: &App, member: &Member) -> Value {
     let deployed = app.deployments.current();
+    // First, because what is evicted by that is then not counted.
+    let in_memory = member.answers.in_memory();
     let mut total = Used::default();
     let mut by_policy: BTreeMap<&str, Used> = BTreeMap::new();
     let (mut pipelines, mut hottest) = (Vec::new(), Vec::new());
@@ -80,7 +82,7 @@ fn of_queries(app: &App, member: &Member) -> Value {
     let mut shown = total.shown();
     shown.insert("pipelines".into(), pipelines.into());
     shown.insert("policies".into(), policies.into());
-    shown.insert("tiers".into(), tiers(app, member, &total.counts));
+    shown.insert("tiers".into(), tiers(app, in_memory, &total.counts));
     shown.insert("hottest".into(), keys(hottest));
     Value::Object(shown)
 }
@@ -90,16 +92,22 @@ fn of_queries(app: &App, member: &Member) -> Value {
 struct Used {
     counts: Counts,
     shares: Shares,
+    entries: u64,
+    bytes: u64,
 }
 
 impl Used {
     fn of(deployment: &Deployment) -> Self {
-        Self { counts: deployment.tally.counts(), shares: deployment.tally.shares() }
+        let tally = &deployment.tally;
+        let (entries, bytes) = tally.holding.held();
+        Self { counts: tally.counts(), shares: tally.shares(), entries, bytes }
     }
 
     fn add(&mut self, other: &Self) {
         self.counts += &other.counts;
         self.shares += other.shares;
+        self.entries += other.entries;
+        self.bytes += other.bytes;
     }
 
     fn shown(&self) -> Map<String, Value> {
@@ -114,6 +122,7 @@ impl Used {
             ("not_stored", json!(not_stored)),
             ("bypassed", json!(bypassed)),
             ("failed", json!(failed)),
+            ("in_memory", json!({ "entries": self.entries, "bytes": self.bytes })),
             ("hit_ratio", ratios(self.shares)),
         ];
         shown.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
@@ -147,8 +156,7 @@ fn keys(mut hottest: Vec<(&Name, HotKey)>) -> Value {
     shown.collect()
 }
 
-fn tiers(app: &App, member: &Member, counts: &Counts) -> Value {
-    let (entries, bytes) = member.answers.in_memory();
+fn tiers(app: &App, (entries, bytes): (u64, u64), counts: &Counts) -> Value {
     let mut tiers = vec![json!({
         "tier": "memory",
         "hits": counts.hits,
