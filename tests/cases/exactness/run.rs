@@ -303,7 +303,12 @@ impl Run {
         } else if !self.plan.in_memory {
             assert!(tally.share(&tally.shared_hits) >= 5.0, "too few shared hits\n{tally}");
         }
-        if !self.plan.old_allowed.is_zero() {
+        if self.plan.is_disturbed() {
+            // What is asked until Redis is back outweighs the rest, so this is no matter of shares.
+            let is_allowed = !self.plan.old_allowed.is_zero();
+            let old = get(&tally.old_hits) + get(&tally.expired_hits);
+            assert!(old > 0 || !is_allowed, "nothing old was served\n{tally}");
+        } else if !self.plan.old_allowed.is_zero() {
             assert!(tally.share(&tally.old_hits) >= 1.0, "too few old hits\n{tally}");
             assert!(tally.share(&tally.expired_hits) >= 1.0, "too few expired hits\n{tally}");
         }
