@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::asking::{STORED, ask, assert_via, runs};
+use super::asking::{STORED, ask, assert_via, begin, runs, searched};
 use crate::harness::{Answer, Client, Config, Server, document, guest, plugin};
 
 const SEARCHED: &str = "docs";
@@ -128,6 +128,30 @@ async fn a_change_ends_what_the_policy_says_before_it_is_seen() {
     let both = [document("a", "A note."), document("b", "A note.")];
     client.ingest(SEARCHED, &both).await;
     assert_hits(client, false, false, "both").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_after_a_change_is_not_given_what_was_begun_before() {
+    let server = Server::with(|config| {
+        under_hooks(config);
+        config
+            .pipeline("slow", &guest("slow-reader"), &["read", "logging"])
+            .set("pipelines.slow.policy", "hooks")
+            .set("pipelines.slow.deadline_ms", 120_000);
+    })
+    .await;
+    let client = &server.client;
+    for collection in [SEARCHED, "control"] {
+        client.create(collection).await;
+    }
+    let question =
+        json!({ "collection": SEARCHED, "text": "harbour", "work": 400_000, "tag": "a" });
+    let _leader = begin(&server, "slow", &question).await;
+    searched(&server, 1).await;
+    client.ingest("control", &[document("a", "A note.")]).await;
+    assert_eq!(runs(client, "slow").await, 0.0, "it has not ended");
+    assert_via(&ask(client, "slow", &question).await, STORED);
+    assert_eq!(runs(client, "slow").await, 2.0);
 }
 
 #[tokio::test]

@@ -251,9 +251,9 @@ pub(super) fn take(
 ) -> Option<Result<Served, Failed>> {
     let Landed::Shared { outcome, made } = landed else { return None };
     let Made { as_of, reads, cells } = &*made;
-    let Ended { tags, rules, .. } = &*tenant.ended;
-    if rules.newest() > as_of.position {
-        // The follower may have come after an invalidation of what the leader began before it.
+    let Ended { tags, .. } = &*tenant.ended;
+    if tenant.ended.newest() > as_of.position {
+        // The follower may have come after something ended what the leader began before it.
         return None;
     }
     let valid = || as_of.position >= tags.floor() && !cells.changed_after(as_of.position);

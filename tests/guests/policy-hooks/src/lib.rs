@@ -19,9 +19,11 @@ impl Planning for Hooks {
     fn plan(settings: Settings) -> Result<KeyPlan, String> {
         let is_short = settings.iter().any(|(name, _)| name == "short");
         let storage = if is_short { short() } else { long() };
-        Ok(KeyPlan::new(storage)
-            .part(Source::JsonField("/tag".into()), [])
-            .part(Source::JsonField("/collection".into()), []))
+        let fields = ["/tag", "/collection", "/text", "/work"];
+        let plan = KeyPlan::new(storage);
+        Ok(fields
+            .into_iter()
+            .fold(plan, |plan, field| plan.part(Source::JsonField(field.into()), [])))
     }
 }
 

@@ -6,6 +6,7 @@
 //! Out of scope: how a policy is asked (`policy`).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use async_trait::async_trait;
 use tracing::warn;
@@ -47,7 +48,11 @@ impl ChangeHook {
         changed: Changed,
     ) {
         let failed = match self.ending.ended_by(collection, lines).await {
-            Ok(tags) if ended.tags.try_record(&tags, changed) => return,
+            Ok(tags) if tags.is_empty() => return,
+            Ok(tags) if ended.tags.try_record(&tags, changed) => {
+                ended.said.fetch_max(changed.last.0, Relaxed);
+                return;
+            }
             Ok(_) => "there is no room for the tags that it ends".to_owned(),
             Err(error) => error,
         };

@@ -7,6 +7,7 @@
 
 use std::iter;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -32,6 +33,8 @@ pub struct Ended {
     pub tags: TagTable,
     /// What was invalidated in another way than by a tag.
     pub rules: Rules,
+    /// The position of the newest change that a policy has ended something with.
+    said: AtomicU64,
     hooks: RwLock<Arc<[ChangeHook]>>,
 }
 
@@ -43,9 +46,21 @@ impl Ended {
         for (collection, at) in &last.collections {
             tags.record(&Read::Collection(collection.clone()).tag(), *at);
         }
-        let ended = Self { tags, rules: Rules::default(), hooks: RwLock::default() };
+        let ended = Self {
+            tags,
+            rules: Rules::default(),
+            said: AtomicU64::default(),
+            hooks: RwLock::default(),
+        };
         ended.invalidate_all(&last.invalidations);
         ended
+    }
+
+    /// The newest position at which something may have been ended that an answer was made from without
+    /// having read it. What was made at it or later has not ended.
+    #[must_use]
+    pub fn newest(&self) -> Position {
+        self.rules.newest().max(Position(self.said.load(Relaxed)))
     }
 
     fn invalidate_all(&self, invalidations: &Invalidations) {
