@@ -20,8 +20,11 @@
 //! Out of scope: what the content is ([`encoding`](crate::encoding)), and a restored copy of a
 //! truth, which has the same id and the same secret: positions carry chain values for that.
 
+use std::cell::RefCell;
+
 use bytes::{Buf, BufMut};
 use thiserror::Error;
+use zstd::bulk::Decompressor;
 
 use crate::CacheKey;
 use crate::encoding::{take, take_array};
@@ -182,11 +185,21 @@ impl Seal {
         }
         let content = match kept_as {
             kept::AS_IT_IS => from.to_vec(),
-            kept::ZSTD => zstd::bulk::decompress(from, bytes).map_err(|_| OpenError::Damaged)?,
+            kept::ZSTD => decompressed(from, bytes).ok_or(OpenError::Damaged)?,
             _ => return Err(OpenError::Damaged),
         };
         if content.len() == bytes { Ok(content) } else { Err(OpenError::Damaged) }
     }
+}
+
+/// What was compressed, if it is at most this long. Each thread keeps what it decompresses with, which is large
+/// and has no state between envelopes.
+fn decompressed(from: &[u8], bytes: usize) -> Option<Vec<u8>> {
+    thread_local! {
+        static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> =
+            RefCell::new(Decompressor::new().ok());
+    }
+    DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.as_mut()?.decompress(from, bytes).ok())
 }
 
 #[cfg(test)]
