@@ -2,8 +2,8 @@
 //!
 //! Run by `cargo xtask bench cache`, which names a file of answers, one a line. They are put into a shared
 //! tier on a private Redis and into one on disk, and looked up, one after another, with all checks: what a
-//! node wrote, for this key, authenticated, decompressed and decoded. Beside that, fred alone gets the same
-//! bytes over one connection. Prints one line of JSON. Out of scope: HTTP, and what a server checks of an
+//! node wrote, for this key, authenticated, decompressed and decoded. In turns with that, fred alone sends a
+//! `GET` for the same bytes over one connection. Prints one line of JSON. Out of scope: HTTP, and what a server checks of an
 //! answer that is found.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark ends by panicking")]

@@ -74,8 +74,8 @@ use self::served::Failure;
 pub use self::served::{Bypass, Failed, Kept, NotStored, Served, Stale, StoredAnswer, Via};
 use self::stale::When;
 
-/// How many flights a request joins without getting an answer before it runs the pipeline
-/// alone.
+/// How many flights a request joins whose result is not for it before it runs the pipeline alone.
+/// Those that end without a result do not count.
 const MAX_FLIGHTS_JOINED: usize = 3;
 
 /// The part of a tenant's memory for answers that is for kept failures.

@@ -14,6 +14,12 @@ pub(crate) fn milliseconds(time: Option<Duration>) -> String {
     time.map_or("–".to_owned(), |time| format!("{time:.1}"))
 }
 
+/// The median and the 99th percentile of sorted times, in milliseconds.
+pub(crate) fn median_and_p99(sorted: &[Duration]) -> String {
+    let [p50, p99] = [0.5, 0.99].map(|share| milliseconds(quantile(sorted, share)));
+    format!("{p50} / {p99}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,13 +1,12 @@
 //! The tables of the experiment, in Markdown, and the lines below them that say how requests ended.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use super::phase::{Load, Phase};
 use super::verdict::Measured;
 use crate::commands::soak::experiment::bound;
 use crate::commands::soak::experiment::clients::PATIENCE;
-use crate::commands::soak::experiment::times::{milliseconds, quantile};
+use crate::commands::soak::experiment::times::{median_and_p99, milliseconds, quantile};
 
 const HEAD: &str = "| phase | goodput | answers p50 / p99 | refusals p50 / p99 | hits p50 / p99 \
     | sent late p99 |\n|---|---:|---:|---:|---:|---:|\n";
@@ -40,14 +39,14 @@ pub(super) fn markdown(measured: &Measured, machine: &str) -> String {
 
 /// The result of a phase in one line, for those who wait.
 pub(super) fn line(phase: &Phase) -> String {
-    let hits = both(&phase.hits.answered);
+    let hits = median_and_p99(&phase.hits.answered);
     match &phase.seen {
         None => format!("{}: hits {hits} ms", phase.load),
         Some(seen) => format!(
             "{}: {:.0} answers a second, {} ms; hits {hits} ms",
             phase.load,
             phase.goodput(),
-            both(&seen.answered)
+            median_and_p99(&seen.answered)
         ),
     }
 }
@@ -60,7 +59,7 @@ fn row(phase: &Phase) -> String {
     let seen = phase.seen.as_ref().unwrap_or(&phase.hits);
     let [answers, refusals] = match &phase.seen {
         None => ["–".to_owned(), "–".to_owned()],
-        Some(seen) => [both(&seen.answered), both(&seen.refused)],
+        Some(seen) => [median_and_p99(&seen.answered), median_and_p99(&seen.refused)],
     };
     let late = match phase.load {
         // Due is when it was sent.
@@ -70,15 +69,9 @@ fn row(phase: &Phase) -> String {
     format!(
         "| {} | {goodput} | {answers} | {refusals} | {} | {} |\n",
         phase.load,
-        both(&phase.hits.answered),
+        median_and_p99(&phase.hits.answered),
         milliseconds(late)
     )
-}
-
-/// The median and the 99th percentile.
-fn both(times: &[Duration]) -> String {
-    let [p50, p99] = [0.5, 0.99].map(|share| milliseconds(quantile(times, share)));
-    format!("{p50} / {p99}")
 }
 
 #[cfg(test)]

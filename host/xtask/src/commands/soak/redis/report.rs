@@ -1,12 +1,11 @@
 //! The tables of the experiment, in Markdown, and the lines below them that say how requests ended.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use super::phase::{Lookups, Phase};
 use super::verdict;
 use crate::commands::soak::experiment::bound;
-use crate::commands::soak::experiment::times::{milliseconds, quantile};
+use crate::commands::soak::experiment::times::median_and_p99;
 
 const HEAD: &str = "| Redis | hits p50 / p99 | new questions p50 / p99 | lookups | of these failed |\n\
     |---|---:|---:|---:|---:|\n";
@@ -15,7 +14,7 @@ const HEAD: &str = "| Redis | hits p50 / p99 | new questions p50 / p99 | lookups
 pub(super) fn markdown(phases: &[Phase], machine: &str) -> String {
     let mut text = HEAD.to_owned();
     phases.iter().for_each(|phase| text += &row(phase));
-    let [with, without] = [true, false].map(|with| both(&verdict::hits(phases, with)));
+    let [with, without] = [true, false].map(|with| median_and_p99(&verdict::hits(phases, with)));
     // Writing to a string does not fail.
     let _ = write!(
         text,
@@ -33,7 +32,7 @@ pub(super) fn markdown(phases: &[Phase], machine: &str) -> String {
 
 /// The result of a phase in one line, for those who wait.
 pub(super) fn line(phase: &Phase) -> String {
-    let (hits, new) = (both(&phase.hits.answered), both(&phase.new.answered));
+    let (hits, new) = (median_and_p99(&phase.hits.answered), median_and_p99(&phase.new.answered));
     format!("{}: hits {hits} ms, new questions {new} ms", name(phase))
 }
 
@@ -42,15 +41,9 @@ fn name(phase: &Phase) -> String {
 }
 
 fn row(phase: &Phase) -> String {
-    let (hits, new) = (both(&phase.hits.answered), both(&phase.new.answered));
+    let (hits, new) = (median_and_p99(&phase.hits.answered), median_and_p99(&phase.new.answered));
     let Lookups { all, failed } = phase.lookups;
     format!("| {} | {hits} | {new} | {all} | {failed} |\n", name(phase))
-}
-
-/// The median and the 99th percentile.
-fn both(times: &[Duration]) -> String {
-    let [p50, p99] = [0.5, 0.99].map(|share| milliseconds(quantile(times, share)));
-    format!("{p50} / {p99}")
 }
 
 #[cfg(test)]
