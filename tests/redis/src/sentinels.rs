@@ -9,8 +9,10 @@ use crate::server::RedisServer;
 const NAME: &str = "weir";
 /// Longer than they need to connect to a new primary, which they would otherwise take for gone, too.
 const DOWN_AFTER_MS: &str = "1500";
-/// How often they look at the others. By default, that can be every ten seconds.
-const PERIODS_MS: &[&str] = &["INFO-PERIOD", "500", "PING-PERIOD", "200"];
+/// How often they look at the others. By default, that can be every ten seconds. Pings stay as they are: what
+/// is known of a replica must be no older than five of them when it is to take over, and while the primary is
+/// down, Sentinels look only once a second.
+const PERIODS_MS: &[&str] = &["INFO-PERIOD", "500"];
 
 /// Two servers and their Sentinels.
 pub struct Sentinels {
