@@ -14,6 +14,8 @@
 pub mod encoding;
 pub mod entry;
 pub mod envelope;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod invalidation;
 pub mod key;
 pub mod lifetime;

@@ -42,8 +42,10 @@ use crate::reads::{Dependencies, FragmentKey, Read, ReadSet, Text};
 use crate::tag::{Tag, TagTable};
 
 mod lifetime;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod plain;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 /// The largest number of tags that a policy can add to a record.
 pub const MAX_ADDED_TAGS: usize = 1024;

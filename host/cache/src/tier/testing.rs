@@ -13,7 +13,7 @@ use crate::entry::Moment;
 use crate::lifetime::Lifetime;
 use crate::reads::Dependencies;
 
-pub(super) use crate::encoding::tests::Plain;
+pub(super) use crate::encoding::plain::Plain;
 
 pub(super) fn key(number: u8) -> CacheKey {
     CacheKey::from_bytes([number; 32])
