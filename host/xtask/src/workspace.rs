@@ -9,6 +9,8 @@ use serde::Deserialize;
 
 use crate::process;
 
+const FUZZ_MANIFEST: &str = "host/cache/fuzz/Cargo.toml";
+
 /// The workspace that `cargo xtask` runs in.
 pub(crate) struct Workspace {
     /// The folder of the workspace's `Cargo.toml`.
@@ -64,13 +66,24 @@ impl Workspace {
         self.target.join("weir-guests")
     }
 
-    /// The manifests of this workspace and the guests' workspaces, if they exist.
-    pub(crate) fn manifests(&self) -> Vec<PathBuf> {
-        ["Cargo.toml", "plugins/Cargo.toml", "tests/guests/Cargo.toml"]
-            .into_iter()
-            .map(|manifest| self.root.join(manifest))
-            .filter(|manifest| manifest.is_file())
-            .collect()
+    /// The manifests of this workspace and of those for the same target, if they exist.
+    pub(crate) fn host_manifests(&self) -> Vec<PathBuf> {
+        self.existing(&["Cargo.toml", FUZZ_MANIFEST])
+    }
+
+    /// The manifests of the guests' workspaces, if they exist.
+    pub(crate) fn guest_manifests(&self) -> Vec<PathBuf> {
+        self.existing(&["plugins/Cargo.toml", "tests/guests/Cargo.toml"])
+    }
+
+    fn existing(&self, manifests: &[&str]) -> Vec<PathBuf> {
+        let manifests = manifests.iter().map(|manifest| self.root.join(manifest));
+        manifests.filter(|manifest| manifest.is_file()).collect()
+    }
+
+    /// The manifest of the workspace with the fuzz targets.
+    pub(crate) fn fuzz_manifest(&self) -> PathBuf {
+        self.root.join(FUZZ_MANIFEST)
     }
 
     /// The Cranfield collection, if it is next to the checkout.

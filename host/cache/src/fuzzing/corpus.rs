@@ -19,6 +19,8 @@ use crate::tag::Tag;
 /// What the file of an input holds, and how far it comes.
 type Seeds = BTreeMap<&'static str, (Vec<u8>, Reached)>;
 
+type Check = fn(&[u8]) -> Reached;
+
 const MAC_BYTES: usize = 32;
 const KEPT_AS_AT: usize = 54;
 const LENGTH_AT: usize = 55;
@@ -163,7 +165,7 @@ fn envelopes() -> Seeds {
         .collect()
 }
 
-fn targets() -> [(&'static str, fn(&[u8]) -> Reached, Seeds); 2] {
+fn targets() -> [(&'static str, Check, Seeds); 2] {
     [("envelope", envelope, envelopes()), ("record", super::record, records())]
 }
 

@@ -16,6 +16,9 @@ use crate::process;
 use crate::set_up::{self, WASM_TARGET};
 use crate::workspace::Workspace;
 
+/// What cargo-deny checks.
+const CHECKS: [&str; 4] = ["check", "bans", "licenses", "sources"];
+
 /// Run all the checks that CI runs
 ///
 /// Checks formatting, structure, lints, documentation and dependencies, runs the tests, runs the
@@ -32,11 +35,12 @@ pub(crate) struct Ci {
 impl Ci {
     pub(crate) async fn run(self) -> Result<()> {
         let workspace = Workspace::find()?;
-        let manifests = workspace.manifests();
+        let (hosts, guests) = (workspace.host_manifests(), workspace.guest_manifests());
         let mut stages = Stages::default();
         stages
             .run("format", async {
-                manifests.iter().try_for_each(|manifest| process::run(&mut format(manifest)))
+                let mut manifests = hosts.iter().chain(&guests);
+                manifests.try_for_each(|manifest| process::run(&mut format(manifest)))
             })
             .await?;
         stages.run("structure", async { Structure {}.run() }).await?;
@@ -55,8 +59,10 @@ impl Ci {
         stages
             .run("dependencies", async {
                 let cargo_deny = set_up::cargo_deny()?;
-                manifests.iter().try_for_each(|manifest| {
-                    process::run(&mut dependencies(&workspace, &cargo_deny, manifest))
+                let check = |manifest: &PathBuf| dependencies(&workspace, &cargo_deny, manifest);
+                hosts.iter().try_for_each(|host| process::run(check(host).args(CHECKS)))?;
+                guests.iter().try_for_each(|guest| {
+                    process::run(check(guest).args(["--target", WASM_TARGET]).args(CHECKS))
                 })
             })
             .await?;
@@ -98,10 +104,6 @@ fn dependencies(workspace: &Workspace, cargo_deny: &Path, manifest: &Path) -> Co
     let mut command = Command::new(cargo_deny);
     command.arg("--manifest-path").arg(manifest);
     command.arg("--config").arg(workspace.root.join("deny.toml"));
-    if manifest.parent() != Some(&workspace.root) {
-        command.args(["--target", WASM_TARGET]);
-    }
-    command.args(["check", "bans", "licenses", "sources"]);
     command
 }
 

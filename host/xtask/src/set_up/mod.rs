@@ -4,6 +4,7 @@
 //! can fetch and build is left to cargo.
 
 mod assets;
+mod compilers;
 mod fetch;
 mod redis;
 mod system;
@@ -19,6 +20,7 @@ use self::assets::{
     Asset, CARGO_DENY, MODEL, MODEL_METADATA, ONNX_RUNTIME, ONNX_RUNTIME_LICENSE,
     ONNX_RUNTIME_NOTICES, TOKENIZER,
 };
+pub(crate) use self::compilers::cpp_compiler;
 pub(crate) use self::redis::redis;
 pub(crate) use self::valgrind::valgrind;
 pub(crate) use self::wasm::{TARGET as WASM_TARGET, WasmToolchain};

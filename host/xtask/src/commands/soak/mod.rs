@@ -1,10 +1,11 @@
 //! `cargo xtask soak`: the long forms of tests, for as long as one wants.
 //!
-//! `freshness` and `faults` run tests of `tests/`. [`neighbours`], [`overload`], [`hostile`] and [`redis`]
+//! `freshness` and `faults` run tests of `tests/`, and [`fuzz`] runs fuzz targets. [`neighbours`], [`overload`], [`hostile`] and [`redis`]
 //! are experiments: their results are tables of times and memory, so they are not tests. They share
 //! [`experiment`].
 
 mod experiment;
+mod fuzz;
 mod hostile;
 mod neighbours;
 mod overload;
@@ -13,6 +14,7 @@ mod redis;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use self::fuzz::Fuzz;
 use self::hostile::Hostile;
 use self::neighbours::Neighbours;
 use self::overload::Overload;
@@ -58,6 +60,7 @@ enum Subject {
     Overload(Overload),
     Hostile(Hostile),
     Redis(RedisInTrouble),
+    Fuzz(Fuzz),
 }
 
 impl Soak {
@@ -67,6 +70,7 @@ impl Soak {
             Subject::Hostile(hostile) => return hostile.run().await,
             Subject::Overload(overload) => return overload.run().await,
             Subject::Redis(redis) => return redis.run().await,
+            Subject::Fuzz(fuzz) => return fuzz.run(),
             Subject::Freshness { minutes } => {
                 let answers = (minutes * ANSWERS_PER_MINUTE / RUNS).max(ANSWERS_PER_MINUTE);
                 let seconds = (minutes * 60 / RUNS).max(LEAST_SECONDS);
