@@ -2,6 +2,13 @@
 //!
 //! [`tables`] has what is in the file, and what goes when it has reached its size.
 //!
+//! Why redb: its B-tree uses the pages of what went again, so the file keeps to about its size, and one entry
+//! is removed as easily as another, by size or by ttl. An LSM tree (fjall) keeps what was removed until it is
+//! compacted, which happens only as more is written, and lets writers sleep when compactions are late. Its
+//! compaction that drops the oldest files needs keys in the order of their writes, and has one ttl for all.
+//! foyer is made for caches, but drops writes silently when they come faster than it writes, has no ttl,
+//! and does not lock its folder. "Stores on disk" in `docs/benchmarks.md` measures all three.
+//!
 //! The file is a cache: whatever is wrong with it, it is deleted, and begins again empty. A crash
 //! loses what was written within the last second.
 //!
