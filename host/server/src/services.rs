@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::AbortOnDropHandle;
 use weir_cache::CacheKey;
-use weir_cache::tier::EnvelopeStore;
+use weir_cache::tier::{EnvelopeStore, Holding};
 use weir_core::name::Name;
 use weir_limits::guard::{Guard, Health};
 
@@ -22,6 +22,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A store of a shared tier.
 pub struct GuardedStore {
+    /// Whose entries it has, if it has one tenant's only.
+    pub tenant: Option<Name>,
     /// The store, which is closed after the tiers.
     pub store: Arc<dyn EnvelopeStore>,
     /// What stands before it.
@@ -41,7 +43,7 @@ impl SharedTierService {
     /// Watches these stores. Call this within a tokio runtime.
     #[must_use]
     pub fn start(backend: &'static str, stores: Vec<GuardedStore>) -> Self {
-        let probes = stores.iter().map(|GuardedStore { store, guard }| {
+        let probes = stores.iter().map(|GuardedStore { store, guard, .. }| {
             AbortOnDropHandle::new(tokio::spawn(probe(Arc::clone(store), Arc::clone(guard))))
         });
         Self { backend, probes: probes.collect(), stores }
@@ -67,6 +69,13 @@ impl SharedTierService {
     #[must_use]
     pub fn worst_state(&self) -> Option<&'static str> {
         self.states().into_iter().rev().find_map(|(name, guards)| (guards > 0).then_some(name))
+    }
+
+    /// How much of this tenant's is in them, if it has a store of its own that knows.
+    #[must_use]
+    pub fn holding(&self, tenant: &Name) -> Option<Holding> {
+        let own = self.stores.iter().find(|one| one.tenant.as_ref() == Some(tenant));
+        own.and_then(|one| one.store.holding())
     }
 
     /// Closes the stores, when nothing uses them any more.

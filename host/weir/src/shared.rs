@@ -60,7 +60,8 @@ impl SharedStores {
             let guard = Guard::new(cache.shared.max_concurrent, move || stuck.reconnect());
             let guard = Arc::new(guard);
             let opened: Arc<dyn EnvelopeStore> = Arc::clone(&store) as _;
-            stores.opened.push(GuardedStore { store: opened, guard: Arc::clone(&guard) });
+            let guarded = Arc::clone(&guard);
+            stores.opened.push(GuardedStore { tenant: None, store: opened, guard: guarded });
             stores.redis = Some((store, guard));
         }
         Ok(stores)
@@ -82,8 +83,11 @@ impl SharedStores {
             (Backend::Disk, _) => {
                 let store: Arc<dyn EnvelopeStore> = Arc::new(disk(folder, cache).await?);
                 let guard = Arc::new(Guard::new(shared.max_concurrent, || {}));
-                let opened = GuardedStore { store: Arc::clone(&store), guard: Arc::clone(&guard) };
-                self.opened.push(opened);
+                self.opened.push(GuardedStore {
+                    tenant: Some(tenant.name.clone()),
+                    store: Arc::clone(&store),
+                    guard: Arc::clone(&guard),
+                });
                 (store, guard)
             }
         };

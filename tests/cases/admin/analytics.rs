@@ -191,6 +191,23 @@ async fn the_shared_tier_is_counted_apart() {
 }
 
 #[tokio::test]
+async fn what_is_on_disk_is_counted_and_still_there_after_a_restart() {
+    let mut server = server_with(&[]).await;
+    let on_disk = async |server: &Server| analytics(server).await["tenants"][0]["on_disk"].clone();
+    let two = async |server: &Server| {
+        let counted = on_disk(server).await;
+        (counted["entries"] == 2).then_some(counted)
+    };
+    let counted = eventually("both answers are written", || two(&server)).await;
+    assert!(counted["bytes"].as_u64().unwrap() >= 2 * 4096, "in pages: {counted}");
+    server.sigterm();
+    server.wait().await;
+    server = server.restart().await;
+    assert_eq!(on_disk(&server).await, counted);
+    assert_eq!(analytics(&counting().await).await["tenants"][0]["on_disk"], Value::Null);
+}
+
+#[tokio::test]
 async fn old_answers_are_counted_by_their_reason() {
     let server = server_with(&[("stale_after_change_ms", DAY_MS)]).await;
     hits(&server, "docs", 1).await;

@@ -64,6 +64,11 @@ pub trait EnvelopeStore: Send + Sync {
     /// The store cannot.
     async fn flush(&self) -> Result<(), StoreError>;
 
+    /// How much it holds, as far as it knows without asking anybody. Does not block.
+    fn holding(&self) -> Option<Holding> {
+        None
+    }
+
     /// Releases what the store holds, after a last flush. Nothing follows. Several tiers can share a store:
     /// whoever opened it closes it, after all of them.
     async fn close(&self);
@@ -78,6 +83,15 @@ pub struct Envelope {
     pub bytes: Vec<u8>,
     /// For how long it is worth keeping.
     pub ttl: Duration,
+}
+
+/// How much a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// How many envelopes.
+    pub entries: u64,
+    /// What they take of what the store may take.
+    pub bytes: u64,
 }
 
 /// Why a store did not do what it was asked. The texts are for people.

@@ -95,6 +95,11 @@ fn tiers(tenant: &Value) -> Vec<Vec<String>> {
             ]);
         }
     }
+    if let Value::Object(on_disk) = &tenant["on_disk"] {
+        let of_both = ["disk", "both", "-", "-"].map(ToOwned::to_owned);
+        let contents = ["entries", "bytes"].map(|key| on_disk[key].to_string());
+        rows.push(of_both.into_iter().chain(contents).collect());
+    }
     rows
 }
 
@@ -178,6 +183,7 @@ mod tests {
             "sampling": { "one_hit_in": 64 },
             "tenants": [{
                 "tenant": "default",
+                "on_disk": { "entries": 5, "bytes": 20480 },
                 "query": {
                     "pipelines": [{
                         "pipeline": "search", "policy": "default", "requests": 15, "hit_ratio": ratios,
@@ -210,6 +216,7 @@ tier    of       hits  misses        entries  bytes
 memory  answers  2     1 (absent 1)  3        900
 shared  answers  0     0             -        -
 memory  vectors  7     8             3        30
+disk    both     -     -             5        20480
 
 hottest keys, estimated from one hit in 64
 

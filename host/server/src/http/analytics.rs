@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use weir_cache::tier::Holding;
 use weir_cache::usage::ByReason;
 use weir_cache::usage::ages::Ages;
 use weir_cache::usage::windows::{Share, Shares};
@@ -44,11 +45,15 @@ pub(super) fn shown<'a>(
 
 fn of_tenant(app: &App, member: &Member, viewer: Viewer) -> Value {
     let name = &member.tenant.name;
-    json!({
+    let mut shown = json!({
         "tenant": name.as_str(),
         "query": of_queries(app, member),
         "embedding": of_embeddings(app, name, viewer),
-    })
+    });
+    if let Some(Holding { entries, bytes }) = app.shared_tier.holding(name) {
+        shown["on_disk"] = json!({ "entries": entries, "bytes": bytes });
+    }
+    shown
 }
 
 fn of_queries(app: &App, member: &Member) -> Value {

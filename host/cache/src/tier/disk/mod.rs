@@ -2,12 +2,13 @@
 //!
 //! [`tables`] has what is in the file, and what goes when it has reached its size.
 //!
-//! Why redb: its B-tree uses the pages of what went again, so the file keeps to about its size, and one entry
-//! is removed as easily as another, by size or by ttl. An LSM tree (fjall) keeps what was removed until it is
-//! compacted, which happens only as more is written, and lets writers sleep when compactions are late. Its
-//! compaction that drops the oldest files needs keys in the order of their writes, and has one ttl for all.
-//! foyer is made for caches, but drops writes silently when they come faster than it writes, has no ttl,
-//! and does not lock its folder. "Stores on disk" in `docs/benchmarks.md` measures all three.
+//! Why redb: one entry is removed as easily as another, by size or by ttl, from a file that keeps to about its
+//! size, is locked, is durable within a second, and knows what is in it. foyer is faster beside a busy writer and
+//! needs less memory, but has no ttl, keeps fewer entries in the same room, drops writes silently when they
+//! come faster than it writes, and does not lock its folder. An LSM tree (fjall) keeps what was removed until it is
+//! compacted, so it takes two to four times its limit, and lets writers sleep when compactions are late. Its
+//! compaction that drops the oldest files has one ttl for all. "Stores on disk" in `docs/benchmarks.md` has the
+//! figures.
 //!
 //! The file is a cache: whatever is wrong with it, it is deleted, and begins again empty. A crash
 //! loses what was written within the last second.
@@ -26,7 +27,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
-use super::{Envelope, EnvelopeStore, StoreError};
+use super::{Envelope, EnvelopeStore, Holding, StoreError};
 use crate::CacheKey;
 use crate::entry::whole_ms;
 
@@ -65,6 +66,8 @@ struct File {
     /// `None` after it could not be written, until it is begun again.
     database: RwLock<Option<Database>>,
     written: Mutex<Written>,
+    /// What is in the file.
+    holding: Mutex<Holding>,
 }
 
 /// What the writer remembers.
@@ -88,6 +91,7 @@ impl DiskStore {
             limits,
             database: RwLock::new(None),
             written: Mutex::new(written),
+            holding: Mutex::default(),
         };
         if let Err(error) = file.begin_again(&mut file.written.lock()) {
             warn!(%error, "the shared tier's file cannot be opened; it will be tried again");
@@ -124,6 +128,10 @@ impl EnvelopeStore for DiskStore {
         let file = Arc::clone(&self.file);
         let flushed = spawn_blocking(move || file.flush());
         flushed.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
+    }
+
+    fn holding(&self) -> Option<Holding> {
+        Some(*self.file.holding.lock())
     }
 
     async fn close(&self) {
@@ -192,6 +200,7 @@ impl File {
                 warn!(%error, "the shared tier's file is deleted and begins again");
                 drop(self.database.write().take());
                 let _ = std::fs::remove_file(&self.path);
+                *self.holding.lock() = Holding::default();
                 written.is_durable = true;
                 written.pause_until = now + PAUSE;
                 Err(error)
@@ -202,6 +211,9 @@ impl File {
     fn begin_again(&self, written: &mut Written) -> Result<(), StoreError> {
         match open(&self.path, &self.limits) {
             Ok(database) => {
+                let counted = || tables::holding(&database.begin_read()?);
+                // Where it cannot be read, the next write says it.
+                *self.holding.lock() = counted().unwrap_or_default();
                 *self.database.write() = Some(database);
                 Ok(())
             }
@@ -221,8 +233,10 @@ impl File {
             // A start after a crash then does not read the whole file.
             transaction.set_quick_repair(true);
         }
-        tables::write(&transaction, envelopes, unix_ms(), self.limits.max_bytes)?;
+        let now_ms = unix_ms();
+        let holding = tables::write(&transaction, envelopes, now_ms, self.limits.max_bytes)?;
         transaction.commit()?;
+        *self.holding.lock() = holding;
         Ok(())
     }
 }

@@ -5,12 +5,13 @@
 //! a write costs the same, however much is stored.
 
 use redb::{
-    ReadTransaction, ReadableTable as _, Table, TableDefinition, TableError, WriteTransaction,
+    ReadTransaction, ReadableTable as _, ReadableTableMetadata as _, Table, TableDefinition,
+    TableError, WriteTransaction,
 };
 
 use crate::CacheKey;
 use crate::entry::whole_ms;
-use crate::tier::Envelope;
+use crate::tier::{Envelope, Holding};
 
 /// The format of the file. It is part of the tables' names: another release finds them empty.
 pub(super) const ENVELOPES: TableDefinition<'_, &[u8; 32], (u64, u64, &[u8])> =
@@ -40,13 +41,14 @@ pub(super) fn charged(bytes: usize) -> u64 {
 /// The most envelopes that go in one write because their ttl has passed.
 pub(super) const EXPIRED_AT_ONCE: usize = 256;
 
-/// Writes `envelopes`, and removes what goes then, so that the rest takes at most `max_bytes`.
+/// Writes `envelopes`, and removes what goes then, so that the rest takes at most `max_bytes`. Returns what is
+/// then in the tables.
 pub(super) fn write(
     transaction: &WriteTransaction,
     envelopes: &[Envelope],
     now_ms: u64,
     max_bytes: u64,
-) -> Result<(), redb::Error> {
+) -> Result<Holding, redb::Error> {
     let mut numbers = transaction.open_table(NUMBERS)?;
     let mut tables = Tables {
         envelopes: transaction.open_table(ENVELOPES)?,
@@ -60,7 +62,19 @@ pub(super) fn write(
     tables.expire(now_ms)?;
     tables.evict(max_bytes)?;
     numbers.insert(BYTES, tables.bytes)?;
-    Ok(())
+    Ok(Holding { entries: tables.envelopes.len()?, bytes: tables.bytes })
+}
+
+/// What is in the tables.
+pub(super) fn holding(transaction: &ReadTransaction) -> Result<Holding, redb::Error> {
+    let (envelopes, numbers) =
+        match (transaction.open_table(ENVELOPES), transaction.open_table(NUMBERS)) {
+            // Nothing was written yet.
+            (Err(TableError::TableDoesNotExist(_)), _) => return Ok(Holding::default()),
+            (envelopes, numbers) => (envelopes?, numbers?),
+        };
+    let bytes = numbers.get(BYTES)?.map_or(0, |bytes| bytes.value());
+    Ok(Holding { entries: envelopes.len()?, bytes })
 }
 
 /// The envelopes under these keys.

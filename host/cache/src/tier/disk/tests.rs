@@ -28,7 +28,8 @@ async fn found(store: &DiskStore, number: u16) -> Option<Vec<u8>> {
     store.get(&key(number)).await.unwrap()
 }
 
-/// What the file says of itself: the number of envelopes in each table, and their bytes.
+/// What the file says of itself: the number of envelopes in each table, and their bytes. It is what the store
+/// says without reading it.
 fn sizes(store: &DiskStore) -> ([u64; 3], u64) {
     use redb::ReadableTableMetadata as _;
     let database = store.file.database.read();
@@ -39,6 +40,7 @@ fn sizes(store: &DiskStore) -> ([u64; 3], u64) {
         read.open_table(BY_EXPIRY).unwrap().len().unwrap(),
     ];
     let bytes = read.open_table(NUMBERS).unwrap().get(BYTES).unwrap().unwrap().value();
+    assert_eq!(store.holding(), Some(Holding { entries: rows[0], bytes }));
     (rows, bytes)
 }
 
