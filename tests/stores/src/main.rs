@@ -34,6 +34,9 @@ struct Options {
     /// How large a store may become, in MiB
     #[arg(long, default_value_t = 256)]
     limit_mib: u64,
+    /// How much is written in a second, in MiB, instead of as much as the store takes
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    mib_per_second: Option<u64>,
     /// Only these stores, instead of all
     #[arg(value_enum, long = "store", value_name = "STORE")]
     stores: Vec<Kind>,
@@ -55,7 +58,8 @@ impl Options {
             self.written_mib >= 3 * self.limit_mib,
             "--written-mib must be at least three times --limit-mib, or nothing is old"
         );
-        Ok(Traffic::new(self.written_mib << 20, self.limit_mib << 20))
+        let bytes_per_second = self.mib_per_second.map(|mib| mib << 20);
+        Ok(Traffic::new(self.written_mib << 20, self.limit_mib << 20, bytes_per_second))
     }
 }
 
@@ -92,7 +96,8 @@ fn main() -> Result<()> {
 /// A process of its own, so that its memory and what it wrote are this store's alone.
 fn in_its_own_process(kind: Kind, options: &Options) -> Result<Figures> {
     let folder = tempfile::tempdir_in(&options.folder)?;
-    let json = process::again(&[
+    let pace = options.mib_per_second.map(|mib| format!("--mib-per-second={mib}").into());
+    let arguments = [
         "--here".into(),
         kind.to_string().into(),
         "--written-mib".into(),
@@ -101,7 +106,8 @@ fn in_its_own_process(kind: Kind, options: &Options) -> Result<Figures> {
         options.limit_mib.to_string().into(),
         "--folder".into(),
         folder.path().into(),
-    ])
-    .with_context(|| format!("measuring {kind}"))?;
+    ];
+    let arguments: Vec<_> = arguments.into_iter().chain(pace).collect();
+    let json = process::again(&arguments).with_context(|| format!("measuring {kind}"))?;
     Ok(serde_json::from_str(&json)?)
 }

@@ -1,4 +1,4 @@
-//! One run: a writer at full speed, a reader at a fixed rate beside it, and what both have seen.
+//! One run: a writer at full speed or at a fixed rate, a reader at a fixed rate beside it, and what both have seen.
 //!
 //! Every answer is compared with what was written, and a wrong one ends the program. One whose ttl has
 //! passed is counted.
@@ -97,8 +97,12 @@ async fn write(
     written: &Written,
 ) -> Result<Vec<Duration>> {
     let mut times = Vec::with_capacity(traffic.batches as usize);
+    let mut pace = traffic.pace.map(interval);
     for number in 0..traffic.batches {
         let batch = traffic::batch(number);
+        if let Some(pace) = &mut pace {
+            pace.tick().await;
+        }
         let from = Instant::now();
         store.put(batch).await.with_context(|| format!("writing batch {number}"))?;
         let to = Instant::now();

@@ -34,14 +34,18 @@ pub(crate) struct Traffic {
     pub(crate) batches: u64,
     /// So many of the last entries are as large as the limit.
     pub(crate) limit_entries: u64,
+    /// A batch is written so often, if not as fast as the store takes them.
+    pub(crate) pace: Option<Duration>,
 }
 
 impl Traffic {
-    pub(crate) fn new(written_bytes: u64, limit_bytes: u64) -> Self {
+    pub(crate) fn new(written_bytes: u64, limit_bytes: u64, bytes_per_second: Option<u64>) -> Self {
+        let batch_bytes = (BATCH * MEAN_BYTES) as f64;
         Self {
             limit_bytes,
             batches: written_bytes / (BATCH * MEAN_BYTES),
             limit_entries: limit_bytes / MEAN_BYTES,
+            pace: bytes_per_second.map(|bytes| Duration::from_secs_f64(batch_bytes / bytes as f64)),
         }
     }
 }
