@@ -169,7 +169,9 @@ impl RedisServer {
 
     /// Makes it a replica of another server, and waits until it has what that one has.
     pub fn replicate(&self, primary: &Self) {
-        self.run(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
+        let port = primary.port.to_string();
+        // One that has just started may still be loading what it had.
+        self.wait_for(&["REPLICAOF", "127.0.0.1", &port], |reply| reply.starts_with("OK"));
         self.wait_for(&["INFO", "replication"], |info| info.contains("master_link_status:up"));
     }
 
