@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::AbortOnDropHandle;
 use weir_cache::CacheKey;
-use weir_cache::tier::{EnvelopeStore, Holding};
+use weir_cache::tier::{Contents, EnvelopeStore};
 use weir_core::name::Name;
 use weir_limits::guard::{Guard, Health};
 
@@ -73,9 +73,9 @@ impl SharedTierService {
 
     /// How much of this tenant's is in them, if it has a store of its own that knows.
     #[must_use]
-    pub fn holding(&self, tenant: &Name) -> Option<Holding> {
+    pub fn contents(&self, tenant: &Name) -> Option<Contents> {
         let own = self.stores.iter().find(|one| one.tenant.as_ref() == Some(tenant));
-        own.and_then(|one| one.store.holding())
+        own.and_then(|one| one.store.contents())
     }
 
     /// Closes the stores, when nothing uses them any more.

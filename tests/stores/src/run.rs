@@ -1,4 +1,5 @@
-//! One run: a writer at full speed or at a fixed rate, a reader at a fixed rate beside it, and what both have seen.
+//! One run: a writer, at full speed or at a fixed rate, and at the same time a reader, at a fixed rate; and what
+//! both have seen.
 //!
 //! Every answer is compared with what was written, and a wrong one ends the program. One whose ttl has
 //! passed is counted.
@@ -54,6 +55,11 @@ pub(crate) fn measure(kind: Kind, traffic: Traffic, folder: &Path) -> Result<Fig
         let max_disk_bytes = sizes.await??.max(process::disk_bytes(folder)?);
         let written_bytes = process::written_bytes()?;
         ensure!(written_bytes > 0, "the folder is in memory: name one on a disk with --folder");
+        // Otherwise there would be no latencies to state.
+        ensure!(
+            !seen.hits.is_empty() && !seen.misses.is_empty(),
+            "too little was read: write more"
+        );
         seen.expired_found += at_end.expired_found;
         Ok(Figures {
             seconds,
@@ -161,7 +167,7 @@ impl Reader {
         }
     }
 
-    /// Reads beside the writer.
+    /// Reads while the writer writes.
     async fn read_until(mut self, stopped: watch::Receiver<bool>) -> Result<Seen> {
         let mut ticks = interval(READS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

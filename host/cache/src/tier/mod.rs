@@ -65,7 +65,7 @@ pub trait EnvelopeStore: Send + Sync {
     async fn flush(&self) -> Result<(), StoreError>;
 
     /// How much it holds, as far as it knows without asking anybody. Does not block.
-    fn holding(&self) -> Option<Holding> {
+    fn contents(&self) -> Option<Contents> {
         None
     }
 
@@ -87,7 +87,7 @@ pub struct Envelope {
 
 /// How much a store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Holding {
+pub struct Contents {
     /// How many envelopes.
     pub entries: u64,
     /// What they take of what the store may take.

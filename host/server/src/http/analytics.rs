@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use weir_cache::tier::Holding;
+use weir_cache::tier::Contents;
 use weir_cache::usage::ByReason;
 use weir_cache::usage::ages::Ages;
 use weir_cache::usage::windows::{Share, Shares};
@@ -50,7 +50,7 @@ fn of_tenant(app: &App, member: &Member, viewer: Viewer) -> Value {
         "query": of_queries(app, member),
         "embedding": of_embeddings(app, name, viewer),
     });
-    if let Some(Holding { entries, bytes }) = app.shared_tier.holding(name) {
+    if let Some(Contents { entries, bytes }) = app.shared_tier.contents(name) {
         shown["on_disk"] = json!({ "entries": entries, "bytes": bytes });
     }
     shown

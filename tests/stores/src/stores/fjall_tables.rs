@@ -26,7 +26,7 @@ const BLOBS_FROM_BYTES: u32 = 1 << 10;
 /// Blobs are collected by file; the more files the limit takes, the less waits to be collected.
 const BLOB_FILE_BYTES: u64 = 16 << 20;
 const MEMTABLE_BYTES: u64 = 16 << 20;
-/// What a row in each of the tables is taken to need beside the envelope.
+/// What a row in each of the tables is taken to need in addition to the envelope.
 const ROWS_BYTES: u64 = 256;
 /// As in Weir's store.
 const EXPIRED_AT_ONCE: usize = 256;

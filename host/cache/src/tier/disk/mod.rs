@@ -2,13 +2,13 @@
 //!
 //! [`tables`] has what is in the file, and what goes when it has reached its size.
 //!
-//! Why redb: one entry is removed as easily as another, by size or by ttl, from a file that keeps to about its
-//! size, is locked, is durable within a second, and knows what is in it. foyer is faster beside a busy writer and
-//! needs less memory, but has no ttl, keeps fewer entries in the same room, drops writes silently when they
-//! come faster than it writes, and does not lock its folder. An LSM tree (fjall) keeps what was removed until it is
-//! compacted, so it takes two to four times its limit, and lets writers sleep when compactions are late. Its
-//! compaction that drops the oldest files has one ttl for all. "Stores on disk" in `docs/benchmarks.md` has the
-//! figures.
+//! Why redb: one entry is removed as easily as another, by size or by ttl, from a file that takes at most about
+//! twice its limit, is locked, is durable within a second, and knows what is in it. foyer is faster while much is
+//! written, needs less memory, and takes exactly its limit. But it has no ttl, keeps fewer entries under the same
+//! limit, drops writes silently when they come faster than it writes, and does not lock its folder. An LSM tree
+//! (fjall) keeps what was removed until it is compacted, so it takes two to four times its limit, and lets
+//! writers sleep when compactions are late. Its compaction that drops the oldest files has one ttl for all.
+//! "Stores on disk" in `docs/benchmarks.md` has the figures.
 //!
 //! The file is a cache: whatever is wrong with it, it is deleted, and begins again empty. A crash
 //! loses what was written within the last second.
@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
-use super::{Envelope, EnvelopeStore, Holding, StoreError};
+use super::{Contents, Envelope, EnvelopeStore, StoreError};
 use crate::CacheKey;
 use crate::entry::whole_ms;
 
@@ -67,7 +67,7 @@ struct File {
     database: RwLock<Option<Database>>,
     written: Mutex<Written>,
     /// What is in the file.
-    holding: Mutex<Holding>,
+    contents: Mutex<Contents>,
 }
 
 /// What the writer remembers.
@@ -91,7 +91,7 @@ impl DiskStore {
             limits,
             database: RwLock::new(None),
             written: Mutex::new(written),
-            holding: Mutex::default(),
+            contents: Mutex::default(),
         };
         if let Err(error) = file.begin_again(&mut file.written.lock()) {
             warn!(%error, "the shared tier's file cannot be opened; it will be tried again");
@@ -130,8 +130,8 @@ impl EnvelopeStore for DiskStore {
         flushed.await.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
     }
 
-    fn holding(&self) -> Option<Holding> {
-        Some(*self.file.holding.lock())
+    fn contents(&self) -> Option<Contents> {
+        Some(*self.file.contents.lock())
     }
 
     async fn close(&self) {
@@ -200,7 +200,7 @@ impl File {
                 warn!(%error, "the shared tier's file is deleted and begins again");
                 drop(self.database.write().take());
                 let _ = std::fs::remove_file(&self.path);
-                *self.holding.lock() = Holding::default();
+                *self.contents.lock() = Contents::default();
                 written.is_durable = true;
                 written.pause_until = now + PAUSE;
                 Err(error)
@@ -211,9 +211,9 @@ impl File {
     fn begin_again(&self, written: &mut Written) -> Result<(), StoreError> {
         match open(&self.path, &self.limits) {
             Ok(database) => {
-                let counted = || tables::holding(&database.begin_read()?);
+                let counted = || tables::contents(&database.begin_read()?);
                 // Where it cannot be read, the next write says it.
-                *self.holding.lock() = counted().unwrap_or_default();
+                *self.contents.lock() = counted().unwrap_or_default();
                 *self.database.write() = Some(database);
                 Ok(())
             }
@@ -234,9 +234,9 @@ impl File {
             transaction.set_quick_repair(true);
         }
         let now_ms = unix_ms();
-        let holding = tables::write(&transaction, envelopes, now_ms, self.limits.max_bytes)?;
+        let contents = tables::write(&transaction, envelopes, now_ms, self.limits.max_bytes)?;
         transaction.commit()?;
-        *self.holding.lock() = holding;
+        *self.contents.lock() = contents;
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use redb::{
 
 use crate::CacheKey;
 use crate::entry::whole_ms;
-use crate::tier::{Envelope, Holding};
+use crate::tier::{Contents, Envelope};
 
 /// The format of the file. It is part of the tables' names: another release finds them empty.
 pub(super) const ENVELOPES: TableDefinition<'_, &[u8; 32], (u64, u64, &[u8])> =
@@ -48,7 +48,7 @@ pub(super) fn write(
     envelopes: &[Envelope],
     now_ms: u64,
     max_bytes: u64,
-) -> Result<Holding, redb::Error> {
+) -> Result<Contents, redb::Error> {
     let mut numbers = transaction.open_table(NUMBERS)?;
     let mut tables = Tables {
         envelopes: transaction.open_table(ENVELOPES)?,
@@ -62,19 +62,19 @@ pub(super) fn write(
     tables.expire(now_ms)?;
     tables.evict(max_bytes)?;
     numbers.insert(BYTES, tables.bytes)?;
-    Ok(Holding { entries: tables.envelopes.len()?, bytes: tables.bytes })
+    Ok(Contents { entries: tables.envelopes.len()?, bytes: tables.bytes })
 }
 
 /// What is in the tables.
-pub(super) fn holding(transaction: &ReadTransaction) -> Result<Holding, redb::Error> {
+pub(super) fn contents(transaction: &ReadTransaction) -> Result<Contents, redb::Error> {
     let (envelopes, numbers) =
         match (transaction.open_table(ENVELOPES), transaction.open_table(NUMBERS)) {
             // Nothing was written yet.
-            (Err(TableError::TableDoesNotExist(_)), _) => return Ok(Holding::default()),
+            (Err(TableError::TableDoesNotExist(_)), _) => return Ok(Contents::default()),
             (envelopes, numbers) => (envelopes?, numbers?),
         };
     let bytes = numbers.get(BYTES)?.map_or(0, |bytes| bytes.value());
-    Ok(Holding { entries: envelopes.len()?, bytes })
+    Ok(Contents { entries: envelopes.len()?, bytes })
 }
 
 /// The envelopes under these keys.

@@ -40,7 +40,7 @@ fn sizes(store: &DiskStore) -> ([u64; 3], u64) {
         read.open_table(BY_EXPIRY).unwrap().len().unwrap(),
     ];
     let bytes = read.open_table(NUMBERS).unwrap().get(BYTES).unwrap().unwrap().value();
-    assert_eq!(store.holding(), Some(Holding { entries: rows[0], bytes }));
+    assert_eq!(store.contents(), Some(Contents { entries: rows[0], bytes }));
     (rows, bytes)
 }
 
