@@ -25,6 +25,8 @@ pub enum Fault {
     Delay(Duration),
     /// Nothing arrives any more, in either direction, and no connection ends.
     BlackHole,
+    /// The same on the first connection that was made, and nothing on the others.
+    BlackHoleOnFirst,
     /// What the server says next ends in its middle, and so does the connection.
     Cut,
     /// Connections end with a reset.
@@ -46,8 +48,10 @@ impl Proxy {
         let fault = Arc::new(watch::Sender::new(Fault::None));
         let faults = Arc::clone(&fault);
         let accepts = tokio::spawn(async move {
+            let mut is_first = true;
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connection(client, server, faults.subscribe()));
+                tokio::spawn(connection(client, server, faults.subscribe(), is_first));
+                is_first = false;
             }
         });
         Self { address, fault, accepts }
@@ -72,14 +76,19 @@ impl Drop for Proxy {
 }
 
 /// Passes on between a client and the server, until one ends or the proxy is gone.
-async fn connection(client: TcpStream, server: SocketAddr, fault: watch::Receiver<Fault>) {
+async fn connection(
+    client: TcpStream,
+    server: SocketAddr,
+    fault: watch::Receiver<Fault>,
+    is_first: bool,
+) {
     let Ok(server) = TcpStream::connect(server).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     // Whichever ends first ends both connections.
     select! {
-        () = pass_on(from_client, to_server, fault.clone(), false) => {}
-        () = pass_on(from_server, to_client, fault, true) => {}
+        () = pass_on(from_client, to_server, fault.clone(), is_first, false) => {}
+        () = pass_on(from_server, to_client, fault, is_first, true) => {}
     }
 }
 
@@ -88,13 +97,18 @@ async fn pass_on(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut faults: watch::Receiver<Fault>,
+    is_first: bool,
     is_answer: bool,
 ) {
+    let is_black_hole = |fault| match fault {
+        Fault::BlackHole => true,
+        Fault::BlackHoleOnFirst => is_first,
+        _ => false,
+    };
     let mut bytes = vec![0; 16 << 10];
     loop {
         // A black hole reads nothing, and keeps the connection.
-        let Ok(fault) =
-            faults.wait_for(|fault| *fault != Fault::BlackHole).await.map(|fault| *fault)
+        let Ok(fault) = faults.wait_for(|fault| !is_black_hole(*fault)).await.map(|fault| *fault)
         else {
             return;
         };

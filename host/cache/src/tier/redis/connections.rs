@@ -6,7 +6,8 @@
 //! good. So when connections are stuck or have ended, all of them are given up with everything that waits
 //! on them, and others take their place.
 //!
-//! Out of scope: deciding that they are stuck, which the guard does.
+//! Out of scope: deciding that all of them are stuck, which the guard does, or that one is, which
+//! [`Unanswered`] does.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ use tokio::time::timeout;
 use super::settings::{RedisConfig, SetUpError, Topology, password};
 use super::tls;
 use super::trouble::{Trouble, TroubleLog};
+use super::unanswered::Unanswered;
 
 /// Connections are given up at most so often: those that come next need time to be made.
 const REPLACED_EVERY: Duration = Duration::from_secs(1);
@@ -41,6 +43,7 @@ pub(super) struct Settings {
     connection: ConnectionConfig,
     performance: PerformanceConfig,
     connections: usize,
+    unanswered: fn() -> Unanswered,
     min_reconnect_delay_ms: u32,
     max_reconnect_delay_ms: u32,
 }
@@ -76,6 +79,10 @@ impl Settings {
                 ..PerformanceConfig::default()
             },
             connections: config.connections.max(1),
+            unanswered: match config.topology {
+                Topology::Single | Topology::Sentinel { .. } => Unanswered::of_server,
+                Topology::Cluster => Unanswered::of_cluster,
+            },
             min_reconnect_delay_ms: millis(config.min_reconnect_delay),
             max_reconnect_delay_ms: millis(config.max_reconnect_delay),
         })
@@ -106,6 +113,8 @@ pub(super) struct Connections {
 
 struct Current {
     pool: Pool,
+    /// What nobody answered on each of the pool's connections.
+    unanswered: Vec<Arc<Unanswered>>,
     tasks: Vec<ConnectHandle>,
     since: Instant,
     is_closed: bool,
@@ -118,18 +127,21 @@ impl Connections {
         Ok(Self { settings, log, current: Mutex::new(current) })
     }
 
-    /// One of the connections; one that works, if any does.
-    pub(super) fn next(&self) -> Client {
-        self.current.lock().pool.next_connected().clone()
+    /// One of the connections, one that works if any does, and what nobody answered on it.
+    pub(super) fn next(&self) -> (Client, Arc<Unanswered>) {
+        let mut current = self.current.lock();
+        if current.unanswered.iter().any(|unanswered| unanswered.is_stuck()) {
+            self.replace_after(&mut current, REPLACED_EVERY);
+        }
+        current.next()
     }
 
     /// Gives up all connections and makes others, unless that was done a moment ago.
     pub(super) fn replace(&self) {
-        self.replace_after(REPLACED_EVERY);
+        self.replace_after(&mut self.current.lock(), REPLACED_EVERY);
     }
 
-    fn replace_after(&self, age: Duration) {
-        let mut current = self.current.lock();
+    fn replace_after(&self, current: &mut Current, age: Duration) {
         if current.is_closed || current.since.elapsed() < age {
             return;
         }
@@ -146,12 +158,13 @@ impl Connections {
             // Why there is no connection, `log_events` has logged.
             self.log.note(error);
         }
-        if self.current.lock().tasks.iter().any(ConnectHandle::is_finished) {
-            self.replace();
+        let mut current = self.current.lock();
+        if current.tasks.iter().any(ConnectHandle::is_finished) {
+            self.replace_after(&mut current, REPLACED_EVERY);
         }
         if trouble == Trouble::ReadOnly {
             // Its name may lead to the primary by now.
-            self.replace_after(REPLICA_LEFT_EVERY);
+            self.replace_after(&mut current, REPLICA_LEFT_EVERY);
         }
         trouble
     }
@@ -180,10 +193,17 @@ impl Current {
         for client in &clients {
             tokio::spawn(log_events(client, Arc::clone(log)));
         }
+        let unanswered = clients.iter().map(|_| Arc::new((settings.unanswered)())).collect();
         let pool = Pool::from_clients(clients);
         let pool = pool.map_err(|error| SetUpError::Client(error.to_string()))?;
         let tasks = pool.connect_pool();
-        Ok(Self { pool, tasks, since: Instant::now(), is_closed: false })
+        Ok(Self { pool, unanswered, tasks, since: Instant::now(), is_closed: false })
+    }
+
+    fn next(&self) -> (Client, Arc<Unanswered>) {
+        let next = self.pool.next_connected();
+        let number = self.pool.clients().iter().position(|client| client.id() == next.id());
+        (next.clone(), Arc::clone(&self.unanswered[number.unwrap_or_default()]))
     }
 
     fn abort(&mut self) {

@@ -38,7 +38,7 @@ mod unanswered;
 use self::connections::{Connections, Settings};
 pub use self::settings::{RedisConfig, SetUpError, Topology, Trust};
 use self::trouble::{Trouble, TroubleLog};
-use self::unanswered::Unanswered;
+use self::unanswered::{Call, Unanswered};
 
 /// Redis adds a ttl to its clock, and refuses what does not fit. Nothing is worth keeping so long.
 const LONGEST_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -54,8 +54,6 @@ pub struct RedisStore {
     max_envelope_bytes: usize,
     unsent: Arc<Semaphore>,
     unsent_units: u32,
-    /// Of a Cluster. Of others, the guard knows as much.
-    unanswered: Option<Unanswered>,
 }
 
 impl RedisStore {
@@ -85,7 +83,6 @@ impl RedisStore {
             max_envelope_bytes: config.max_envelope_bytes,
             unsent: Arc::new(Semaphore::new(units)),
             unsent_units: units as u32,
-            unanswered: matches!(config.topology, Topology::Cluster).then(Unanswered::default),
         })
     }
 
@@ -100,16 +97,26 @@ impl RedisStore {
     }
 
     /// A connection, whose commands fail at once while it is not connected.
-    fn connection(&self) -> WithOptions<Client> {
-        if self.unanswered.as_ref().is_some_and(Unanswered::is_stuck) {
-            self.reconnect();
-        }
+    fn connection(&self) -> (WithOptions<Client>, Arc<Unanswered>) {
         let options = Options { fail_fast: true, ..Options::default() };
-        self.connections.next().with_options(&options)
+        let (client, unanswered) = self.connections.next();
+        (client.with_options(&options), unanswered)
     }
 
-    fn failed(&self, error: &Error) -> StoreError {
-        self.connections.failed(error).error(error)
+    /// Notes how a call has ended. Its caller may have left before.
+    fn ended<T>(&self, call: Call, result: Result<T, Error>) -> Result<T, StoreError> {
+        let error = match result {
+            Ok(found) => {
+                call.answered();
+                return Ok(found);
+            }
+            Err(error) => error,
+        };
+        let trouble = self.connections.failed(&error);
+        if trouble != Trouble::Unanswered {
+            call.answered();
+        }
+        Err(trouble.error(&error))
     }
 
     /// The right to hold an envelope until Redis has it. One that is larger than all may be goes alone.
@@ -122,7 +129,7 @@ impl RedisStore {
 
     async fn put_one(
         &self,
-        connection: &WithOptions<Client>,
+        (connection, unanswered): &(WithOptions<Client>, Arc<Unanswered>),
         envelope: Envelope,
     ) -> Result<(), StoreError> {
         let ttl_ms = whole_ms(envelope.ttl.min(LONGEST_TTL));
@@ -133,8 +140,9 @@ impl RedisStore {
         let room = self.room(envelope.bytes.len()).await?;
         let bytes = Bytes::from_owner(Unsent { bytes: envelope.bytes, _room: room });
         let name = self.name(&envelope.key);
+        let call = unanswered.call(&name);
         let set = connection.set::<(), _, _>(name, bytes, Some(expiration), None, false);
-        set.await.map_err(|error| self.failed(&error))
+        self.ended(call, set.await)
     }
 }
 
@@ -154,14 +162,11 @@ impl AsRef<[u8]> for Unsent {
 impl EnvelopeStore for RedisStore {
     /// Reads no more than is needed to see that a value is too large.
     async fn get(&self, key: &CacheKey) -> Result<Option<Vec<u8>>, StoreError> {
-        let (name, connection) = (self.name(key), self.connection());
-        let call = self.unanswered.as_ref().map(|unanswered| unanswered.call(&name));
+        let name = self.name(key);
+        let (connection, unanswered) = self.connection();
+        let call = unanswered.call(&name);
         let read = connection.getrange(name, 0, self.max_envelope_bytes).await;
-        let timed_out = read.as_ref().is_err_and(|error| Trouble::of(error) == Trouble::Unanswered);
-        if let Some(call) = call.filter(|_| !timed_out) {
-            call.answered();
-        }
-        let found: Bytes = read.map_err(|error| self.failed(&error))?;
+        let found: Bytes = self.ended(call, read)?;
         // What is not there reads as empty, and no envelope is.
         Ok((!found.is_empty()).then(|| found.into()))
     }

@@ -54,6 +54,23 @@ async fn a_redis_that_stops_answering_is_left_and_used_again() {
     assert_eq!(tier.look_up(1).await.unwrap(), [1; 100]);
 }
 
+/// The others answer, so the guard never sees several calls in a row that nobody answered.
+#[tokio::test]
+async fn one_connection_on_which_nobody_answers_is_left() {
+    let redis = RedisServer::start();
+    let proxy = Proxy::start(redis.address()).await;
+    let tier = Tier::over(&config(proxy.address().port())).await;
+    tier.works(1).await;
+    proxy.set(Fault::BlackHoleOnFirst);
+    let (started, mut in_a_row) = (Instant::now(), 0);
+    // They take turns.
+    while in_a_row < 2 * config(0).connections {
+        in_a_row = if tier.look_up(1).await.is_ok() { in_a_row + 1 } else { 0 };
+        assert!(started.elapsed() < DEADLINE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// A socket that takes no more bytes: fred would wait for it forever.
 #[tokio::test]
 async fn a_redis_that_stops_reading_is_left_and_used_again() {

@@ -40,6 +40,7 @@ impl fmt::Display for Trouble {
                 write!(formatter, "{} ms late", delay.as_millis())
             }
             Self::Network(Fault::BlackHole) => formatter.write_str("silent"),
+            Self::Network(Fault::BlackHoleOnFirst) => formatter.write_str("one silent"),
             Self::Network(Fault::Cut) => formatter.write_str("replies cut"),
             Self::Network(Fault::Reset) => formatter.write_str("connections reset"),
         }
