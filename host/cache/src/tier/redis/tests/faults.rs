@@ -91,7 +91,8 @@ async fn a_redis_that_stops_reading_is_left_and_used_again() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     redis.go_on();
-    let took = tier.works(2).await;
+    // Not one of those that it may have received before.
+    let took = tier.works(40).await;
     assert!(took < BACK_WITHIN, "{took:?}");
 }
 
