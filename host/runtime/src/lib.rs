@@ -5,7 +5,7 @@
 //! [`deploy`] says which pipeline and policy serve a name; [`pipeline`] runs components on the
 //! threads of [`engine`] with the host functions of [`capability`]; [`policy`] computes keys;
 //! [`tenant`] owns the stores; [`request`] is what keys are computed from and what guests read,
-//! and [`wishes`] what clients may ask of the cache.
+//! and [`wishes`] what clients may ask of the cache. [`diagnose`] says what is wrong with TOML.
 //! Dependencies between modules run one way, without cycles.
 //!
 //! Out of scope: HTTP, the configuration file, and opening stores.
@@ -13,6 +13,7 @@
 pub mod answers;
 pub mod capability;
 pub mod deploy;
+pub mod diagnose;
 pub mod engine;
 pub mod pipeline;
 pub mod policy;

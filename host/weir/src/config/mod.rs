@@ -1,11 +1,10 @@
 //! The configuration: one TOML file, one typed tree.
 //!
 //! Each section is defined by the crate that reads it; [`sections`] has those of the program
-//! itself. [`ranges`] checks the ranges of numbers, and [`diagnose`] locates mistakes in a file.
+//! itself. [`ranges`] checks the ranges of numbers, and [`weir_runtime::diagnose`] locates mistakes in a file.
 //! `examples/search/weir.toml` documents every key, which a test checks. Out of scope: what the
 //! keys do, and overriding them from the environment.
 
-mod diagnose;
 mod ranges;
 mod sections;
 
@@ -19,9 +18,9 @@ use serde::Deserialize;
 use thiserror::Error;
 use weir_core::name::Name;
 
-pub use diagnose::Mistake;
 pub use sections::{Data, Embedding, Model};
 use weir_runtime::answers::config::{Backend, Cache};
+use weir_runtime::diagnose::{Mistake, did_you_mean};
 use weir_runtime::engine::config::Engine;
 use weir_runtime::engine::size::Size;
 use weir_runtime::pipeline::config::Pipeline;
@@ -198,7 +197,7 @@ impl Config {
             let Some(policy) = &pipeline.policy else { continue };
             if !self.policies.contains_key(policy) {
                 let known = self.policies.keys().map(Name::as_str);
-                let hint = diagnose::did_you_mean(policy.as_str(), known);
+                let hint = did_you_mean(policy.as_str(), known);
                 problems.push(format!(
                     "pipelines.{name}.policy: there is no [policies.{policy}]{hint}"
                 ));
@@ -222,7 +221,7 @@ impl Config {
             _ if models.is_empty() => {}
             Some(name) if models.contains_key(name) => {}
             Some(name) => {
-                let hint = diagnose::did_you_mean(name, models.keys().map(String::as_str));
+                let hint = did_you_mean(name, models.keys().map(String::as_str));
                 problems.push(format!(
                     "embedding.default_model: there is no [embedding.models.{name}]{hint}"
                 ));

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::diagnose::unknown_field;
+use weir_runtime::diagnose::unknown_field;
+
 use super::{Config, ConfigError, Model};
 
 const EXAMPLE: &str = include_str!("../../../../examples/search/weir.toml");
