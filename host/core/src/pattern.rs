@@ -52,6 +52,16 @@ impl Pattern {
             Kind::StartsWith(start) => name.as_str().starts_with(start),
         }
     }
+
+    /// Whether the pattern matches every name that `other` matches. A name never covers a prefix.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Kind::Exactly(_), Kind::StartsWith(_)) => false,
+            (_, Kind::Exactly(name)) => self.matches(name),
+            (Kind::StartsWith(start), Kind::StartsWith(longer)) => longer.starts_with(start),
+        }
+    }
 }
 
 impl fmt::Display for Pattern {
@@ -108,6 +118,19 @@ impl Scope {
         self.0.iter().any(|pattern| pattern.matches(name))
     }
 
+    /// The patterns that no single pattern of `allowed` covers: without any, `allowed` covers all that
+    /// this scope does. Several patterns together are not taken for one that is wider.
+    pub fn exceeding<'a>(&'a self, allowed: &'a Self) -> impl Iterator<Item = &'a Pattern> {
+        let is_covered = |asked: &Pattern| allowed.0.iter().any(|pattern| pattern.covers(asked));
+        self.0.iter().filter(move |asked| !is_covered(asked))
+    }
+
+    /// The patterns that make it up.
+    #[must_use]
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.0
+    }
+
     /// Whether the scope covers nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -118,6 +141,8 @@ impl Scope {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -135,6 +160,48 @@ mod tests {
         ] {
             let pattern: Pattern = pattern.parse().unwrap();
             assert_eq!(pattern.matches(&Name::new(name).unwrap()), covered, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_covers_what_matches_no_more() {
+        for (pattern, other, covered) in [
+            ("handbook", "handbook", true),
+            ("handbook", "handbook-2", false),
+            ("handbook", "handbook*", false),
+            ("notes-*", "notes-2026", true),
+            ("notes-*", "notes-2*", true),
+            ("notes-*", "notes-*", true),
+            ("notes-*", "notes*", false),
+            ("notes-*", "notes", false),
+            ("*", "notes*", true),
+            ("*", "*", true),
+            ("a*", "*", false),
+        ] {
+            let [pattern, other]: [Pattern; 2] = [pattern, other].map(|text| text.parse().unwrap());
+            assert_eq!(pattern.covers(&other), covered, "{pattern} {other}");
+        }
+    }
+
+    /// Few letters, so that patterns often overlap.
+    fn any_scope() -> impl Strategy<Value = Scope> {
+        let pattern = "[ab]{1,3}|[ab]{0,2}\\*".prop_map(|text| text.parse().unwrap());
+        prop::collection::vec(pattern, 0..4).prop_map(Scope::new)
+    }
+
+    proptest! {
+        #[test]
+        fn what_exceeds_nothing_covers_nothing_else(
+            asked in any_scope(),
+            allowed in any_scope(),
+            name in "[ab]{1,4}",
+        ) {
+            let (name, all) = (Name::new(&name).unwrap(), Scope::all());
+            if asked.exceeding(&allowed).next().is_none() && asked.covers(&name) {
+                prop_assert!(allowed.covers(&name), "{asked:?} {allowed:?}");
+            }
+            prop_assert_eq!(asked.exceeding(&asked).next(), None);
+            prop_assert_eq!(asked.exceeding(&all).next(), None);
         }
     }
 

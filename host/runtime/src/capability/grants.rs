@@ -7,6 +7,7 @@
 
 use serde::de::{self, SeqAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
+use weir_core::pattern::Pattern;
 
 use super::{collections, documents, embedding, logging, settings};
 
@@ -94,11 +95,77 @@ impl Grants {
         }
     }
 
+    /// What these grants have that `allowed` does not: one entry for each grant, none if all of it is
+    /// within `allowed`.
+    #[must_use]
+    pub fn exceeding(&self, allowed: &Self) -> Vec<Exceeding> {
+        // Naming all fields: a new grant cannot be forgotten here.
+        let Self { embedding, collections, logging, settings } = self;
+        let switches = [
+            (
+                "embedding",
+                embedding.is_some(),
+                allowed.embedding.is_some(),
+                embedding::INTERFACES[0],
+            ),
+            ("logging", *logging, allowed.logging, logging::INTERFACES[0]),
+            ("settings", *settings, allowed.settings, settings::INTERFACES[0]),
+        ];
+        let denied = switches.into_iter().filter(|(_, asked, allowed, _)| *asked && !allowed);
+        let denied = denied.map(|(name, .., interface)| Exceeding {
+            key: format!("grants.{name}"),
+            what: None,
+            line: find(interface).map_or("", |granted| granted.line).to_owned(),
+        });
+        let allowed = allowed.collections.clone().unwrap_or_default();
+        denied
+            .chain(collections.as_ref().and_then(|asked| exceeding_collections(asked, &allowed)))
+            .collect()
+    }
+
     /// A text that differs for different grants, for keys: grants can change an answer.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// A grant that is asked for and not allowed, or not with that scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exceeding {
+    /// Which grant: `grants.collections`.
+    pub key: String,
+    /// What is missing of its scope: `read = ["notes-*"]`. `None` if it has no scope.
+    pub what: Option<String>,
+    /// The line of a pipeline's table that allows it, and what is allowed already.
+    pub line: String,
+}
+
+fn exceeding_collections(
+    asked: &collections::Grant,
+    allowed: &collections::Grant,
+) -> Option<Exceeding> {
+    let scopes = [("read", &asked.read, &allowed.read), ("write", &asked.write, &allowed.write)];
+    let list = |patterns: &[&Pattern]| {
+        let quoted: Vec<_> = patterns.iter().map(|pattern| format!("\"{pattern}\"")).collect();
+        quoted.join(", ")
+    };
+    let (mut missing, mut all) = (Vec::new(), Vec::new());
+    for (key, asked, allowed) in scopes {
+        let exceeding: Vec<_> = asked.exceeding(allowed).collect();
+        let together: Vec<_> = allowed.patterns().iter().chain(exceeding.iter().copied()).collect();
+        if !exceeding.is_empty() {
+            missing.push(format!("{key} = [{}]", list(&exceeding)));
+        }
+        if !together.is_empty() {
+            all.push(format!("{key} = [{}]", list(&together)));
+        }
+    }
+    (!missing.is_empty()).then(|| Exceeding {
+        key: "grants.collections".to_owned(),
+        what: Some(missing.join(" and ")),
+        line: format!("grants.collections = {{ {} }}", all.join(", ")),
+    })
 }
 
 /// Whether `interface` can change something. Answers of a plugin that imports it are never looked
@@ -233,6 +300,49 @@ mod tests {
         assert!(error.contains("'a*b' is not a pattern"), "{error}");
         let error = grants("grants.collektions = {}").unwrap_err();
         assert!(error.contains("unknown field `collektions`"), "{error}");
+    }
+
+    /// The keys that are refused, what is missing of their scopes, and the lines that allow it.
+    fn exceeding(asked: &str, allowed: &str) -> Vec<(String, String, String)> {
+        let exceeding = grants(asked).unwrap().exceeding(&grants(allowed).unwrap());
+        let texts = exceeding
+            .into_iter()
+            .map(|Exceeding { key, what, line }| (key, what.unwrap_or_default(), line));
+        texts.collect()
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_named_with_the_line_that_allows_it() {
+        const NONE: &str = "grants = {}";
+        for (asked, allowed, key, what, line) in [
+            ("grants.embedding = {}", NONE, "grants.embedding", "", "grants.embedding = {}"),
+            ("grants.logging = true", NONE, "grants.logging", "", "grants.logging = true"),
+            ("grants.settings = true", NONE, "grants.settings", "", "grants.settings = true"),
+            (
+                r#"grants.collections.read = ["a", "b-*"]"#,
+                r#"grants.collections = { read = ["a"], write = ["c"] }"#,
+                "grants.collections",
+                r#"read = ["b-*"]"#,
+                r#"grants.collections = { read = ["a", "b-*"], write = ["c"] }"#,
+            ),
+            (
+                r#"grants.collections = { read = ["*"], write = ["a"] }"#,
+                NONE,
+                "grants.collections",
+                r#"read = ["*"] and write = ["a"]"#,
+                r#"grants.collections = { read = ["*"], write = ["a"] }"#,
+            ),
+        ] {
+            let expected = [key, what, line].map(ToOwned::to_owned).into();
+            assert_eq!(exceeding(asked, allowed), [expected], "{asked}");
+            // With the line, there is nothing left to allow.
+            assert_eq!(exceeding(asked, line), []);
+            assert_eq!(exceeding(allowed, line), []);
+        }
+        let narrower = r#"grants.collections = { read = ["notes-1", "notes-2*"], write = [] }"#;
+        assert_eq!(exceeding(narrower, r#"grants.collections.read = ["notes-*"]"#), []);
+        assert_eq!(exceeding("grants.collections = {}", NONE), []);
+        assert_eq!(exceeding(NONE, NONE), []);
     }
 
     #[test]
