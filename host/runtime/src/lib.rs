@@ -2,7 +2,8 @@
 //! access, and how a request gets its answer.
 //!
 //! From top to bottom: [`answers`] finds an answer in the cache or runs the pipeline;
-//! [`deploy`] says which pipeline and policy serve a name; [`pipeline`] runs components on the
+//! [`deploy`] says which pipeline and policy serve a name; [`plugin`] reads what a plugin's file says of
+//! it, and what it gets; [`pipeline`] runs components on the
 //! threads of [`engine`] with the host functions of [`capability`]; [`policy`] computes keys;
 //! [`tenant`] owns the stores; [`request`] is what keys are computed from and what guests read,
 //! and [`wishes`] what clients may ask of the cache. [`diagnose`] says what is wrong with TOML.
@@ -16,6 +17,7 @@ pub mod deploy;
 pub mod diagnose;
 pub mod engine;
 pub mod pipeline;
+pub mod plugin;
 pub mod policy;
 pub mod request;
 pub mod settings;
