@@ -59,6 +59,11 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
         "it is a header, which the tests of tenants send",
     ),
     (
+        "docs/plugin-toml.md",
+        "name = \"handbook-search\"",
+        "it is not a configuration; the tests of weir_runtime::plugin read it",
+    ),
+    (
         "examples/search/README.md",
         "$ cargo xtask setup          # the model, ONNX Runtime, a way to build plugins",
         "CI runs both commands, and the test serves this configuration",

@@ -1,6 +1,12 @@
-//! A plugin's file: a component that carries its manifest. [`section`] is where the manifest is in the file.
+//! A plugin's file: a component that carries its manifest, and what follows from the manifest.
+//!
+//! [`section`] is where the manifest is in the file, and [`manifest`] what it says. [`settings`] checks
+//! the settings of a deployment against it, and [`resolve`] what it asks for against what the
+//! operator allows.
 //!
 //! Out of scope: compiling and running a plugin ([`crate::engine`], [`crate::pipeline`],
 //! [`crate::policy`]), and where its file is stored.
 
+pub mod declared;
+pub mod manifest;
 pub mod section;
