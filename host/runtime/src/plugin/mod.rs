@@ -9,4 +9,6 @@
 
 pub mod declared;
 pub mod manifest;
+pub mod resolve;
 pub mod section;
+pub mod settings;
