@@ -6,7 +6,7 @@
 //! `after-page:3`. Nothing is flushed and no destructor runs. Out of scope: a loss of power, which
 //! can also undo what was written but not flushed.
 
-/// A place in the way of a write, or of what follows from it.
+/// A place in the way of a write, or of what follows from it, or of a plugin that is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
     /// Everything of a write is in its transaction.
@@ -53,6 +53,20 @@ pub enum Point {
     BeforePromotion,
     /// The file of the new model is in its place.
     AfterPromotion,
+    /// The file of a plugin is there under a temporary name, and empty.
+    PluginCreated,
+    /// The file of a plugin is durable under a temporary name.
+    PluginWritten,
+    /// The file of a plugin is under its own name, and that is not durable.
+    PluginRenamed,
+    /// The file of a plugin is stored durably, and nobody knows.
+    PluginStored,
+    /// The file of a plugin is removed, and that is not durable.
+    PluginRemoved,
+    /// Everything of a write of the system store is in its transaction.
+    BeforeSystemCommit,
+    /// A write of the system store is durable, and nobody knows.
+    AfterSystemCommit,
 }
 
 /// Ends the process if it is to crash here.
@@ -80,7 +94,7 @@ mod chosen {
 
     use super::Point;
 
-    const NAMES: [(&str, Point); 22] = [
+    const NAMES: [(&str, Point); 29] = [
         ("before-commit", Point::BeforeCommit),
         ("after-commit", Point::AfterCommit),
         ("before-page", Point::BeforePage),
@@ -103,6 +117,13 @@ mod chosen {
         ("after-takeover", Point::AfterTakeover),
         ("before-promotion", Point::BeforePromotion),
         ("after-promotion", Point::AfterPromotion),
+        ("plugin-created", Point::PluginCreated),
+        ("plugin-written", Point::PluginWritten),
+        ("plugin-renamed", Point::PluginRenamed),
+        ("plugin-stored", Point::PluginStored),
+        ("plugin-removed", Point::PluginRemoved),
+        ("before-system-commit", Point::BeforeSystemCommit),
+        ("after-system-commit", Point::AfterSystemCommit),
     ];
     /// What a text has that cannot be embedded, if the process is to crash at its mark.
     const REFUSED: &str = "unembeddable";
