@@ -77,13 +77,13 @@ pub(crate) fn database_file(folder: &Path, name: &str) -> Result<PathBuf, TruthE
     Ok(path)
 }
 
-fn sync_folder(folder: &Path) -> Result<(), TruthError> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), TruthError> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(|error| unwritable(folder, &error))
 }
 
-fn make_folder(folder: &Path) -> Result<(), TruthError> {
+pub(crate) fn make_folder(folder: &Path) -> Result<(), TruthError> {
     std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))
 }
 
@@ -97,7 +97,7 @@ fn open_for_writing(path: &Path) -> Result<File, TruthError> {
         .map_err(|error| unwritable(path, &error))
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> TruthError {
+pub(crate) fn unwritable(path: &Path, error: &io::Error) -> TruthError {
     TruthError::ReadOnly { path: path.display().to_string(), reason: error.to_string() }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! A [`Truth`] stores collections and documents, gives each commit its position, and keeps the
 //! log of changes that everything else is derived from. The [`SystemStore`] keeps what belongs
-//! to the server rather than to a tenant. A [`DataFolder`] is the folder that holds the
-//! embedded engines' files; one process at a time can use it. [`open_truth`] and
-//! [`open_system`] open the engines. No engine-specific type leaves this crate.
+//! to the server rather than to a tenant. A
+//! [`DataFolder`] is the folder that holds the embedded engines' files and those of [`plugins`];
+//! one process at a time can use it. [`open_truth`] and [`open_system`] open the engines. No
+//! engine-specific type leaves this crate.
 //!
 //! Out of scope: what is derived from the truth (`weir-search`), and the cache.
 
@@ -15,6 +16,7 @@ mod change;
 mod data_folder;
 mod document;
 mod error;
+pub mod plugins;
 mod quota;
 mod sqlite;
 mod system;
