@@ -2,7 +2,7 @@
 //!
 //! A [`Truth`] stores collections and documents, gives each commit its position, and keeps the
 //! log of changes that everything else is derived from. The [`SystemStore`] keeps what belongs
-//! to the server rather than to a tenant. A
+//! to the server rather than to a tenant: uploaded plugins, deployments, the audit log. A
 //! [`DataFolder`] is the folder that holds the embedded engines' files and those of [`plugins`];
 //! one process at a time can use it. [`open_truth`] and [`open_system`] open the engines. No
 //! engine-specific type leaves this crate.
@@ -19,7 +19,7 @@ mod error;
 pub mod plugins;
 mod quota;
 mod sqlite;
-mod system;
+pub mod system;
 mod truth;
 
 pub use change::{
