@@ -81,6 +81,11 @@ async fn the_newest_entries_of_each_name_are_kept() {
     assert_eq!(history.len(), KEPT_HISTORY as usize);
     assert_eq!((&*history[0], &*history[99]), ("106 104", "7 5"));
     assert_eq!(f.history(2).await, ["106 104", "105 103"]);
+    let stored: u32 = sqlx::query_scalar("SELECT count(*) FROM deployments WHERE name = 'search'")
+        .fetch_one(&f.store.pool)
+        .await
+        .unwrap();
+    assert_eq!(stored, KEPT_HISTORY, "what is not shown is not there");
     assert_eq!(f.store.history(Role::Pipeline, &ask, 10).await.unwrap().len(), 1);
 }
 
