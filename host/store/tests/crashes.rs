@@ -193,9 +193,9 @@ async fn check(folder: &Path, acknowledged: &Acknowledged) -> Verified {
 
 #[tokio::test]
 async fn a_kill_at_any_time_loses_nothing_acknowledged() {
-    for round in 0..20 {
+    for round in 0..12 {
         let folder = tempfile::tempdir().unwrap();
-        let (acknowledged, status) = work_and_kill(process("work", folder.path()), 1 + round * 2);
+        let (acknowledged, status) = work_and_kill(process("work", folder.path()), 1 + round * 3);
         assert_eq!(status.signal(), Some(9), "{status}");
         check(folder.path(), &acknowledged).await;
     }
