@@ -1,5 +1,5 @@
 //! The types that all of Weir's crates share: validated [names](name) and [patterns](pattern)
-//! of names, the [`Position`] of a [`Commit`], the [digest](digest) of a plugin, and the
+//! of names, the [`Position`] of a [`Commit`], the [digest] of a plugin, and the
 //! [canonical form of JSON](json) that keys are made of.
 //!
 //! Out of scope: anything that has a lifecycle. This crate has no state, no I/O and no async, but
