@@ -1,24 +1,24 @@
 //! wasmtime's setup: an engine for pipelines of each size, an engine for policies, the threads that
 //! guests run on, and the clock that interrupts them.
 //!
-//! [`component`] reads and compiles components, and [`epoch`] is the clock. [`guests`] puts together
-//! what guests share: threads, [`slots`] and [`memory`]. `pool` is where instances come from, and [`size`]
-//! what they have. Out of scope: what guests may import (`capability`) and how they are called
+//! [`component`] reads and compiles components, and [`epoch`] is the clock. [`guests`] puts together what guests share: threads, [`slots`] and
+//! [`memory`]. [`kind`] is what an engine sets, `pool` where instances come from, and [`size`] what they have. Out of scope: what guests may import (`capability`) and how they are called
 //! (`pipeline`, `policy`).
 
 pub mod component;
 pub mod config;
 pub mod epoch;
 pub mod guests;
+pub mod kind;
 pub mod memory;
 mod pool;
 pub mod size;
 pub mod slots;
 
 use thiserror::Error;
-use wasmtime::Config;
 
 use epoch::{Clock, Ticker};
+use kind::Kind;
 use pool::{Division, Places, pooled};
 use size::Size;
 
@@ -95,55 +95,34 @@ impl Engines {
     }
 }
 
-/// The settings of all engines. Features that no plugin needs are off.
-fn base_config() -> Config {
-    let mut config = Config::new();
-    config
-        .wasm_component_model(true)
-        .wasm_multi_memory(false)
-        .wasm_memory64(false)
-        .wasm_relaxed_simd(true)
-        .relaxed_simd_deterministic(true)
-        .wasm_tail_call(false)
-        .wasm_wide_arithmetic(false)
-        .wasm_custom_page_sizes(false);
-    config
+fn pipeline_engine(limits: &config::Engine, size: Size) -> Result<wasmtime::Engine, EngineError> {
+    let (guests, key) = match size {
+        Size::Small => (limits.max_concurrent_guests, "engine.max_concurrent_guests"),
+        Size::Large => (limits.large.max_concurrent_guests, "engine.large.max_concurrent_guests"),
+    };
+    let max_memory_bytes = limits.max_memory_bytes_of(size);
+    engine(Kind::of_pipelines(size), guests, key, max_memory_bytes, limits)
 }
 
-fn pipeline_engine(limits: &config::Engine, size: Size) -> Result<wasmtime::Engine, EngineError> {
-    let mut config = base_config();
-    config.wasm_component_model_async(true).epoch_interruption(true);
-    let (engine, guests, key) = match size {
-        Size::Small => ("pipelines", limits.max_concurrent_guests, "engine.max_concurrent_guests"),
-        Size::Large => (
-            "large-pipelines",
-            limits.large.max_concurrent_guests,
-            "engine.large.max_concurrent_guests",
-        ),
-    };
+fn policy_engine(limits: &config::Engine) -> Result<wasmtime::Engine, EngineError> {
+    let (guests, key) = (limits.max_concurrent_decisions, "engine.max_concurrent_decisions");
+    engine(Kind::Policies, guests, key, MAX_DECISION_MEMORY_BYTES, limits)
+}
+
+fn engine(
+    kind: Kind,
+    guests: usize,
+    key: &'static str,
+    max_memory_bytes: usize,
+    limits: &config::Engine,
+) -> Result<wasmtime::Engine, EngineError> {
     let places = Places {
-        engine,
+        engine: kind.name(),
         guests,
         key,
-        max_memory_bytes: limits.max_memory_bytes_of(size),
-        shape: size.shape(),
+        max_memory_bytes,
+        shape: kind.shape(),
         kept_bytes_of_guest: Division::of(limits).kept_bytes_of_guest,
     };
-    pooled(config, &places, limits.pool)
-}
-
-/// Uses fuel and not epochs: fuel does not depend on the machine's speed, so a policy runs out of
-/// it at the same point on every node.
-fn policy_engine(limits: &config::Engine) -> Result<wasmtime::Engine, EngineError> {
-    let mut config = base_config();
-    config.concurrency_support(false).consume_fuel(true).cranelift_nan_canonicalization(true);
-    let places = Places {
-        engine: "policies",
-        guests: limits.max_concurrent_decisions,
-        key: "engine.max_concurrent_decisions",
-        max_memory_bytes: MAX_DECISION_MEMORY_BYTES,
-        shape: Size::Small.shape(),
-        kept_bytes_of_guest: Division::of(limits).kept_bytes_of_guest,
-    };
-    pooled(config, &places, limits.pool)
+    pooled(kind.config(), &places, limits.pool)
 }

@@ -74,10 +74,7 @@ pub(super) fn pooled(
     places: &Places,
     wanted: config::Pool,
 ) -> Result<wasmtime::Engine, EngineError> {
-    config
-        .max_wasm_stack(places.shape.wasm_stack_bytes)
-        .async_stack_size(places.shape.fiber_stack_bytes)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(places.pool()));
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(places.pool()));
     let is_pooled = gauge!("weir_engine_pooled", "engine" => places.engine);
     match (wasmtime::Engine::new(&config), wanted) {
         (Ok(engine), _) => {
