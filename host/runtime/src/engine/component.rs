@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use wasmtime::component::Component;
 
-use super::size::Shape;
+use super::size::{Shape, Size};
 
 /// The version of every package of the WIT.
 pub const WIT_VERSION: &str = "0.2.0";
@@ -109,6 +109,25 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// The error, with how to give a pipeline of this size what it lacks.
+    #[must_use]
+    pub fn with_advice(self, size: Size) -> Self {
+        match self {
+            Self::NeedsMore { path, reason, .. } => {
+                let advice = match size {
+                    Size::Small => {
+                        ". Set size = \"large\" for the pipeline, which engine.large must allow"
+                    }
+                    Size::Large => "",
+                };
+                Self::NeedsMore { path, reason, advice }
+            }
+            other => other,
+        }
+    }
+}
+
 /// Reads a component's file, up to `max_bytes`.
 ///
 /// # Errors
@@ -132,21 +151,36 @@ pub fn compile(
     path: &Path,
     bytes: &[u8],
 ) -> Result<Component, LoadError> {
-    let not_a_component =
-        |reason: String| LoadError::NotAComponent { path: path.to_owned(), reason };
-    if !wasmtime_is_component(bytes) {
-        let reason = "the file does not start with the header of a component (`wit-component` \
-                      converts core modules; `cargo xtask` does so for Weir's own plugins)";
-        return Err(not_a_component(reason.to_owned()));
+    check_header(path, bytes)?;
+    Component::from_binary(engine, bytes).map_err(|error| refused(path, format!("{error:#}")))
+}
+
+/// Checks that `bytes` starts as a component does, which costs nothing.
+///
+/// # Errors
+/// It is something else.
+pub(super) fn check_header(path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
+    if wasmtime_is_component(bytes) {
+        return Ok(());
     }
-    Component::from_binary(engine, bytes).map_err(|error| {
-        let reason = format!("{error:#}");
-        if EXCEEDS.iter().any(|exceeds| reason.contains(exceeds)) {
-            LoadError::NeedsMore { path: path.to_owned(), reason, advice: "" }
-        } else {
-            not_a_component(reason)
-        }
-    })
+    let reason = "the file does not start with the header of a component (`wit-component` \
+                  converts core modules; `cargo xtask` does so for Weir's own plugins)";
+    Err(LoadError::NotAComponent { path: path.to_owned(), reason: reason.to_owned() })
+}
+
+/// Why wasmtime has refused to compile a component, or to load its code.
+pub(super) fn refused(path: &Path, reason: String) -> LoadError {
+    let path = path.to_owned();
+    if exceeds_pool(&reason) {
+        LoadError::NeedsMore { path, reason, advice: "" }
+    } else {
+        LoadError::NotAComponent { path, reason }
+    }
+}
+
+/// Whether wasmtime has refused a component because its guests would not fit a place of the pool.
+pub(super) fn exceeds_pool(reason: &str) -> bool {
+    EXCEEDS.iter().any(|exceeds| reason.contains(exceeds))
 }
 
 /// What wasmtime says of a component that does not fit a pool. It has no type for that.

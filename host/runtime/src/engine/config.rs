@@ -37,6 +37,8 @@ pub struct Engine {
     pub policy_fuel: u64,
     /// `[engine.large]`: guests of the other size.
     pub large: Large,
+    /// `[engine.compile]`: what compiling a component may take.
+    pub compile: Compile,
 }
 
 /// `[engine.large]`: what the guests of pipelines with `size = "large"` may use.
@@ -47,6 +49,37 @@ pub struct Large {
     pub max_concurrent_guests: usize,
     /// The memory of one request: the sum of its memories and tables.
     pub max_memory_bytes: usize,
+}
+
+/// `[engine.compile]`: what compiling a component that was uploaded may take, and how much code is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Compile {
+    /// How many are compiled at once. Others wait for as long as they may then take.
+    pub max_concurrent: usize,
+    /// How long it may take, in real time and in CPU time.
+    pub timeout_ms: u64,
+    /// The address space of the process that compiles.
+    pub max_memory_bytes: u64,
+    /// `timeout_ms` of pipelines with `size = "large"`.
+    pub large_timeout_ms: u64,
+    /// `max_memory_bytes` of pipelines with `size = "large"`.
+    pub large_max_memory_bytes: u64,
+    /// The compiled code that is kept in the data folder for the next start. 0 keeps none.
+    pub max_kept_bytes: u64,
+}
+
+impl Default for Compile {
+    fn default() -> Self {
+        Self {
+            max_concurrent: 1,
+            timeout_ms: 30_000,
+            max_memory_bytes: 1 << 30,
+            large_timeout_ms: 120_000,
+            large_max_memory_bytes: 2 << 30,
+            max_kept_bytes: 1 << 30,
+        }
+    }
 }
 
 impl Default for Large {
@@ -93,6 +126,7 @@ impl Default for Engine {
             max_concurrent_host_calls: 64,
             policy_fuel: 10_000_000,
             large: Large::default(),
+            compile: Compile::default(),
         }
     }
 }

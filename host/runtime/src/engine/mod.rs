@@ -1,10 +1,12 @@
 //! wasmtime's setup: an engine for pipelines of each size, an engine for policies, the threads that
 //! guests run on, and the clock that interrupts them.
 //!
-//! [`component`] reads and compiles components, and [`epoch`] is the clock. [`guests`] puts together what guests share: threads, [`slots`] and
+//! [`component`] reads and compiles components, [`compile`] does so in a process of its own and keeps the
+//! code, and [`epoch`] is the clock. [`guests`] puts together what guests share: threads, [`slots`] and
 //! [`memory`]. [`kind`] is what an engine sets, `pool` where instances come from, and [`size`] what they have. Out of scope: what guests may import (`capability`) and how they are called
 //! (`pipeline`, `policy`).
 
+pub mod compile;
 pub mod component;
 pub mod config;
 pub mod epoch;

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 mod api_key;
 mod cache;
 mod check;
+mod compile;
 mod serve;
 
 /// An edge runtime for query pipelines written as WebAssembly components.
@@ -44,6 +45,9 @@ enum Command {
     },
     /// Explain, invalidate and warm the cache of a running server.
     Cache(cache::Arguments),
+    /// Compile a component for the server that starts this.
+    #[command(hide = true)]
+    Compile,
     /// Create an API key for a tenant.
     ///
     /// Prints the key for the tenant, and the api_keys line for [tenants.NAME]. The
@@ -59,6 +63,7 @@ pub fn run() -> ExitCode {
         Command::Ingest(arguments) => weir_client::run(&arguments),
         Command::Check { config } => check::run(&config),
         Command::Cache(arguments) => cache::run(&arguments),
+        Command::Compile => compile::run(),
         Command::ApiKey => api_key::run(),
     };
     match result {

@@ -84,6 +84,19 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     within("engine.max_component_bytes", engine.max_component_bytes, 1, 1 << 30);
     within("engine.max_concurrent_host_calls", engine.max_concurrent_host_calls as u64, 1, 4_096);
     within("engine.policy_fuel", engine.policy_fuel, 1, ANY);
+    let compile = &engine.compile;
+    let of_compile = [
+        ("max_concurrent", compile.max_concurrent as u64, 1, 64),
+        ("timeout_ms", compile.timeout_ms, 100, HOUR_MS),
+        // The program itself takes some of it.
+        ("max_memory_bytes", compile.max_memory_bytes, 256 * MIB_U64, 1 << 40),
+        ("large_timeout_ms", compile.large_timeout_ms, 100, HOUR_MS),
+        ("large_max_memory_bytes", compile.large_max_memory_bytes, 256 * MIB_U64, 1 << 40),
+        ("max_kept_bytes", compile.max_kept_bytes, 0, 1 << 50),
+    ];
+    for (key, value, least, most) in of_compile {
+        within(&format!("engine.compile.{key}"), value, least, most);
+    }
     within("cache.max_tags", cache.max_tags as u64, 1, ANY);
     within("cache.max_flights", cache.max_flights as u64, 1, ANY);
     within("cache.max_followers", cache.max_followers as u64, 1, ANY);

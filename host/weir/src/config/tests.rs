@@ -125,6 +125,7 @@ fn the_example_has_every_key_with_a_comment() {
         "embedding.models",
         "pipelines.x.grants",
         "engine.large",
+        "engine.compile",
         "cache.shared",
         "cache.shared.disk",
         "cache.shared.redis",
@@ -161,7 +162,7 @@ fn is_table(key: &str, section: &str) -> bool {
         (section, key),
         ("policies" | "pipelines", "settings" | "grants")
             | ("embedding", "models")
-            | ("engine", "large")
+            | ("engine", "large" | "compile")
             | ("cache", "shared")
             | ("cache.shared", "disk" | "redis")
     )
