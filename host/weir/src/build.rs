@@ -24,7 +24,9 @@ use weir_runtime::answers::Answers;
 use weir_runtime::answers::config::Cache;
 use weir_runtime::deploy::{Deployment, Deployments, Snapshot, ask_about_changes};
 use weir_runtime::engine::Engines;
+use weir_runtime::engine::compile::CodeCache;
 use weir_runtime::engine::component::LoadError;
+use weir_runtime::engine::config::Compile;
 use weir_runtime::engine::guests::Guests;
 use weir_runtime::pipeline::Pipeline;
 use weir_runtime::policy::{Policy, PolicyError};
@@ -47,6 +49,8 @@ use crate::shared::SharedStores;
 
 /// The tenant that every request belongs to if no tenant is configured.
 const DEFAULT_TENANT: &str = "default";
+/// The folder of compiled code within the data folder.
+const COMPILED: &str = "compiled";
 
 /// The components, loaded and checked.
 pub struct Plugins {
@@ -80,23 +84,27 @@ impl fmt::Display for PluginErrors {
 
 impl std::error::Error for PluginErrors {}
 
-/// Loads every policy and every pipeline of `config`: compiles it, checks it against its grants
-/// and links it. Blocks while it compiles.
+/// Loads every policy and every pipeline of `config`: compiles it, unless `code` has kept its code, checks it
+/// against its grants and links it. Blocks while it compiles.
 ///
 /// # Errors
 /// All problems with any of them.
-pub fn load_plugins(engines: &Engines, config: &Config) -> Result<Plugins, PluginErrors> {
+pub fn load_plugins(
+    engines: &Engines,
+    config: &Config,
+    code: Option<&CodeCache>,
+) -> Result<Plugins, PluginErrors> {
     let mut errors = Vec::new();
     let mut policies = BTreeMap::new();
     for (name, policy) in &config.policies {
-        match Policy::load(&engines.policies, name.clone(), policy, &config.engine) {
+        match Policy::load(&engines.policies, name.clone(), policy, &config.engine, code) {
             Ok(policy) => drop(policies.insert(name, Arc::new(policy))),
             Err(error) => errors.push(PluginError::Policy(name.clone(), error)),
         }
     }
     let mut pipelines = Vec::new();
     for (name, pipeline) in &config.pipelines {
-        match Pipeline::load(engines, name.clone(), pipeline, &config.engine) {
+        match Pipeline::load(engines, name.clone(), pipeline, &config.engine, code) {
             Ok(loaded) => {
                 let policy = pipeline.policy.as_ref().and_then(|name| policies.get(name));
                 pipelines.push((Arc::new(loaded), policy.map(Arc::clone)));
@@ -113,13 +121,15 @@ pub fn load_plugins(engines: &Engines, config: &Config) -> Result<Plugins, Plugi
 /// The server cannot serve all of its configuration.
 pub async fn app(config: Config) -> anyhow::Result<App> {
     let metrics = Metrics::install().context("cannot install the metrics recorder")?;
+    // First, because what was compiled before is there.
+    let folder = Arc::new(DataFolder::acquire(&config.data.folder)?);
+    let code = open_code(&folder, &config.engine.compile);
     let (engines, plugins, config) = tokio::task::spawn_blocking(move || {
         let engines = Engines::new(&config.engine, config.sizes())?;
-        let plugins = load_plugins(&engines, &config)?;
+        let plugins = load_plugins(&engines, &config, code.as_ref())?;
         anyhow::Ok((engines, plugins, config))
     })
     .await??;
-    let folder = Arc::new(DataFolder::acquire(&config.data.folder)?);
     let system = open_system(folder.path()).await?;
     let vectors = Arc::new(SharedVectors::default());
     let models = Arc::new(load_models(&config, &vectors).await?);
@@ -159,6 +169,20 @@ pub async fn app(config: Config) -> anyhow::Result<App> {
         ingest: config.ingest,
         data_folder: folder,
     })
+}
+
+/// Opens what was compiled before. Without it, everything is compiled again.
+fn open_code(folder: &DataFolder, limits: &Compile) -> Option<CodeCache> {
+    if limits.max_kept_bytes == 0 {
+        return None;
+    }
+    let folder = folder.path().join(COMPILED);
+    let opened = CodeCache::open(&folder, limits.max_kept_bytes);
+    let warn = |error: &std::io::Error| {
+        let folder = folder.display();
+        tracing::warn!(%folder, "compiled code can neither be used nor kept: {error}");
+    };
+    opened.inspect_err(warn).ok()
 }
 
 async fn load_models(config: &Config, vectors: &Arc<SharedVectors>) -> anyhow::Result<Models> {

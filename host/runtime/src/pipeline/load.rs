@@ -18,11 +18,12 @@ use crate::capability::grants::{self, Access, Grants};
 use crate::capability::guest::{GuestState, is_types, link};
 use crate::capability::settings;
 use crate::engine::Engines;
+use crate::engine::compile::{CodeCache, compile_here};
 use crate::engine::component::{
-    LoadError, WIT_VERSION, check_export, check_needs, compile, import_names, interface,
-    read_component,
+    LoadError, WIT_VERSION, check_export, check_needs, import_names, interface, read_component,
 };
 use crate::engine::config::Engine;
+use crate::engine::kind::Kind;
 use crate::engine::size::Size;
 use crate::wishes;
 
@@ -85,7 +86,8 @@ impl Pipeline {
         self.allowed.fingerprint()
     }
 
-    /// Loads, checks and links the component of `[pipelines.NAME]`.
+    /// Loads, compiles, checks and links the component of `[pipelines.NAME]`. Its code is looked up and kept
+    /// in `code`, if there is one.
     ///
     /// # Errors
     /// The file or its world is invalid, it imports something that is not granted or offered, or it needs
@@ -95,21 +97,39 @@ impl Pipeline {
         name: Name,
         pipeline: &config::Pipeline,
         defaults: &Engine,
+        code: Option<&CodeCache>,
     ) -> Result<Self, LoadError> {
-        let path = &pipeline.component;
-        let size = pipeline.size;
+        let (path, size) = (&pipeline.component, pipeline.size);
+        let engine = engines.of_pipelines(size).ok_or(LoadError::NoLargeGuests)?;
+        let bytes = read_component(path, defaults.max_component_bytes)?;
+        let component = compile_here(code, Kind::of_pipelines(size), engine, path, &bytes)
+            .map_err(|error| error.with_advice(size))?;
+        let digest = hex::encode(Sha256::digest(&bytes));
+        Self::of_component(engines, name, pipeline, defaults, &component, digest)
+    }
+
+    /// Checks and links a component that is compiled for the engine of the pipeline's size. `digest` is the hex
+    /// sha-256 of its bytes; the path of `pipeline` is for errors.
+    ///
+    /// # Errors
+    /// Its world is invalid, it imports something that is not granted or offered, or it needs more than guests
+    /// of its size have.
+    pub fn of_component(
+        engines: &Engines,
+        name: Name,
+        pipeline: &config::Pipeline,
+        defaults: &Engine,
+        component: &Component,
+        digest: String,
+    ) -> Result<Self, LoadError> {
+        let (path, size) = (&pipeline.component, pipeline.size);
         let max_memory_bytes =
             pipeline.max_memory_bytes.unwrap_or(defaults.max_memory_bytes_of(size));
         let engine = engines.of_pipelines(size).ok_or(LoadError::NoLargeGuests)?;
-        let bytes = read_component(path, defaults.max_component_bytes)?;
-        let component = compile(engine, path, &bytes)
-            .and_then(|component| {
-                check_needs(path, &component, size.shape(), max_memory_bytes)?;
-                Ok(component)
-            })
-            .map_err(|error| with_advice(error, size))?;
-        let exported = check_export(engine, path, &component, &HANDLERS)?;
-        let imports = import_names(engine, &component);
+        check_needs(path, component, size.shape(), max_memory_bytes)
+            .map_err(|error| error.with_advice(size))?;
+        let exported = check_export(engine, path, component, &HANDLERS)?;
+        let imports = import_names(engine, component);
         check_imports(path, &imports, &pipeline.grants)?;
         let not_a_component = |error: wasmtime::Error| LoadError::NotAComponent {
             path: path.clone(),
@@ -117,15 +137,15 @@ impl Pipeline {
         };
         let with_wasi = imports.iter().any(|import| import.starts_with("wasi:"));
         let linker = link(engine, &pipeline.grants, with_wasi).map_err(not_a_component)?;
-        let pre = linker.instantiate_pre(&component).map_err(not_a_component)?;
-        let handler = find_handler(&component, &pre, exported).map_err(not_a_component)?;
+        let pre = linker.instantiate_pre(component).map_err(not_a_component)?;
+        let handler = find_handler(component, &pre, exported).map_err(not_a_component)?;
         let settings = pipeline.settings.pairs();
         let settings_text = serde_json::Value::from_iter(settings.clone()).to_string();
         Ok(Self {
             counters: Counters::new(&name),
             settings_digest: hex::encode(Sha256::digest(settings_text)),
             name,
-            digest: hex::encode(Sha256::digest(&bytes)),
+            digest,
             grants: pipeline.grants.clone(),
             weight: pipeline.weight,
             client_cache_control: pipeline.client_cache_control.clone(),
@@ -146,22 +166,6 @@ impl Pipeline {
                 max_host_calls: defaults.max_concurrent_host_calls,
             },
         })
-    }
-}
-
-/// The error, with how to give the pipeline what it lacks.
-fn with_advice(error: LoadError, size: Size) -> LoadError {
-    match error {
-        LoadError::NeedsMore { path, reason, .. } => {
-            let advice = match size {
-                Size::Small => {
-                    ". Set size = \"large\" for the pipeline, which engine.large must allow"
-                }
-                Size::Large => "",
-            };
-            LoadError::NeedsMore { path, reason, advice }
-        }
-        other => other,
     }
 }
 

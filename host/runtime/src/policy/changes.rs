@@ -8,7 +8,8 @@ use weir_cache::tag::Tag;
 use weir_core::name::Name;
 use weir_store::{Change, ChangeKind};
 
-use super::component::{Policy, PolicyError};
+use super::component::Policy;
+use super::error::PolicyError;
 use super::sandbox::Sandbox;
 use crate::engine::guests::PipelineGuests;
 use crate::engine::slots::NoSlot;

@@ -2,13 +2,11 @@
 //! fresh instance without imports and is bounded by fuel, so the same input gives the same
 //! decision on every node.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::counter;
 use sha2::{Digest as _, Sha256};
-use thiserror::Error;
 use tokio::runtime::Builder;
 use wasmtime::component::{Component, InstancePre};
 use weir_bindings::policy::exports::weir::policy::{
@@ -19,19 +17,18 @@ use weir_cache::reads::{Read, ReadSet};
 use weir_core::name::Name;
 
 use super::config;
-use super::plan::{Plan, PlanError, Storage};
+use super::error::{PLANNING, PolicyError, failed};
+use super::plan::{Plan, Storage};
 use super::sandbox::Sandbox;
-use crate::engine::component::{
-    LoadError, WIT_VERSION, check_export, compile, import_names, read_component,
-};
+use crate::engine::compile::{CodeCache, compile_here};
+use crate::engine::component::{WIT_VERSION, check_export, import_names, read_component};
 use crate::engine::config::Engine;
 use crate::engine::guests::PipelineGuests;
+use crate::engine::kind::Kind;
 use crate::engine::memory::MemoryBudget;
 use crate::engine::slots::NoSlot;
 use crate::request::Source;
 
-/// The interface that every policy exports, without its version.
-const PLANNING: &str = "weir:policy/planning";
 /// The most key parts that `keying` may return.
 const MAX_KEY_PARTS: usize = 64;
 
@@ -85,49 +82,9 @@ pub struct Outcome {
     pub reads: ReadSet,
 }
 
-/// Why a policy cannot be used or failed to decide.
-#[derive(Debug, Error)]
-pub enum PolicyError {
-    /// The component cannot be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// It imports functions. Policies decide only from their arguments.
-    #[error("{path} imports {imports}; a policy imports nothing")]
-    Imports {
-        /// The file.
-        path: PathBuf,
-        /// All of the imports.
-        imports: String,
-    },
-    /// Its `plan` refused its settings.
-    #[error("the policy '{name}' refuses its settings: {reason}")]
-    Refused {
-        /// The policy.
-        name: Name,
-        /// The reason that it gives.
-        reason: String,
-    },
-    /// Its plan is invalid.
-    #[error("the plan of the policy '{name}' cannot be used: {error}")]
-    Plan {
-        /// The policy.
-        name: Name,
-        /// What is wrong.
-        error: PlanError,
-    },
-    /// It cannot be instantiated, or a call trapped, ran out of fuel or memory, or returned an
-    /// invalid result.
-    #[error("the policy '{name}' failed: {reason}")]
-    Failed {
-        /// The policy.
-        name: Name,
-        /// What went wrong.
-        reason: String,
-    },
-}
-
 impl Policy {
-    /// Loads the component of `[policies.NAME]` and asks it for its plan.
+    /// Loads and compiles the component of `[policies.NAME]` and asks it for its plan. Its code is looked up
+    /// and kept in `code`, if there is one.
     ///
     /// # Errors
     /// The file, its world, its imports, its settings or its plan is invalid.
@@ -136,25 +93,44 @@ impl Policy {
         name: Name,
         policy: &config::Policy,
         limits: &Engine,
+        code: Option<&CodeCache>,
     ) -> Result<Self, PolicyError> {
         let path = &policy.component;
         let bytes = read_component(path, limits.max_component_bytes)?;
-        let component = compile(engine, path, &bytes).map_err(wrong_world)?;
-        check_export(engine, path, &component, &[PLANNING])?;
-        let imports = import_names(engine, &component);
+        let component = compile_here(code, Kind::Policies, engine, path, &bytes)?;
+        let digest = hex::encode(Sha256::digest(&bytes));
+        Self::of_component(engine, name, policy, limits, &component, digest)
+    }
+
+    /// Checks a component that is compiled for policies, and asks it for its plan. `digest` is the hex sha-256
+    /// of its bytes; the path of `policy` is for errors.
+    ///
+    /// # Errors
+    /// Its world, its imports, its settings or its plan is invalid.
+    pub fn of_component(
+        engine: &wasmtime::Engine,
+        name: Name,
+        policy: &config::Policy,
+        limits: &Engine,
+        component: &Component,
+        digest: String,
+    ) -> Result<Self, PolicyError> {
+        let path = &policy.component;
+        check_export(engine, path, component, &[PLANNING])?;
+        let imports = import_names(engine, component);
         let functions: Vec<_> = imports.into_iter().filter(|name| !is_types(name)).collect();
         if !functions.is_empty() {
             return Err(PolicyError::Imports { path: path.clone(), imports: functions.join(", ") });
         }
-        let sandbox = Sandbox::new(engine, &component, limits.policy_fuel)
+        let sandbox = Sandbox::new(engine, component, limits.policy_fuel)
             .map_err(|error| failed(&name, &error))?;
         let settings = policy.settings.pairs();
         let plan = plan(&sandbox, &name, &settings)?;
         let settings = serde_json::to_vec(&settings)
             .map_err(|error| failed(&name, &wasmtime::Error::from(error)))?;
-        let hooks = Exported { component: &component, name: &name, sandbox: &sandbox };
+        let hooks = Exported { component, name: &name, sandbox: &sandbox };
         Ok(Self {
-            digest: hex::encode(Sha256::digest(&bytes)),
+            digest,
             settings_digest: hex::encode(Sha256::digest(&settings)),
             keying: hooks.get("keying", keying::GuestIndices::new)?,
             admission: hooks.get("admission", admission::GuestIndices::new)?,
@@ -352,18 +328,6 @@ fn plan(
     Plan::compile(name, plan).map_err(|error| PolicyError::Plan { name: name.clone(), error })
 }
 
-/// Reports a pipeline that is configured as a policy as having the wrong world. Its async
-/// functions are a parse error in the policies' engine, and wasmtime has no type for that error.
-fn wrong_world(error: LoadError) -> LoadError {
-    match error {
-        LoadError::NotAComponent { path, reason } if reason.contains("component model async") => {
-            let exports = "async functions, as a pipeline does".to_owned();
-            LoadError::WrongWorld { path, exports, needed: PLANNING }
-        }
-        error => error,
-    }
-}
-
 fn is_types(import: &str) -> bool {
     import.starts_with("weir:policy/types@")
 }
@@ -388,8 +352,4 @@ impl Exported<'_> {
             .transpose()
             .map_err(|error| failed(self.name, &error))
     }
-}
-
-fn failed(name: &Name, error: &wasmtime::Error) -> PolicyError {
-    PolicyError::Failed { name: name.clone(), reason: format!("{error:#}") }
 }

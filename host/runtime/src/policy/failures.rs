@@ -8,7 +8,8 @@ use weir_bindings::policy::exports::weir::policy::failures;
 use weir_bindings::policy::weir::policy::types as wit;
 use weir_cache::reads::ReadSet;
 
-use super::component::{Policy, PolicyError, RequestView, reads};
+use super::component::{Policy, RequestView, reads};
+use super::error::PolicyError;
 use super::plan::failure_ttl;
 use super::sandbox::Sandbox;
 use crate::engine::guests::PipelineGuests;

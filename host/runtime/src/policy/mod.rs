@@ -9,10 +9,12 @@
 mod changes;
 pub mod component;
 pub mod config;
+mod error;
 mod failures;
 pub mod plan;
 mod sandbox;
 
-pub use component::{Admission, Keying, Policy, PolicyError};
+pub use component::{Admission, Keying, Policy};
+pub use error::PolicyError;
 pub use failures::Aftermath;
 pub use plan::Plan;
