@@ -1,5 +1,5 @@
 //! What the command line does with a running server, over HTTP: `weir ingest` turns files into documents of
-//! a collection, and `weir cache` ([`cache`]) administers the cache.
+//! a collection, and `weir cache` ([`cache`]) administers the cache, and `weir plugin` ([`plugin`]) what is deployed.
 //!
 //! [`files`] finds and reads the files, [`extract`] extracts their text, [`client`] talks to
 //! the server, and [`report`] shows progress and results. Out of scope: splitting and
@@ -15,11 +15,14 @@ use self::client::Client;
 use self::files::{Skipped, Source};
 use self::report::{Progress, Summary};
 
+pub mod admin;
 pub mod cache;
 mod client;
 mod extract;
 mod files;
+pub mod plugin;
 mod report;
+mod table;
 
 /// The most that one request carries, unless a single document is larger. It is small so that
 /// progress is visible and a request does not occupy the server for long.

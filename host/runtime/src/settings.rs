@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A plugin's settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Settings(pub BTreeMap<String, Setting>);
 
@@ -19,7 +19,8 @@ impl Settings {
 
 /// A setting, as text: a string unchanged, a boolean as `true` or `false`, a number in its
 /// shortest decimal form (`1.0` becomes `1`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct Setting(pub String);
 
 impl<'de> Deserialize<'de> for Setting {

@@ -42,7 +42,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let folder = tempfile::tempdir().unwrap();
-        let app = Arc::new(build::app(config(folder.path())).await.unwrap());
+        let app = Arc::new(build::app(config(folder.path()), false).await.unwrap());
         fill(&app).await;
         let tenant = app.tenants.iter().next().unwrap();
         let search = Name::new("search").unwrap();

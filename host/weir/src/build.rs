@@ -1,10 +1,9 @@
 //! The one place where a server's parts are wired together.
 //!
-//! [`load_plugins`] loads every component that the configuration names and opens nothing else,
+//! [`check_plugins`] loads every component that the configuration names and opens nothing else,
 //! which is all that `weir check` needs. [`app`] then opens the stores, loads the models and
 //! puts everything together.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,9 +21,10 @@ use weir_embedding::{Embedder, Origin};
 use weir_limits::parts::{Claim, divide};
 use weir_runtime::answers::Answers;
 use weir_runtime::answers::config::Cache;
-use weir_runtime::deploy::{Deployment, Deployments, Snapshot, ask_about_changes};
+use weir_runtime::deploy::hosting::{Host, Hosting};
+use weir_runtime::deploy::registry::{Beginning, Configured, Loader};
 use weir_runtime::engine::Engines;
-use weir_runtime::engine::compile::CodeCache;
+use weir_runtime::engine::compile::{CodeCache, Compiler, this_program};
 use weir_runtime::engine::component::LoadError;
 use weir_runtime::engine::config::Compile;
 use weir_runtime::engine::guests::Guests;
@@ -42,6 +42,7 @@ use weir_server::identity::requests::RequestLimits;
 use weir_server::identity::{Member, Tenants};
 use weir_server::lifecycle::Lifecycle;
 use weir_server::telemetry::metrics::Metrics;
+use weir_store::plugins::PluginFiles;
 use weir_store::{DataFolder, Limits, Truth, open_system, open_truth};
 
 use crate::config::{Config, Model};
@@ -51,11 +52,6 @@ use crate::shared::SharedStores;
 const DEFAULT_TENANT: &str = "default";
 /// The folder of compiled code within the data folder.
 const COMPILED: &str = "compiled";
-
-/// The components, loaded and checked.
-pub struct Plugins {
-    pipelines: Vec<(Arc<Pipeline>, Option<Arc<Policy>>)>,
-}
 
 /// All problems with the components of a configuration.
 #[derive(Debug)]
@@ -84,79 +80,77 @@ impl fmt::Display for PluginErrors {
 
 impl std::error::Error for PluginErrors {}
 
-/// Loads every policy and every pipeline of `config`: compiles it, unless `code` has kept its code, checks it
-/// against its grants and links it. Blocks while it compiles.
+/// Checks every policy and every pipeline of `config`: compiles it, checks it against its grants and links it.
+/// Blocks while it compiles.
 ///
 /// # Errors
 /// All problems with any of them.
-pub fn load_plugins(
-    engines: &Engines,
-    config: &Config,
-    code: Option<&CodeCache>,
-) -> Result<Plugins, PluginErrors> {
-    let mut errors = Vec::new();
-    let mut policies = BTreeMap::new();
-    for (name, policy) in &config.policies {
-        match Policy::load(&engines.policies, name.clone(), policy, &config.engine, code) {
-            Ok(policy) => drop(policies.insert(name, Arc::new(policy))),
-            Err(error) => errors.push(PluginError::Policy(name.clone(), error)),
-        }
-    }
-    let mut pipelines = Vec::new();
-    for (name, pipeline) in &config.pipelines {
-        match Pipeline::load(engines, name.clone(), pipeline, &config.engine, code) {
-            Ok(loaded) => {
-                let policy = pipeline.policy.as_ref().and_then(|name| policies.get(name));
-                pipelines.push((Arc::new(loaded), policy.map(Arc::clone)));
-            }
-            Err(error) => errors.push(PluginError::Pipeline(name.clone(), error)),
-        }
-    }
-    if errors.is_empty() { Ok(Plugins { pipelines }) } else { Err(PluginErrors(errors)) }
+pub fn check_plugins(engines: &Engines, config: &Config) -> Result<(), PluginErrors> {
+    let policies = config.policies.iter().filter_map(|(name, policy)| {
+        let loaded = Policy::load(&engines.policies, name.clone(), policy, &config.engine, None);
+        loaded.err().map(|error| PluginError::Policy(name.clone(), error))
+    });
+    let pipelines = config.pipelines.iter().filter_map(|(name, pipeline)| {
+        let loaded = Pipeline::load(engines, name.clone(), pipeline, &config.engine, None);
+        loaded.err().map(|error| PluginError::Pipeline(name.clone(), error))
+    });
+    let errors: Vec<_> = policies.chain(pipelines).collect();
+    if errors.is_empty() { Ok(()) } else { Err(PluginErrors(errors)) }
 }
 
-/// Opens and loads everything that the configuration names.
+/// What loads plugins, with the limits of the configuration.
+fn loader(config: &Config, folder: &DataFolder) -> anyhow::Result<Loader> {
+    let code = open_code(folder, &config.engine.compile).map(Arc::new);
+    let program = this_program().context("cannot find this program, which compiles plugins")?;
+    Ok(Loader {
+        engines: Engines::new(&config.engine, config.sizes())?,
+        limits: config.engine.clone(),
+        configured: Configured {
+            pipelines: config.pipelines.clone(),
+            policies: config.policies.clone(),
+            others: config.plugins.others(),
+        },
+        files: PluginFiles::open(folder)?,
+        compiler: Compiler::new(program, config.engine.compile.clone(), code.clone()),
+        code,
+    })
+}
+
+/// Opens and loads everything that the configuration names. `apply` puts what it says of plugins in the place
+/// of what administrators have deployed.
 ///
 /// # Errors
 /// The server cannot serve all of its configuration.
-pub async fn app(config: Config) -> anyhow::Result<App> {
+pub async fn app(config: Config, apply: bool) -> anyhow::Result<App> {
     let metrics = Metrics::install().context("cannot install the metrics recorder")?;
-    // First, because what was compiled before is there.
     let folder = Arc::new(DataFolder::acquire(&config.data.folder)?);
-    let code = open_code(&folder, &config.engine.compile);
-    let (engines, plugins, config) = tokio::task::spawn_blocking(move || {
-        let engines = Engines::new(&config.engine, config.sizes())?;
-        let plugins = load_plugins(&engines, &config, code.as_ref())?;
-        anyhow::Ok((engines, plugins, config))
-    })
-    .await??;
     let system = open_system(folder.path()).await?;
+    let loader = loader(&config, &folder)?;
+    let clock = loader.engines.clock();
+    let beginning = Beginning::load(loader, Arc::clone(&system), apply).await?;
     let vectors = Arc::new(SharedVectors::default());
     let models = Arc::new(load_models(&config, &vectors).await?);
     let lifecycle = Lifecycle::default();
     let mut stores = SharedStores::open(&config.cache).await?;
     let tenants =
         open_tenants(&config, &folder, &models, &vectors, &lifecycle, &mut stores).await?;
-    let guests =
-        Guests::start(&config.engine, tenants.iter().count(), &engines.clock(), &Handle::current());
+    let guests = Guests::start(&config.engine, tenants.iter().count(), &clock, &Handle::current());
     let guests = guests.context("cannot start the guest threads")?;
-    let deployments = deploy(&config, &plugins, &tenants, &models, &guests);
-    ask_about_changes(&deployments).await?;
-    let revision = system.revision_of(fingerprint(&deployments)).await?;
-    tracing::info!(revision, deployments = deployments.len(), "deployed");
-    let in_service = Deployments::default();
-    in_service.publish(Snapshot::new(revision, deployments));
+    let hosts = hosts(&config, &tenants);
+    let hosting = Hosting::new(hosts, guests, Arc::clone(&models), Handle::current());
+    let registry = beginning.serve(hosting, lifecycle.detached.clone()).await?;
+    let deployments = Arc::clone(registry.in_service());
+    tracing::info!(deployments = deployments.current().all().count(), "deployed");
     let weights = tenants.iter().map(|tenant| (&tenant.name, weight_of(&config, &tenant.name)));
     let parsing = Parsing::start(weights).context("cannot start the threads that parse bodies")?;
     Ok(App {
-        deployments: in_service,
+        deployments,
+        registry,
         tenants,
         shared_tier: stores.into_service(&config.cache),
         system,
         models,
         vectors,
-        engines,
-        guests,
         metrics,
         lifecycle,
         parsing,
@@ -330,45 +324,17 @@ async fn open_indexes(
     Ok((index, Some(Index { embedder: Arc::clone(wanted), origin, store: Arc::new(store) })))
 }
 
-/// Deploys every pipeline for every tenant that it is hosted for.
-fn deploy(
-    config: &Config,
-    plugins: &Plugins,
-    tenants: &Tenants,
-    models: &Arc<Models>,
-    guests: &Guests,
-) -> Vec<Deployment> {
-    let mut deployments = Vec::new();
-    for tenant in tenants.iter() {
-        let configured = config.tenants.get(&tenant.name);
-        let hosts = configured.map(|tenant| &tenant.pipelines);
-        let of_tenant = guests.of_tenant(weight_of(config, &tenant.name));
-        for (pipeline, policy) in &plugins.pipelines {
-            if hosts.is_none_or(|hosts| hosts.covers(&pipeline.name)) {
-                deployments.push(Deployment::new(
-                    Arc::clone(pipeline),
-                    policy.clone(),
-                    Arc::clone(tenant),
-                    guests.of_pipeline(&of_tenant, pipeline.weight, pipeline.size),
-                    Arc::clone(models),
-                    Handle::current(),
-                ));
-            }
-        }
-    }
-    deployments
+/// The tenants, and which pipelines they host.
+fn hosts(config: &Config, tenants: &Tenants) -> Vec<Host> {
+    let host = |tenant: &Arc<Tenant>| Host {
+        tenant: Arc::clone(tenant),
+        pipelines: config.tenants.get(&tenant.name).map(|tenant| tenant.pipelines.clone()),
+        weight: weight_of(config, &tenant.name),
+    };
+    tenants.iter().map(host).collect()
 }
 
 /// The weight of a tenant, which is 1 if none is configured.
 fn weight_of(config: &Config, tenant: &Name) -> u32 {
     config.tenants.get(tenant).map_or(1, |tenant| tenant.weight)
-}
-
-/// A digest that identifies a set of deployments.
-fn fingerprint(deployments: &[Deployment]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_derive_key("weir 2026-11-25 deployments");
-    for deployment in deployments {
-        hasher.update(deployment.key_prefix.as_bytes());
-    }
-    *hasher.finalize().as_bytes()
 }

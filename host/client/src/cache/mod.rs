@@ -8,30 +8,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use reqwest::{RequestBuilder, Response, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use weir_core::name::Name;
 
-use crate::client::{refusal, unreachable};
+use crate::admin::{Admin, Server};
 
 mod shown;
 mod stats;
-
-/// An invalidation may have to wait for the search index to hear of it.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The server, and the right to administer it.
-pub struct Server {
-    /// Where its admin listener is, such as `http://127.0.0.1:8081`.
-    pub url: String,
-    /// The administrator's token.
-    pub token: String,
-}
 
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
@@ -117,15 +104,18 @@ pub fn run(server: &Server, command: &Command, as_json: bool) -> anyhow::Result<
         let admin = Admin::new(server)?;
         match command {
             Command::Explain(arguments) => {
-                let answer = admin.post("explain", arguments.body()?).await?;
+                let answer = admin.post("/admin/v1/cache/explain", arguments.body()?).await?;
                 print(as_json, &answer.json().await?, shown::explanation);
             }
             Command::Invalidate(arguments) => {
-                let answer = admin.post("invalidate", arguments.body()?.to_string()).await?;
+                let answer =
+                    admin.post("/admin/v1/cache/invalidate", arguments.body()?.to_string()).await?;
                 print(as_json, &answer.json().await?, shown::invalidated);
             }
-            Command::Warm(arguments) => admin.warm(arguments, as_json).await?,
-            Command::Stats => print(as_json, &admin.analytics().await?, stats::shown),
+            Command::Warm(arguments) => warm(&admin, arguments, as_json).await?,
+            Command::Stats => {
+                print(as_json, &admin.get("/health/cache/analytics").await?, stats::shown)
+            }
         }
         Ok(())
     })
@@ -157,73 +147,31 @@ struct Described<'a> {
     body: &'a RawValue,
 }
 
-struct Admin {
-    http: reqwest::Client,
-    url: String,
-}
-
-impl Admin {
-    fn new(server: &Server) -> anyhow::Result<Self> {
-        let mut token = header::HeaderValue::from_str(&format!("Bearer {}", server.token))
-            .context("the admin token has characters that an HTTP header cannot carry")?;
-        token.set_sensitive(true);
-        let http = reqwest::Client::builder()
-            .default_headers(header::HeaderMap::from_iter([(header::AUTHORIZATION, token)]))
-            .read_timeout(REQUEST_TIMEOUT)
-            .build()
-            .context("the HTTP client cannot start")?;
-        Ok(Self { http, url: server.url.trim_end_matches('/').to_owned() })
-    }
-
-    async fn post(&self, what: &str, body: String) -> anyhow::Result<Response> {
-        let url = format!("{}/admin/v1/cache/{what}", self.url);
-        let request = self.http.post(&url).header(header::CONTENT_TYPE, "application/json");
-        self.send(request.body(body)).await
-    }
-
-    async fn analytics(&self) -> anyhow::Result<Value> {
-        let url = format!("{}/health/cache/analytics", self.url);
-        self.send(self.http.get(&url)).await?.json().await.context("the answer is not JSON")
-    }
-
-    async fn send(&self, request: RequestBuilder) -> anyhow::Result<Response> {
-        let answer = request.send().await;
-        let answer = answer.map_err(|error| unreachable(error, &self.url))?;
-        if answer.status().is_success() {
-            return Ok(answer);
-        }
-        anyhow::bail!(refusal(answer).await)
-    }
-
-    /// Has the requests answered, and prints what became of each.
-    async fn warm(&self, arguments: &Warm, as_json: bool) -> anyhow::Result<()> {
-        let text = read(&arguments.file)?;
-        let requests = requests(&text)?;
-        let total = requests.len();
-        let list = List { requests, rate_per_second: arguments.rate };
-        let mut answer = self.post("warm", serde_json::to_string(&list)?).await?;
-        let (mut unread, mut failed) = (Vec::new(), None);
-        while let Some(bytes) =
-            answer.chunk().await.context("the server ended before it was done")?
-        {
-            unread.extend_from_slice(&bytes);
-            while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = unread.drain(..=end).collect();
-                let line: Value =
-                    serde_json::from_slice(&line).context("the answer is not JSON")?;
-                if line["failed"].is_u64() {
-                    failed = line["failed"].as_u64();
-                }
-                match as_json {
-                    true => println!("{line}"),
-                    false => print!("{}", shown::warmed(&line, total)),
-                }
+/// Has the requests answered, and prints what became of each.
+async fn warm(admin: &Admin, arguments: &Warm, as_json: bool) -> anyhow::Result<()> {
+    let text = read(&arguments.file)?;
+    let requests = requests(&text)?;
+    let total = requests.len();
+    let list = List { requests, rate_per_second: arguments.rate };
+    let mut answer = admin.post("/admin/v1/cache/warm", serde_json::to_string(&list)?).await?;
+    let (mut unread, mut failed) = (Vec::new(), None);
+    while let Some(bytes) = answer.chunk().await.context("the server ended before it was done")? {
+        unread.extend_from_slice(&bytes);
+        while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = unread.drain(..=end).collect();
+            let line: Value = serde_json::from_slice(&line).context("the answer is not JSON")?;
+            if line["failed"].is_u64() {
+                failed = line["failed"].as_u64();
+            }
+            match as_json {
+                true => println!("{line}"),
+                false => print!("{}", shown::warmed(&line, total)),
             }
         }
-        let failed = failed.context("the server ended before it was done")?;
-        ensure!(failed == 0, "{failed} of {total} requests were not answered");
-        Ok(())
     }
+    let failed = failed.context("the server ended before it was done")?;
+    ensure!(failed == 0, "{failed} of {total} requests were not answered");
+    Ok(())
 }
 
 fn read(file: &PathBuf) -> anyhow::Result<String> {

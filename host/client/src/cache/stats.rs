@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::table::table;
+
 /// How many of the reasons for misses are named, those with the most misses.
 const REASONS: usize = 2;
 
@@ -132,19 +134,6 @@ fn hottest(text: &mut String, keys: &Value, one_hit_in: u64) {
         ]);
     }
     table(text, &rows);
-}
-
-/// Writes rows with columns of equal width.
-fn table(text: &mut String, rows: &[Vec<String>]) {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width =
-        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..columns).map(width).collect();
-    for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        let _ = writeln!(text, "{}", line.trim_end());
-    }
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {

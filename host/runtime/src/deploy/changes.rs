@@ -15,31 +15,51 @@ use crate::policy::Policy;
 use crate::tenant::Tenant;
 use crate::tenant::invalidation::hooks::{ChangeHook, Ending};
 
-/// Has the policies of these deployments asked about every change from now on, and nobody else.
-///
-/// # Errors
-/// A truth failed.
-pub async fn ask_about_changes(deployments: &[Deployment]) -> Result<(), TruthError> {
-    let mut tenants = BTreeMap::<&Name, (&Arc<Tenant>, BTreeMap<&Name, ChangeHook>)>::new();
-    for deployment in deployments {
-        let tenant = deployment.tenant();
-        let (_, hooks) = tenants.entry(&tenant.name).or_insert_with(|| (tenant, BTreeMap::new()));
-        let Some(policy) = deployment.policy.as_ref().filter(|policy| policy.has_changes()) else {
-            continue;
-        };
-        let guests = || Arc::clone(&deployment.runner.guests);
-        let asked = || Asked { policy: Arc::clone(policy), guests: guests() };
-        let hook = hooks.entry(&policy.name).or_insert_with(|| ChangeHook {
-            policy: policy.name.clone(),
-            ending: Arc::new(asked()),
-            pipelines: Vec::new(),
-        });
-        hook.pipelines.push(deployment.name().clone());
+/// The policies that want to be asked about the changes of each tenant.
+pub(super) struct Hooks<'a>(BTreeMap<&'a Name, (&'a Arc<Tenant>, BTreeMap<&'a Name, ChangeHook>)>);
+
+impl<'a> Hooks<'a> {
+    /// Those of these deployments.
+    pub(super) fn of(deployments: &'a [Arc<Deployment>]) -> Self {
+        let mut tenants = BTreeMap::new();
+        for deployment in deployments {
+            let tenant = deployment.tenant();
+            let (_, hooks) =
+                tenants.entry(&tenant.name).or_insert_with(|| (tenant, BTreeMap::new()));
+            let Some(policy) = deployment.policy.as_ref().filter(|policy| policy.has_changes())
+            else {
+                continue;
+            };
+            let guests = || Arc::clone(&deployment.runner.guests);
+            let asked = || Asked { policy: Arc::clone(policy), guests: guests() };
+            let hook = hooks.entry(&policy.name).or_insert_with(|| ChangeHook {
+                policy: policy.name.clone(),
+                version: format!("{} {}", policy.digest, policy.settings_digest),
+                ending: Arc::new(asked()),
+                pipelines: Vec::new(),
+            });
+            hook.pipelines.push(deployment.name().clone());
+        }
+        Self(tenants)
     }
-    for (tenant, hooks) in tenants.into_values() {
-        tenant.ask_about_changes(hooks.into_values().collect()).await?;
+
+    /// Has them asked about every change from now on, besides those that are.
+    ///
+    /// # Errors
+    /// A truth failed.
+    pub(super) async fn also_ask(&self) -> Result<(), TruthError> {
+        for (tenant, hooks) in self.0.values() {
+            tenant.also_ask_about_changes(hooks.values().cloned().collect()).await?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Has nobody else asked from now on.
+    pub(super) fn only_ask(self) {
+        for (tenant, hooks) in self.0.into_values() {
+            tenant.only_ask_about_changes(hooks.into_values().collect());
+        }
+    }
 }
 
 /// A policy that is asked as a guest of one of its pipelines.

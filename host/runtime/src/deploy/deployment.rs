@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use tokio::runtime::Handle;
 use weir_cache::key::KeyPrefix;
 use weir_core::name::Name;
@@ -12,6 +13,17 @@ use crate::engine::guests::PipelineGuests;
 use crate::pipeline::{Pipeline, Runner};
 use crate::policy::Policy;
 use crate::tenant::Tenant;
+
+/// What one name is to serve.
+#[derive(Clone)]
+pub struct Wanted {
+    /// The pipeline, which has the name.
+    pub pipeline: Arc<Pipeline>,
+    /// Its cache policy. Without one, its answers are never cached.
+    pub policy: Option<Arc<Policy>>,
+    /// The revision that deployed this.
+    pub revision: u64,
+}
 
 /// A pipeline in service for one tenant.
 pub struct Deployment {
@@ -24,29 +36,45 @@ pub struct Deployment {
     pub key_prefix: KeyPrefix,
     /// Runs the pipeline.
     pub runner: Runner,
-    /// Counts how its requests are answered.
-    pub tally: Tally,
+    /// Counts how its requests are answered, since its name was first deployed.
+    pub tally: Arc<Tally>,
+    /// The revision that deployed it.
+    pub revision: u64,
+    /// The same, as clients are told it.
+    pub revision_text: HeaderValue,
 }
 
 impl Deployment {
     /// Puts a pipeline in service for `tenant`.
     #[must_use]
     pub fn new(
-        pipeline: Arc<Pipeline>,
-        policy: Option<Arc<Policy>>,
+        Wanted { pipeline, policy, revision }: Wanted,
         tenant: Arc<Tenant>,
-        guests: PipelineGuests,
+        guests: Arc<PipelineGuests>,
+        tally: Arc<Tally>,
         models: Arc<Models>,
         io: Handle,
     ) -> Self {
         let fingerprint = models.fingerprint();
         Self {
+            revision,
+            revision_text: HeaderValue::from(revision),
             path: format!("/v1/pipelines/{}", pipeline.name),
             key_prefix: key_prefix(&tenant, &pipeline, policy.as_deref(), &fingerprint),
             policy,
             runner: Runner::new(pipeline, tenant, guests, models, io),
-            tally: Tally::default(),
+            tally,
         }
+    }
+
+    /// Whether it already is what is wanted.
+    pub(super) fn serves(&self, wanted: &Wanted) -> bool {
+        let Wanted { pipeline, policy, revision } = wanted;
+        let same_policy = match (&self.policy, policy) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        Arc::ptr_eq(self.pipeline(), pipeline) && same_policy && self.revision == *revision
     }
 
     /// The pipeline's name.

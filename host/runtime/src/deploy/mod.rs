@@ -1,9 +1,9 @@
 //! All deployments of the server, as a snapshot that is replaced atomically.
 //!
 //! A request takes its [`Deployment`] once and keeps it until it is answered, so a new snapshot
-//! does not affect it. [`tally`] counts how the requests to a deployment were answered, and
-//! [`ask_about_changes`] is for policies that want to know what changes. Out of scope: where components
-//! come from (`weir`), and routing a request to one of several deployments.
+//! does not affect it. [`registry`] says what each name has, [`hosting`] puts it in service, and [`tally`]
+//! counts how the requests to a deployment were answered. `changes` is for policies that want to know what changes.
+//! Out of scope: routing a request to one of several deployments.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,16 +15,15 @@ use crate::pipeline::Pipeline;
 
 mod changes;
 mod deployment;
+pub mod hosting;
+pub mod registry;
 pub mod tally;
 
-pub use changes::ask_about_changes;
-pub use deployment::Deployment;
+pub use deployment::{Deployment, Wanted};
 
-/// All deployments of a server at one revision.
+/// All deployments of a server at one time.
 #[derive(Default)]
 pub struct Snapshot {
-    /// Increases with each change of what is deployed.
-    pub revision: u64,
     by_tenant: BTreeMap<Name, BTreeMap<Name, Arc<Deployment>>>,
 }
 
@@ -37,13 +36,13 @@ pub struct Deployments {
 impl Snapshot {
     /// Creates a snapshot of `deployments`.
     #[must_use]
-    pub fn new(revision: u64, deployments: impl IntoIterator<Item = Deployment>) -> Self {
+    pub fn new(deployments: impl IntoIterator<Item = Arc<Deployment>>) -> Self {
         let mut by_tenant: BTreeMap<Name, BTreeMap<_, _>> = BTreeMap::new();
         for deployment in deployments {
             let of_tenant = by_tenant.entry(deployment.tenant().name.clone()).or_default();
-            of_tenant.insert(deployment.name().clone(), Arc::new(deployment));
+            of_tenant.insert(deployment.name().clone(), deployment);
         }
-        Self { revision, by_tenant }
+        Self { by_tenant }
     }
 
     /// The deployment that serves `pipeline` to `tenant`.

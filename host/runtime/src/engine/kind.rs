@@ -31,7 +31,8 @@ impl Kind {
     }
 
     /// The size of its guests, if it is for pipelines.
-    pub(super) fn size(self) -> Option<Size> {
+    #[must_use]
+    pub fn size(self) -> Option<Size> {
         match self {
             Self::Pipelines => Some(Size::Small),
             Self::LargePipelines => Some(Size::Large),

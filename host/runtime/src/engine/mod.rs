@@ -90,6 +90,16 @@ impl Engines {
         }
     }
 
+    /// The engine of this kind, if its guests are allowed.
+    #[must_use]
+    pub fn of(&self, kind: Kind) -> Option<&wasmtime::Engine> {
+        match kind {
+            Kind::Pipelines => Some(&self.small),
+            Kind::LargePipelines => self.large.as_ref(),
+            Kind::Policies => Some(&self.policies),
+        }
+    }
+
     /// The clock that running pipelines register with.
     #[must_use]
     pub fn clock(&self) -> Clock {

@@ -11,7 +11,7 @@ use wasmtime::ResourcesRequired;
 const WASM_PAGE_BYTES: u64 = 64 << 10;
 
 /// The size of a pipeline's guests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Size {
     /// Enough for compiled languages, and for small programs in interpreted ones.

@@ -50,6 +50,26 @@ pub struct Pipeline {
     pub settings: Settings,
 }
 
+impl Default for Pipeline {
+    /// No component, and allowed nothing.
+    fn default() -> Self {
+        Self {
+            component: PathBuf::new(),
+            policy: None,
+            grants: Grants::default(),
+            deadline_ms: None,
+            size: Size::default(),
+            max_memory_bytes: None,
+            active_content: false,
+            redirects: false,
+            weight: one(),
+            consistent: false,
+            client_cache_control: Allowed::new(),
+            settings: Settings::default(),
+        }
+    }
+}
+
 fn one() -> u32 {
     1
 }

@@ -89,7 +89,7 @@ impl Runner {
     pub fn new(
         pipeline: Arc<Pipeline>,
         tenant: Arc<Tenant>,
-        guests: PipelineGuests,
+        guests: Arc<PipelineGuests>,
         models: Arc<Models>,
         io: Handle,
     ) -> Self {
@@ -102,7 +102,7 @@ impl Runner {
         Self {
             pipeline,
             tenant,
-            guests: Arc::new(guests),
+            guests,
             scopes,
             models,
             origin: Arc::new(origin),

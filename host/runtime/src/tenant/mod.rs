@@ -77,18 +77,28 @@ impl Tenant {
         Ok(at.position)
     }
 
-    /// Has these policies, and no others, asked about every change from now on. What was made for their
-    /// pipelines before ends, because nobody has asked them about the changes since.
+    /// Has these policies asked about every change from now on, besides those that are. What was made for
+    /// the pipelines of new ones before ends, because nobody has asked them about the changes since.
     ///
     /// # Errors
-    /// The truth failed.
-    pub async fn ask_about_changes(&self, hooks: Vec<ChangeHook>) -> Result<(), TruthError> {
-        self.ended.ask(hooks);
+    /// The truth failed. Then nobody else is asked.
+    pub async fn also_ask_about_changes(&self, hooks: Vec<ChangeHook>) -> Result<(), TruthError> {
+        let asked = self.ended.asked();
+        let begun: Vec<_> = hooks.iter().filter_map(|hook| hook.begun_after(&asked)).collect();
+        if begun.is_empty() {
+            return Ok(());
+        }
+        self.ended.ask(asked.iter().chain(&begun).cloned().collect());
         // Afterwards: what is being applied meanwhile, and about which nobody was asked, was committed
         // before.
-        let head = self.truth.head().await?;
-        self.ended.end_before(head.position);
+        let head = self.truth.head().await.inspect_err(|_| self.ended.ask(asked))?;
+        self.ended.end_before(head.position, &begun);
         Ok(())
+    }
+
+    /// Has nobody but these policies asked about changes from now on.
+    pub fn only_ask_about_changes(&self, hooks: Vec<ChangeHook>) {
+        self.ended.ask(hooks.into());
     }
 
     /// The earliest position that an answer to a request may state that demands `at_least`.

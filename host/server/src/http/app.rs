@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use weir_embedding::cached::SharedVectors;
 use weir_embedding::models::Models;
 use weir_runtime::deploy::Deployments;
-use weir_runtime::engine::Engines;
-use weir_runtime::engine::guests::Guests;
+use weir_runtime::deploy::registry::Registry;
 use weir_runtime::tenant::config::Ingest;
 use weir_store::{DataFolder, SystemStore};
 
@@ -41,12 +40,10 @@ pub struct App {
     pub models: Arc<Models>,
     /// Their vectors in the shared tiers of the tenants.
     pub vectors: Arc<SharedVectors>,
-    /// The wasmtime engine, whose epochs tick as long as the server lives.
-    pub engines: Engines,
-    /// What guests run on, as long as the server lives.
-    pub guests: Guests,
+    /// What is deployed, and the engines and threads that it runs on, as long as the server lives.
+    pub registry: Arc<Registry>,
     /// The pipeline and the policy that currently serve each name.
-    pub deployments: Deployments,
+    pub deployments: Arc<Deployments>,
     /// The memory for request bodies, except for bodies of documents.
     pub bodies: Room,
     /// The memory for bodies of documents.

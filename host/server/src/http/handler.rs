@@ -30,6 +30,7 @@ use super::respond;
 use super::router;
 use crate::identity::Member;
 
+const REVISION: HeaderName = HeaderName::from_static("weir-revision");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// The query parameter that carries the JSON of a GET.
 const JSON_PARAMETER: &str = "json";
@@ -65,10 +66,10 @@ pub(super) async fn run(
     if deployment.pipeline().writes && head.method != Method::POST {
         return writes_only_by_post(&deployment);
     }
-    match answer(app, member, &deployment, head, body, caller).await {
-        Ok(response) => response,
-        Err(problem) => problem.into_response(),
-    }
+    let answered = answer(app, member, &deployment, head, body, caller).await;
+    let mut response = answered.unwrap_or_else(Problem::into_response);
+    response.headers_mut().insert(REVISION, deployment.revision_text.clone());
+    response
 }
 
 async fn answer(

@@ -59,6 +59,8 @@ codes! {
     UNKNOWN_PIPELINE = NOT_FOUND "unknown-pipeline" "There is no such pipeline";
     UNKNOWN_COLLECTION = NOT_FOUND "unknown-collection" "There is no such collection";
     UNKNOWN_DOCUMENT = NOT_FOUND "unknown-document" "There is no such document";
+    UNKNOWN_PLUGIN = NOT_FOUND "unknown-plugin" "There is no such plugin";
+    UNKNOWN_DEPLOYMENT = NOT_FOUND "unknown-deployment" "Nothing is deployed under this name";
     UNKNOWN_MODEL = NOT_FOUND "unknown-model" "There is no such model";
     MISSING_API_KEY = UNAUTHORIZED "missing-api-key" "An API key is required";
     INVALID_API_KEY = UNAUTHORIZED "invalid-api-key" "The API key is not valid here";
@@ -75,8 +77,12 @@ codes! {
     TOO_MANY_DOCUMENTS = PAYLOAD_TOO_LARGE "too-many-documents" "The request has too many documents";
     UNKNOWN_POSITION = CONFLICT "unknown-position" "The position was not given out";
     TOO_MANY_COLLECTIONS = CONFLICT "too-many-collections" "The tenant has too many collections";
+    NOTHING_BEFORE = CONFLICT "nothing-before" "Nothing else was deployed before";
+    REVISION_CHANGED = PRECONDITION_FAILED "revision-changed" "Something else is deployed than was expected";
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The content type is not supported";
     UNSUPPORTED_ENCODING = UNSUPPORTED_MEDIA_TYPE "unsupported-encoding" "The content encoding is not supported";
+    INVALID_PLUGIN = UNPROCESSABLE_ENTITY "invalid-plugin" "The plugin cannot be used";
+    NOT_ALLOWED = UNPROCESSABLE_ENTITY "not-allowed" "What is asked for is wrong or not allowed";
     IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY "idempotency-key-reused" "The idempotency key belongs to another request";
     RATE_LIMITED = TOO_MANY_REQUESTS "rate-limited" "Requests are sent too fast";
     TOO_MANY_REQUESTS = TOO_MANY_REQUESTS "too-many-requests" "The tenant has too many requests in flight";

@@ -1,14 +1,12 @@
 -- Plugins that were uploaded, what is deployed, and who has changed what.
 
--- The counter of revisions. The fingerprint is of what was in service at the last one, if that is
--- known. The counter continues where the old table left it.
+-- The counter of revisions. It continues where the old table left it.
 CREATE TABLE revisions (
-  one         INTEGER PRIMARY KEY CHECK (one = 1),
-  last        INTEGER NOT NULL,
-  fingerprint BLOB
+  one  INTEGER PRIMARY KEY CHECK (one = 1),
+  last INTEGER NOT NULL
 ) STRICT;
-INSERT INTO revisions (one, last, fingerprint) VALUES (1, 0, NULL);
-UPDATE revisions SET last = old.revision, fingerprint = old.fingerprint FROM deployments AS old;
+INSERT INTO revisions (one, last) VALUES (1, 0);
+UPDATE revisions SET last = old.revision FROM deployments AS old;
 DROP TABLE deployments;
 
 -- Deployments and removals. The one with the largest revision of a role and a name is current.

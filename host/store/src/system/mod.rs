@@ -33,18 +33,6 @@ pub(crate) use audit::cut;
 /// nothing.
 #[async_trait]
 pub trait SystemStore: Send + Sync {
-    /// The revision of what is in service, identified by `fingerprint`: the last revision if
-    /// that is known to be of the same, otherwise the next one.
-    ///
-    /// A deployment or the removal of one makes the fingerprint of the last revision unknown,
-    /// until [`published`](Self::published) says it.
-    async fn revision_of(&self, fingerprint: [u8; 32]) -> Result<u64, TruthError>;
-
-    /// Notes that what is in service at `revision` has this fingerprint, so that the next start
-    /// with the same has the same revision. Returns whether it is still the last revision; if
-    /// not, nothing is noted.
-    async fn published(&self, revision: u64, fingerprint: [u8; 32]) -> Result<bool, TruthError>;
-
     /// Records an upload. If its digest is recorded already, the first record stays. Returns
     /// whether it is new.
     ///

@@ -25,7 +25,7 @@ pub(super) fn run(path: &Path) -> anyhow::Result<()> {
     ensure!(missing.is_empty(), "{}:\n  {}", path.display(), missing.join("\n  "));
     shared::check(&config.cache)?;
     let engines = Engines::new(&config.engine, config.sizes())?;
-    build::load_plugins(&engines, &config, None)?;
+    build::check_plugins(&engines, &config)?;
     println!(
         "{}: valid, with {} pipelines, {} policies and {} tenants",
         path.display(),

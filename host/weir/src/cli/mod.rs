@@ -1,4 +1,5 @@
-//! The command line: `weir serve`, `weir ingest`, `weir check`, `weir cache`, `weir api-key`.
+//! The command line: `weir serve`, `weir ingest`, `weir check`, `weir cache`,
+//! `weir plugin`, `weir api-key`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,7 +10,9 @@ mod api_key;
 mod cache;
 mod check;
 mod compile;
+mod plugin;
 mod serve;
+mod server;
 
 /// An edge runtime for query pipelines written as WebAssembly components.
 #[derive(Debug, Parser)]
@@ -45,6 +48,8 @@ enum Command {
     },
     /// Explain, invalidate and warm the cache of a running server.
     Cache(cache::Arguments),
+    /// Push plugins to a running server, deploy them, and roll them back.
+    Plugin(plugin::Arguments),
     /// Compile a component for the server that starts this.
     #[command(hide = true)]
     Compile,
@@ -63,6 +68,7 @@ pub fn run() -> ExitCode {
         Command::Ingest(arguments) => weir_client::run(&arguments),
         Command::Check { config } => check::run(&config),
         Command::Cache(arguments) => cache::run(&arguments),
+        Command::Plugin(arguments) => plugin::run(&arguments),
         Command::Compile => compile::run(),
         Command::ApiKey => api_key::run(),
     };

@@ -27,6 +27,9 @@ pub(super) struct Arguments {
     /// Listen here for administrators instead of on admin.listen; empty for no admin listener.
     #[arg(long, value_name = "ADDRESS:PORT", env = "WEIR_ADMIN_LISTEN")]
     admin_listen: Option<String>,
+    /// Deploy what the configuration says, in place of what administrators have deployed since.
+    #[arg(long)]
+    apply: bool,
 }
 
 /// Serves until a signal arrives.
@@ -46,13 +49,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let served = runtime.block_on(serve(config, &log));
+    let served = runtime.block_on(serve(config, arguments.apply, &log));
     // The drain is over, so this does not wait for a text that is still being split.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(config: Config, log: &Logging) -> anyhow::Result<()> {
+async fn serve(config: Config, apply: bool, log: &Logging) -> anyhow::Result<()> {
     let signals = Signals::new().context("cannot install signal handlers")?;
     // First, so that a port in use is reported before a model is loaded.
     let public = listener::bind(&config.server.listen, "--listen or server.listen").await?;
@@ -61,7 +64,7 @@ async fn serve(config: Config, log: &Logging) -> anyhow::Result<()> {
         address => Some(listener::bind(address, "--admin-listen or admin.listen").await?),
     };
     let token_file = config.admin_token_file();
-    let app = Arc::new(build::app(config).await?);
+    let app = Arc::new(build::app(config, apply).await?);
     app.metrics.spawn_upkeep();
     let served = Arc::downgrade(&app);
     upkeep::spawn(move || served.upgrade().map(|app| app.turn()));

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use weir_core::name::Name;
 
-pub use sections::{Data, Embedding, Model};
+pub use sections::{Data, Embedding, Model, Plugins};
 use weir_runtime::answers::config::{Backend, Cache};
 use weir_runtime::diagnose::{Mistake, did_you_mean};
 use weir_runtime::engine::config::Engine;
@@ -49,6 +49,8 @@ pub struct Config {
     pub cache: Cache,
     /// What is logged, and how.
     pub log: Log,
+    /// What is deployed under names that are not configured.
+    pub plugins: Plugins,
     /// Cache policies by name.
     pub policies: BTreeMap<Name, Policy>,
     /// Pipelines by name.

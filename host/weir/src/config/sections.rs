@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use weir_core::pattern::Scope;
+use weir_runtime::capability::grants::Grants;
+use weir_runtime::capability::{collections, embedding};
+use weir_runtime::pipeline::config::Pipeline;
 
 const MIB_U64: u64 = 1 << 20;
 
@@ -18,6 +22,35 @@ pub struct Data {
 impl Default for Data {
     fn default() -> Self {
         Self { folder: PathBuf::from("data") }
+    }
+}
+
+/// `[plugins]`: what is deployed under names that the configuration does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Plugins {
+    /// What such pipelines may access.
+    pub grants: Grants,
+}
+
+impl Default for Plugins {
+    fn default() -> Self {
+        let collections = collections::Grant { read: Scope::all(), write: Scope::default() };
+        let grants = Grants {
+            embedding: Some(embedding::Grant::default()),
+            collections: Some(collections),
+            logging: true,
+            settings: true,
+        };
+        Self { grants }
+    }
+}
+
+impl Plugins {
+    /// What such pipelines are allowed.
+    #[must_use]
+    pub fn others(&self) -> Pipeline {
+        Pipeline { grants: self.grants.clone(), ..Pipeline::default() }
     }
 }
 

@@ -110,6 +110,7 @@ fn the_example_has_the_defaults() {
     assert_eq!(example.engine, default.engine);
     assert_eq!(example.cache, default.cache);
     assert_eq!(example.log, default.log);
+    assert_eq!(example.plugins, default.plugins);
     // Paths are specific to the scenario.
     let mut model = example.embedding.models["all-MiniLM-L6-v2"].clone();
     let paths = Model::default();

@@ -15,6 +15,7 @@ use std::fmt;
 use serde::Deserialize;
 use weir_core::name::Name;
 use weir_core::pattern::Scope;
+pub use weir_store::system::Role;
 
 use self::document::{Document, Path, Reader};
 pub use self::requests::{Case, Expect, Request};
@@ -77,16 +78,6 @@ pub struct Manifest {
     pub samples: Vec<Request>,
     /// The author's tests.
     pub cases: Vec<Case>,
-}
-
-/// What a plugin is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// It answers requests.
-    Pipeline,
-    /// It decides what is cached.
-    Policy,
 }
 
 /// `[limits]`: what a pipeline needs of guests. What is not set is what the operator allows.

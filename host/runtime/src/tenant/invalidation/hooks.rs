@@ -29,9 +29,12 @@ pub trait Ending: Send + Sync {
 }
 
 /// A policy that is asked about each change.
+#[derive(Clone)]
 pub struct ChangeHook {
     /// Its name.
     pub policy: Name,
+    /// Another one has another.
+    pub version: String,
     /// How it is asked.
     pub ending: Arc<dyn Ending>,
     /// The pipelines that have this policy.
@@ -69,6 +72,20 @@ impl ChangeHook {
         self.end_all(ended, changed.last);
     }
 
+    /// What is new of it, compared with those that are already asked.
+    pub(in crate::tenant) fn begun_after(&self, asked: &[Self]) -> Option<Self> {
+        let is_asked = |pipeline: &Name| {
+            asked.iter().any(|asked| {
+                asked.policy == self.policy
+                    && asked.version == self.version
+                    && asked.pipelines.contains(pipeline)
+            })
+        };
+        let pipelines = self.pipelines.iter().filter(|name| !is_asked(name)).cloned();
+        let begun = Self { pipelines: pipelines.collect(), ..self.clone() };
+        (!begun.pipelines.is_empty()).then_some(begun)
+    }
+
     fn end_all(&self, ended: &Ended, at: Position) {
         for name in &self.pipelines {
             ended.rules.note(pipeline(name), Changed { last: at, began: None });
@@ -77,14 +94,18 @@ impl ChangeHook {
 }
 
 impl Ended {
-    /// Has these policies asked about every change that is not applied yet.
-    pub(in crate::tenant) fn ask(&self, hooks: Vec<ChangeHook>) {
-        *self.hooks.write() = hooks.into();
+    /// The policies that are asked.
+    pub(in crate::tenant) fn asked(&self) -> Arc<[ChangeHook]> {
+        Arc::clone(&self.hooks.read())
     }
 
-    /// Ends what was made before `head` for the pipelines whose policies are asked.
-    pub(in crate::tenant) fn end_before(&self, head: Position) {
-        let hooks = Arc::clone(&self.hooks.read());
+    /// Has these policies asked about every change that is not applied yet.
+    pub(in crate::tenant) fn ask(&self, hooks: Arc<[ChangeHook]>) {
+        *self.hooks.write() = hooks;
+    }
+
+    /// Ends what was made before `head` for the pipelines of these policies.
+    pub(in crate::tenant) fn end_before(&self, head: Position, hooks: &[ChangeHook]) {
         hooks.iter().for_each(|hook| hook.end_all(self, head));
     }
 }

@@ -1,15 +1,19 @@
 //! `/admin/v1/cache`: what to invalidate, and what a request would be answered with.
 
+use std::time::SystemTime;
+
 use axum::Extension;
 use axum::Json;
 use axum::extract::{Request, State};
 use http_body::Body as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tracing::info;
+use tracing::{error, info};
 use weir_core::name::Name;
+use weir_runtime::deploy::registry::RegistryError;
 use weir_runtime::request::RequestId;
 use weir_runtime::tenant::invalidation::what::What;
+use weir_store::system::AuditRecord;
 
 use super::described::{Described, member};
 use super::{Admin, explained};
@@ -18,11 +22,44 @@ use crate::http::body::ChargedBody;
 use crate::http::json;
 use crate::http::problem::{Problem, codes};
 
+/// Whoever has the token, in the history of what is deployed.
+pub(super) const ADMINISTRATOR: &str = "admin";
+
 /// Who sent a request, and its id.
 #[derive(Clone)]
 pub(in crate::http) struct Sender {
     pub(in crate::http) client: weir_limits::client::Client,
     pub(in crate::http) id: RequestId,
+}
+
+impl Sender {
+    /// Puts a change of what is deployed into the audit log.
+    pub(super) async fn audit(
+        &self,
+        app: &App,
+        action: &'static str,
+        target: &str,
+        error: Option<&RegistryError>,
+    ) {
+        let error = error.map(ToString::to_string);
+        let (request_id, client) = (self.id.as_str(), format!("{:?}", self.client));
+        info!(target: "weir::audit", request_id, client, what = target, error, "{action}");
+        let record = AuditRecord {
+            at_unix_ms: unix_ms(),
+            who: ADMINISTRATOR.to_owned(),
+            action: action.to_owned(),
+            target: target.to_owned(),
+            outcome: error.unwrap_or_else(|| "done".to_owned()),
+        };
+        if let Err(error) = app.system.append_audit(record).await {
+            error!(request_id, %error, "the audit log of the system store has no line about this");
+        }
+    }
+}
+
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The body of `invalidate`.

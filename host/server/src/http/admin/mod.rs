@@ -1,8 +1,9 @@
-//! The admin interface, which has a listener of its own: what the cache does and why, and what it is to
-//! forget or to learn.
+//! The admin interface, which has a listener of its own: what the cache does and why, what it is to
+//! forget or to learn, and what is deployed.
 //!
-//! Every request needs the administrator's token ([`access`]). [`cache`] has the routes, [`described`] reads
-//! requests that an administrator describes, and [`explained`] shows explanations. Out of scope: what an
+//! Every request needs the administrator's token ([`access`]). [`cache`] has the routes of the cache, [`described`]
+//! reads requests that an administrator describes, and [`explained`] shows explanations. [`plugins`] and
+//! [`deployed`] are about what is served, and [`refused`] is why something is not. Out of scope: what an
 //! invalidation or an explanation is (`weir_runtime`).
 
 use std::sync::Arc;
@@ -14,18 +15,26 @@ use http::{Method, Uri};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use self::deployed::{Pipelines, Policies};
 use super::analytics::{self, Viewer};
 use super::app::App;
+use super::body::Room;
 use super::problem::Problem;
 use super::router;
 
 pub(super) mod access;
 mod cache;
+mod deployed;
 mod described;
 mod explained;
+mod plugins;
+mod refused;
 mod warm;
 
 pub(super) use self::cache::{Sender, clear};
+
+/// How many of the largest plugins are held at once.
+const UPLOADS_AT_ONCE: usize = 2;
 
 /// What the routes share.
 #[derive(Clone)]
@@ -33,6 +42,8 @@ struct Admin {
     app: Arc<App>,
     /// One list of requests is warmed at a time.
     warming: Arc<Semaphore>,
+    /// The memory for plugins that are uploaded.
+    uploads: Arc<Room>,
 }
 
 /// The routes of the admin listener.
@@ -41,11 +52,23 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/admin/v1/cache/invalidate", post(cache::invalidate))
         .route("/admin/v1/cache/explain", post(cache::explain))
         .route("/admin/v1/cache/warm", post(warm::warm))
+        .route("/admin/v1/plugins", get(plugins::list).post(plugins::upload))
+        .route("/admin/v1/plugins/{digest}", get(plugins::one))
+        .route("/admin/v1/pipelines", get(Pipelines::list))
+        .route("/admin/v1/pipelines/{name}", get(Pipelines::one).put(Pipelines::deploy))
+        .route("/admin/v1/pipelines/{name}/rollback", post(Pipelines::roll_back))
+        .route("/admin/v1/policies", get(Policies::list))
+        .route("/admin/v1/policies/{name}", get(Policies::one).put(Policies::deploy))
+        .route("/admin/v1/policies/{name}/rollback", post(Policies::roll_back))
         .route("/health/cache/analytics", get(all_analytics))
         .route("/health/cache/clear", post(clear_all))
         .fallback(async |uri: Uri| router::not_found(&uri))
         .method_not_allowed_fallback(async |method: Method| router::method_not_allowed(&method))
-        .with_state(Admin { app, warming: Arc::new(Semaphore::new(1)) })
+        .with_state(Admin {
+            uploads: Arc::new(Room::new(UPLOADS_AT_ONCE * app.registry.max_component_bytes())),
+            app,
+            warming: Arc::new(Semaphore::new(1)),
+        })
 }
 
 /// How the caches of all tenants are used.

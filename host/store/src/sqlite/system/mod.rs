@@ -91,15 +91,6 @@ where
 /// Each operation is implemented in its table's module.
 #[async_trait]
 impl SystemStore for SqliteSystem {
-    async fn revision_of(&self, fingerprint: [u8; 32]) -> Result<u64, TruthError> {
-        self.write(move |connection| Box::pin(revision::of(connection, fingerprint))).await
-    }
-
-    async fn published(&self, revision: u64, fingerprint: [u8; 32]) -> Result<bool, TruthError> {
-        self.write(move |connection| Box::pin(revision::note(connection, revision, fingerprint)))
-            .await
-    }
-
     async fn add_plugin(&self, plugin: UploadedPlugin) -> Result<bool, SystemError> {
         self.insert_plugin(plugin).await
     }

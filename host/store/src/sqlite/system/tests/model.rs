@@ -30,9 +30,6 @@ enum Expecting {
 enum Step {
     Deploy(Role, &'static str, &'static str, Expecting),
     Undeploy(Role, &'static str, Expecting),
-    RevisionOf(u8),
-    /// That so many revisions before the last one had this fingerprint.
-    Published(u64, u8),
     Restart,
 }
 
@@ -53,8 +50,6 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(role, name, spec, expecting)| Step::Deploy(role, name, spec, expecting)),
         3 => (role(), name(), expecting())
             .prop_map(|(role, name, expecting)| Step::Undeploy(role, name, expecting)),
-        2 => (0..2_u8).prop_map(Step::RevisionOf),
-        2 => (0..2_u64, 0..2_u8).prop_map(|(before, of)| Step::Published(before, of)),
         1 => Just(Step::Restart),
     ]
 }
@@ -63,7 +58,6 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Model {
     last: u64,
-    fingerprint: Option<u8>,
     /// Oldest first.
     history: BTreeMap<Place, Vec<Entry>>,
 }
@@ -95,7 +89,6 @@ impl Model {
 
     fn change(&mut self, place: Place, spec: Option<&'static str>) -> u64 {
         self.last += 1;
-        self.fingerprint = None;
         self.history.entry(place).or_default().push((self.last, spec));
         self.last
     }
@@ -128,22 +121,6 @@ impl Run {
                     assert_eq!(removed.unwrap(), revision);
                 } else {
                     assert_eq!(conflict(removed), model.current(place));
-                }
-            }
-            Step::RevisionOf(fingerprint) => {
-                if model.fingerprint != Some(fingerprint) {
-                    model.last += 1;
-                    model.fingerprint = Some(fingerprint);
-                }
-                assert_eq!(f.store.revision_of([fingerprint; 32]).await.unwrap(), model.last);
-            }
-            Step::Published(before, fingerprint) => {
-                let revision = model.last.saturating_sub(before);
-                let is_last = revision == model.last;
-                let noted = f.store.published(revision, [fingerprint; 32]).await.unwrap();
-                assert_eq!(noted, is_last);
-                if is_last {
-                    model.fingerprint = Some(fingerprint);
                 }
             }
             Step::Restart => f.reopen().await,

@@ -1,0 +1,204 @@
+//! `weir plugin`: which plugins a running server has and what it serves with them, over its admin listener.
+//!
+//! Out of scope: what is in a plugin, and what may be deployed, which the server decides.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use reqwest::{Method, header};
+use serde_json::{Value, json};
+use weir_core::name::Name;
+
+use crate::admin::{Admin, Server};
+use crate::table::table;
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Upload a plugin.
+    ///
+    /// Prints its digest, which `deploy` takes. Nothing is served with it before that.
+    Push(Push),
+    /// Serve a pipeline, or use a policy, with a plugin that was uploaded.
+    ///
+    /// Requests that have begun end with what they began with. The server remembers it.
+    Deploy(Deploy),
+    /// Deploy again what was deployed before.
+    Rollback(Rollback),
+    /// Show which plugins are stored, and what is deployed.
+    List,
+}
+
+/// The arguments of `weir plugin push`.
+#[derive(Debug, clap::Args)]
+pub struct Push {
+    /// The component.
+    component: PathBuf,
+    /// Its plugin.toml, instead of the one next to the component. A component that carries one needs none.
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+}
+
+/// The arguments of `weir plugin deploy`.
+#[derive(Debug, clap::Args)]
+pub struct Deploy {
+    /// The name of the pipeline or the policy.
+    #[arg(value_parser = |name: &str| Name::new(name))]
+    name: Name,
+    /// The digest of the plugin.
+    digest: String,
+    /// The cache policy of the pipeline, instead of the one that it has.
+    #[arg(long, value_parser = |name: &str| Name::new(name))]
+    policy: Option<Name>,
+    /// Have the pipeline's answers not cached.
+    #[arg(long, conflicts_with = "policy")]
+    no_policy: bool,
+    /// A setting that differs from the manifest's default.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    settings: Vec<String>,
+    #[command(flatten)]
+    what: What,
+}
+
+/// The arguments of `weir plugin rollback`.
+#[derive(Debug, clap::Args)]
+pub struct Rollback {
+    /// The name of the pipeline or the policy.
+    #[arg(value_parser = |name: &str| Name::new(name))]
+    name: Name,
+    #[command(flatten)]
+    what: What,
+}
+
+/// What the name means, and what is expected there.
+#[derive(Debug, clap::Args)]
+struct What {
+    /// It is a policy.
+    #[arg(long)]
+    as_policy: bool,
+    /// Only if this revision is what is deployed now; 0 if nothing is.
+    #[arg(long, value_name = "REVISION")]
+    if_revision: Option<u64>,
+}
+
+/// Does it, and prints the result, for people or as JSON. `read` makes the plugin of a component's file and
+/// of a manifest's, if that is given.
+///
+/// # Errors
+/// The server cannot be reached or refuses, or something is wrong with the arguments.
+pub fn run(
+    server: &Server,
+    command: &Command,
+    as_json: bool,
+    read: impl Fn(&Path, Option<&Path>) -> anyhow::Result<Vec<u8>>,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let admin = Admin::new(server)?;
+        let (answer, shown): (Value, fn(&Value) -> String) = match command {
+            Command::Push(Push { component, manifest }) => {
+                let plugin = read(component, manifest.as_deref())?;
+                let request = admin.request(Method::POST, "/admin/v1/plugins");
+                let request = request.header(header::CONTENT_TYPE, "application/wasm").body(plugin);
+                (json_of(admin.send(request).await?).await?, pushed)
+            }
+            Command::Deploy(deploy) => {
+                let request = admin.request(Method::PUT, &deploy.what.path(&deploy.name));
+                let request = deploy.what.expecting(request);
+                let request = request.header(header::CONTENT_TYPE, "application/json");
+                let request = request.body(deploy.body()?.to_string());
+                (json_of(admin.send(request).await?).await?, deployed)
+            }
+            Command::Rollback(Rollback { name, what }) => {
+                let path = format!("{}/rollback", what.path(name));
+                let request = what.expecting(admin.request(Method::POST, &path));
+                (json_of(admin.send(request).await?).await?, deployed)
+            }
+            Command::List => {
+                let mut all = admin.get("/admin/v1/plugins").await?;
+                for (path, key) in
+                    [("/admin/v1/pipelines", "pipelines"), ("/admin/v1/policies", "policies")]
+                {
+                    all[key] = admin.get(path).await?[key].take();
+                }
+                (all, listed)
+            }
+        };
+        match as_json {
+            true => println!("{answer:#}"),
+            false => print!("{}", shown(&answer)),
+        }
+        Ok(())
+    })
+}
+
+async fn json_of(answer: reqwest::Response) -> anyhow::Result<Value> {
+    answer.json().await.context("the answer is not JSON")
+}
+
+impl Deploy {
+    fn body(&self) -> anyhow::Result<Value> {
+        let setting = |text: &String| {
+            let (name, value) =
+                text.split_once('=').with_context(|| format!("--set {text}: there is no '='"))?;
+            anyhow::Ok((name.to_owned(), value.to_owned()))
+        };
+        let settings: BTreeMap<_, _> =
+            self.settings.iter().map(setting).collect::<Result<_, _>>()?;
+        let mut body = json!({ "digest": self.digest, "settings": settings });
+        if self.no_policy {
+            body["policy"] = Value::Null;
+        } else if let Some(policy) = &self.policy {
+            body["policy"] = policy.as_str().into();
+        }
+        Ok(body)
+    }
+}
+
+impl What {
+    fn path(&self, name: &Name) -> String {
+        let role = if self.as_policy { "policies" } else { "pipelines" };
+        format!("/admin/v1/{role}/{name}")
+    }
+
+    fn expecting(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match self.if_revision {
+            None => request,
+            Some(0) => request.header(header::IF_NONE_MATCH, "*"),
+            Some(revision) => request.header(header::IF_MATCH, format!("\"{revision}\"")),
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+fn pushed(answer: &Value) -> String {
+    format!("{}\n", text(&answer["digest"]))
+}
+
+fn deployed(answer: &Value) -> String {
+    format!("{} has revision {}\n", text(&answer["name"]), answer["revision"])
+}
+
+fn listed(all: &Value) -> String {
+    let list = |key: &str| all[key].as_array().cloned().unwrap_or_default();
+    let row = |of: &Value, keys: &[&str]| keys.iter().map(|key| text(&of[*key])).collect();
+    let mut rows: Vec<Vec<String>> =
+        vec![["plugin", "version", "role", "digest"].map(ToOwned::to_owned).to_vec()];
+    rows.extend(list("plugins").iter().map(|of| row(of, &["name", "version", "role", "digest"])));
+    let mut shown = String::new();
+    table(&mut shown, &rows);
+    shown.push('\n');
+    let mut rows: Vec<Vec<String>> = vec![
+        ["deployed as", "revision", "policy", "source", "digest"].map(ToOwned::to_owned).to_vec(),
+    ];
+    for key in ["pipelines", "policies"] {
+        let keys = ["name", "revision", "policy", "source", "digest"];
+        rows.extend(list(key).iter().map(|of| row(of, &keys)));
+    }
+    table(&mut shown, &rows);
+    shown
+}

@@ -1,0 +1,93 @@
+//! Why something is not stored or not deployed.
+
+use thiserror::Error;
+use weir_core::digest::PluginDigest;
+use weir_core::name::Name;
+use weir_store::TruthError;
+use weir_store::plugins::PluginFileError;
+use weir_store::system::{Role, SystemError};
+
+use crate::engine::compile::CompileError;
+use crate::engine::component::LoadError;
+use crate::policy::PolicyError;
+
+/// Why something is not stored or not deployed.
+#[derive(Debug, Error)]
+pub enum RegistryError {
+    /// There is no such plugin.
+    #[error("no plugin with the digest {0} is stored: upload it first")]
+    UnknownPlugin(PluginDigest),
+    /// It is of the other role.
+    #[error("the plugin is a {is}, and cannot be deployed as a {wanted}")]
+    OtherRole {
+        /// What it is.
+        is: Role,
+        /// What it was to be.
+        wanted: Role,
+    },
+    /// There is no such policy.
+    #[error("no policy '{0}' is deployed: deploy it first")]
+    UnknownPolicy(Name),
+    /// Policies have no policy.
+    #[error("a policy has no policy of its own")]
+    PolicyOfPolicy,
+    /// There is nothing to go back to.
+    #[error("nothing else was deployed as the {role} '{name}' before")]
+    NothingBefore {
+        /// Its role.
+        role: Role,
+        /// Its name.
+        name: Name,
+    },
+    /// The component has no manifest.
+    #[error(
+        "the component carries no plugin.toml: `weir plugin push` adds it, from the file next to the component or \
+         from --manifest"
+    )]
+    NoManifest,
+    /// The manifest or the settings are wrong, or what is asked for is not allowed. The text has one line for
+    /// each fault.
+    #[error("{0}")]
+    Refused(String),
+    /// The component cannot be compiled, or may not take what that takes.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The component cannot be loaded as a pipeline.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The component cannot be loaded as a policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The system store refuses it, or failed.
+    #[error(transparent)]
+    System(#[from] SystemError),
+    /// The files of plugins cannot be read or written.
+    #[error(transparent)]
+    Files(#[from] PluginFileError),
+    /// It is recorded, but not in service.
+    #[error(
+        "revision {revision} is recorded, but could not be put in service, which the next deployment or start \
+         does: {error}"
+    )]
+    NotInService {
+        /// The revision.
+        revision: u64,
+        /// What failed.
+        error: TruthError,
+    },
+    /// The host failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl RegistryError {
+    pub(super) fn refused(error: impl ToString) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
+impl From<TruthError> for RegistryError {
+    fn from(error: TruthError) -> Self {
+        Self::System(error.into())
+    }
+}

@@ -1,0 +1,181 @@
+//! `/admin/v1/pipelines` and `/admin/v1/policies`: what is deployed under each name, and how that changes.
+
+use axum::Extension;
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, HeaderValue, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use weir_core::digest::PluginDigest;
+use weir_core::name::Name;
+use weir_runtime::deploy::registry::{Shown, Source, Spec};
+use weir_runtime::settings::Settings;
+use weir_store::system::{Expected, HistoryEntry, Role};
+
+use super::Admin;
+use super::cache::{ADMINISTRATOR, Sender, read};
+use crate::http::problem::{Problem, codes};
+
+/// The body of a deployment.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Deploy {
+    /// The plugin.
+    digest: PluginDigest,
+    /// The cache policy of a pipeline. If it is omitted, the one that the pipeline has stays; `null` for none.
+    #[serde(default, deserialize_with = "given")]
+    policy: Option<Option<Name>>,
+    /// The settings that differ from the manifest's defaults.
+    #[serde(default)]
+    settings: Settings,
+}
+
+/// Tells `null` from a key that is not there.
+fn given<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<Name>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// The routes of one role.
+pub(super) struct Of<const IS_PIPELINE: bool>;
+
+/// The routes of pipelines.
+pub(super) type Pipelines = Of<true>;
+/// The routes of policies.
+pub(super) type Policies = Of<false>;
+
+impl<const IS_PIPELINE: bool> Of<IS_PIPELINE> {
+    const ROLE: Role = if IS_PIPELINE { Role::Pipeline } else { Role::Policy };
+
+    /// Everything of this role.
+    pub(super) async fn list(State(admin): State<Admin>) -> Json<Value> {
+        let list = admin.app.registry.list(Self::ROLE).await;
+        let key = if IS_PIPELINE { "pipelines" } else { "policies" };
+        Json(json!({ key: list.iter().map(shown).collect::<Vec<_>>() }))
+    }
+
+    /// One, with what was deployed before.
+    pub(super) async fn one(
+        State(admin): State<Admin>,
+        Path(name): Path<String>,
+    ) -> Result<Response, Problem> {
+        let name = named(name)?;
+        let registry = &admin.app.registry;
+        let history = registry.history(Self::ROLE, &name).await?;
+        let list = registry.list(Self::ROLE).await;
+        let Some(one) = list.iter().find(|one| one.name == name) else {
+            let detail = format!("No {} '{name}' is deployed.", Self::ROLE);
+            return Err(Problem::new(codes::UNKNOWN_DEPLOYMENT, detail));
+        };
+        let mut body = shown(one);
+        body["history"] = history.iter().map(of_history).collect();
+        Ok(answer(one.revision, body))
+    }
+
+    /// Puts a plugin in service under this name.
+    pub(super) async fn deploy(
+        State(admin): State<Admin>,
+        Extension(sender): Extension<Sender>,
+        Path(name): Path<String>,
+        request: Request,
+    ) -> Result<Response, Problem> {
+        let name = named(name)?;
+        let expected = expected(request.headers())?;
+        let Deploy { digest, policy, settings } = read(&admin.app, request).await?;
+        let registry = &admin.app.registry;
+        let policy = match policy {
+            Some(policy) => policy,
+            None => {
+                let list = registry.list(Self::ROLE).await;
+                list.into_iter().find(|one| one.name == name).and_then(|one| one.spec.policy)
+            }
+        };
+        let spec = Spec { digest, policy, settings, source: Source::Admin, allowed: None };
+        let deployed = registry.deploy(Self::ROLE, name.clone(), spec, expected, ADMINISTRATOR);
+        let deployed = deployed.await;
+        let target = format!("{} {name} {digest}", Self::ROLE);
+        sender.audit(&admin.app, "deploy", &target, deployed.as_ref().err()).await;
+        Ok(changed(&name, deployed?))
+    }
+
+    /// Puts in service again what was before.
+    pub(super) async fn roll_back(
+        State(admin): State<Admin>,
+        Extension(sender): Extension<Sender>,
+        Path(name): Path<String>,
+        headers: HeaderMap,
+    ) -> Result<Response, Problem> {
+        let name = named(name)?;
+        let expected = expected(&headers)?;
+        let registry = &admin.app.registry;
+        let deployed = registry.roll_back(Self::ROLE, name.clone(), expected, ADMINISTRATOR);
+        let deployed = deployed.await;
+        let target = format!("{} {name}", Self::ROLE);
+        sender.audit(&admin.app, "rollback", &target, deployed.as_ref().err()).await;
+        Ok(changed(&name, deployed?))
+    }
+}
+
+fn named(name: String) -> Result<Name, Problem> {
+    Name::new(&name)
+        .map_err(|error| Problem::new(codes::INVALID_NAME, format!("'{name}': {error}.")))
+}
+
+/// What the client expects to be deployed, by `If-Match` and `If-None-Match`.
+fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
+    let text = |name| {
+        headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default().trim())
+    };
+    let invalid = || {
+        let detail = "Send 'If-Match: \"REVISION\"' with the revision that is to be replaced, or 'If-None-Match: *' \
+                      if there is to be none.";
+        Problem::new(codes::INVALID_HEADER, detail)
+    };
+    match (text(header::IF_MATCH), text(header::IF_NONE_MATCH)) {
+        (None | Some("*"), None) => Ok(Expected::Any),
+        (None, Some("*")) => Ok(Expected::Absent),
+        (Some(revision), None) => {
+            let revision = revision.trim_matches('"').parse();
+            revision.map(Expected::Revision).map_err(|_| invalid())
+        }
+        _ => Err(invalid()),
+    }
+}
+
+fn shown(one: &Shown) -> Value {
+    let mut shown = json!({
+        "name": one.name.as_str(),
+        "revision": one.revision,
+        "digest": one.spec.digest,
+        "settings": one.spec.settings,
+        "source": one.spec.source,
+    });
+    if one.role == Role::Pipeline {
+        shown["policy"] = one.spec.policy.as_ref().map(Name::as_str).into();
+    }
+    shown
+}
+
+fn of_history(entry: &HistoryEntry) -> Value {
+    let spec = entry.spec.as_deref().and_then(|spec| serde_json::from_str::<Value>(spec).ok());
+    json!({
+        "revision": entry.revision,
+        "unix_ms": entry.unix_ms,
+        "by": entry.by,
+        "deployed": spec,
+    })
+}
+
+fn changed(name: &Name, revision: u64) -> Response {
+    answer(revision, json!({ "name": name.as_str(), "revision": revision }))
+}
+
+fn answer(revision: u64, body: Value) -> Response {
+    let mut response = Json(body).into_response();
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{revision}\"")) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
