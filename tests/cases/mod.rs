@@ -20,6 +20,7 @@ mod guests;
 mod histories;
 mod hooks;
 mod http;
+mod live;
 mod model_faults;
 mod models;
 mod plain;
