@@ -135,7 +135,7 @@ fn write_part(to: &mut impl Write, part: &[u8]) -> io::Result<()> {
 
 /// The beginning of a text, in whole characters.
 fn up_to(text: &str, most: usize) -> &[u8] {
-    text[..text.floor_char_boundary(most)].as_bytes()
+    &text.as_bytes()[..text.floor_char_boundary(most)]
 }
 
 #[cfg(test)]
