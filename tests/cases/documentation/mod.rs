@@ -44,6 +44,12 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
     ),
     ("docs/comparison.md", "$ cargo xtask compare", "it installs Python packages"),
     (
+        "docs/deploying.md",
+        "$ export WEIR_ADMIN_URL=http://127.0.0.1:8081 WEIR_ADMIN_TOKEN_FILE=data/admin-token",
+        "`cases::live` runs these commands, with components of its own",
+    ),
+    ("docs/deploying.md", "$ weir plugin rollback hello", "the same"),
+    (
         "docs/containment.md",
         "$ cargo xtask soak neighbours                       # all attacks, 20 seconds each",
         "it takes ten minutes, and a machine that is idle",
