@@ -27,6 +27,14 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
+    /// No answer ends.
+    pub const UNLIMITED: Self = Self {
+        stale_while_revalidate: Duration::MAX,
+        stale_if_error: Duration::MAX,
+        stale_after_change: Duration::MAX,
+        ..Self::of(Duration::MAX)
+    };
+
     /// Fresh for `ttl`, and not served after that or after a change.
     #[must_use]
     pub const fn of(ttl: Duration) -> Self {
@@ -37,6 +45,24 @@ impl Lifetime {
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
             stale_after_change: Duration::ZERO,
+        }
+    }
+
+    /// The same where it is within `limit`, and what that says elsewhere. How eagerly an answer is computed
+    /// again before it expires stays as it is.
+    #[must_use]
+    pub fn within(&self, limit: &Self) -> Self {
+        let refresh_after = match (self.refresh_after, limit.refresh_after) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Self {
+            ttl: self.ttl.min(limit.ttl),
+            refresh_after,
+            early_refresh_percent: self.early_refresh_percent,
+            stale_while_revalidate: self.stale_while_revalidate.min(limit.stale_while_revalidate),
+            stale_if_error: self.stale_if_error.min(limit.stale_if_error),
+            stale_after_change: self.stale_after_change.min(limit.stale_after_change),
         }
     }
 
@@ -95,6 +121,31 @@ mod tests {
             assert_eq!(lifetime.kept(), s(kept), "{lifetime:?}");
         }
         assert_eq!(Lifetime { ttl: Duration::MAX, ..stale(1, 1) }.kept(), Duration::MAX);
+    }
+
+    #[test]
+    fn a_limit_shortens_each_part_and_lengthens_none() {
+        let all = |seconds| Lifetime {
+            ttl: s(seconds),
+            refresh_after: Some(s(seconds)),
+            early_refresh_percent: 50,
+            stale_while_revalidate: s(seconds),
+            stale_if_error: s(seconds),
+            stale_after_change: s(seconds),
+        };
+        assert_eq!(all(9).within(&all(5)), all(5));
+        assert_eq!(all(5).within(&all(9)), all(5));
+        assert_eq!(all(5).within(&Lifetime::UNLIMITED), all(5));
+        let unsaid = Lifetime { refresh_after: None, ..all(9) };
+        assert_eq!(unsaid.within(&all(5)), all(5));
+        for (part, limit) in [
+            ("ttl", Lifetime { ttl: s(1), ..all(5) }),
+            ("revalidate", Lifetime { stale_while_revalidate: s(1), ..all(5) }),
+            ("error", Lifetime { stale_if_error: s(1), ..all(5) }),
+            ("change", Lifetime { stale_after_change: s(1), ..all(5) }),
+        ] {
+            assert_eq!(all(5).within(&limit), limit, "{part}");
+        }
     }
 
     #[test]

@@ -157,7 +157,8 @@ impl Answers {
         let tenant = deployment.tenant();
         let now = Instant::now();
         if let Ok((entry, _)) = self.judge(question, now) {
-            let (age, ttl_left) = (entry.age(now), entry.remaining_ttl(now));
+            let age = entry.age(now);
+            let ttl_left = question.lifetime(&entry).ttl.saturating_sub(age);
             return (Expected::Served(Via::Hit { age, ttl_left }), None);
         }
         if let Some(Served { via, .. }) = self.stale(question, When::AtOnce) {
@@ -185,7 +186,7 @@ impl Answers {
         };
         let now = Moment::now();
         let labels = || question.labels();
-        let found = self.find_shared(shared, key, tenant, demand, labels, now).await;
+        let found = self.find_shared(shared, key, deployment, demand, labels, now).await;
         let found = match found {
             Ok(found) => found,
             Err(miss) => return (without, Some(Err(miss))),
@@ -196,7 +197,7 @@ impl Answers {
             None => Some(Via::SharedHit { age, ttl_left: *ttl_left }),
             Some(_) if found.is_for_memory => {
                 let is_fresh_enough = wishes.freshness.allows(age);
-                let stale = self.stale_entry(entry, tenant, demand, labels, When::AtOnce);
+                let stale = self.stale_entry(entry, deployment, demand, labels, When::AtOnce);
                 stale.filter(|_| is_fresh_enough).map(|served| served.via)
             }
             Some(_) => None,
@@ -217,7 +218,7 @@ impl Kept {
         let depends_on = depends_on.map(|(tag, last_changed)| Dependency { tag, last_changed });
         Self {
             age: entry.age(Instant::now()),
-            lifetime: entry.lifetime,
+            lifetime: entry.lifetime.within(&question.deployment.longest.memory),
             as_of,
             compute: entry.compute,
             body_bytes: entry.value.body.len(),

@@ -103,9 +103,10 @@ impl Answers {
 
     /// The failure that a request gets without a run, if one is kept and nothing has changed since.
     pub(super) fn kept_failure(&self, question: &Question<'_>) -> Option<Failed> {
-        if question.policy.plan.failure_ttl.is_none() && !question.policy.has_failures() {
-            return None;
-        }
+        let longest = match question.policy.plan.failure_ttl {
+            _ if question.policy.has_failures() => Duration::MAX,
+            longest => longest?,
+        };
         let tenant = question.tenant();
         let entry = self.failures.get(&question.key)?;
         let is_valid = || is_valid(&entry, tenant, || question.labels());
@@ -114,10 +115,11 @@ impl Answers {
             return None;
         }
         let now = Instant::now();
-        if !question.wishes.freshness.allows(entry.age(now)) {
+        let (age, ttl) = (entry.age(now), entry.lifetime.ttl.min(longest));
+        if age >= ttl || !question.wishes.freshness.allows(age) {
             return None;
         }
-        let kept = Kept { age: entry.age(now), ttl_left: entry.remaining_ttl(now) };
+        let kept = Kept { age, ttl_left: ttl - age };
         let failed = Failed::from(entry.value.clone()).at(|| Stated::At(stated));
         Some(Failed { kept: Some(kept), ..failed })
     }

@@ -49,6 +49,7 @@ use tokio::time::{timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use weir_cache::CacheKey;
 use weir_cache::entry::Entry;
+use weir_cache::lifetime::Lifetime;
 use weir_cache::memory::MemoryTier;
 use weir_cache::reads::ReadSet;
 use weir_cache::recent::RecentKeys;
@@ -115,6 +116,11 @@ struct Question<'a> {
 impl Question<'_> {
     fn tenant(&self) -> &Tenant {
         self.deployment.tenant()
+    }
+
+    /// The lifetime of an entry of the memory tier, which another policy with the same plan may have stored.
+    fn lifetime(&self, entry: &StoredEntry) -> Lifetime {
+        entry.lifetime.within(&self.deployment.longest.memory)
     }
 }
 
@@ -231,12 +237,12 @@ impl Answers {
     fn look_up(self: &Arc<Self>, question: Question<'_>) -> Result<Served, NoHit> {
         let now = Instant::now();
         let (entry, stated) = self.judge(question, now)?;
-        let age = entry.age(now);
+        let (age, lifetime) = (entry.age(now), question.lifetime(&entry));
         question.deployment.tally.hit(&question.key, age);
-        if entry.lifetime.is_refresh_due(age, entry.compute, refresh::random) {
+        if lifetime.is_refresh_due(age, entry.compute, refresh::random) {
             self.refresh(question, Shared::Skipped);
         }
-        let via = Via::Hit { age, ttl_left: entry.remaining_ttl(now) };
+        let via = Via::Hit { age, ttl_left: lifetime.ttl.saturating_sub(age) };
         let answer = Arc::clone(&entry.value);
         Ok(Served { answer, stated: Stated::At(stated), searchable: None, via })
     }
@@ -253,6 +259,9 @@ impl Answers {
     fn judge(&self, question: Question<'_>, now: Instant) -> Result<(StoredEntry, Commit), NoHit> {
         let tenant = question.tenant();
         let entry = self.memory.get(&question.key).ok_or(NoHit::Absent)?;
+        if entry.age(now) >= question.lifetime(&entry).ttl {
+            return Err(NoHit::Absent);
+        }
         let is_valid = || is_valid(&entry, tenant, || question.labels());
         let stated = stated_if_valid(tenant, entry.depends_on.reads(), is_valid);
         let stated = stated.ok_or(NoHit::Untrue)?;

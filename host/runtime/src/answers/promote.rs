@@ -22,7 +22,6 @@ use super::made::Made;
 use super::stale::When;
 use super::{Answers, Served, StoredAnswer, Via, stated_if_valid};
 use crate::deploy::Deployment;
-use crate::tenant::Tenant;
 use crate::tenant::reading::{Demand, Stated};
 
 /// What the shared tier had.
@@ -59,8 +58,7 @@ impl Answers {
     ) -> Promoted {
         let Some(shared) = &self.shared else { return Promoted::Nothing };
         let now = Moment::now();
-        let tenant = deployment.tenant();
-        let found = self.find_shared(shared, key, tenant, demand, labels, now).await;
+        let found = self.find_shared(shared, key, deployment, demand, labels, now).await;
         let missed = found.as_ref().map_or_else(|miss| Some(*miss), Found::is_old);
         let reason = missed.map(Miss::reason);
         deployment.pipeline().counters.looked_up_shared(reason);
@@ -76,7 +74,7 @@ impl Answers {
             }
         }
         let Some(stated) = stated.filter(|_| missed.is_none()) else {
-            let at_once = self.stale_under(&key, tenant, demand, labels, When::AtOnce);
+            let at_once = self.stale_under(&key, deployment, demand, labels, When::AtOnce);
             return if at_once.is_some() { Promoted::Stale } else { Promoted::Nothing };
         };
         let made =
@@ -93,11 +91,12 @@ impl Answers {
         &self,
         shared: &SharedTier<Arc<StoredAnswer>>,
         key: CacheKey,
-        tenant: &Tenant,
+        deployment: &Deployment,
         demand: Demand,
         labels: impl Fn() -> Labels,
         now: Moment,
     ) -> Result<Found, Miss> {
+        let (tenant, longest) = (deployment.tenant(), &deployment.longest);
         let record: Record<Arc<StoredAnswer>> = shared.look_up(&key).await?;
         // The truth can be slow, too.
         let is_ours = timeout(shared.lookup_budget(), tenant.history.contains(record.as_of));
@@ -105,8 +104,8 @@ impl Answers {
             return Err(Miss::OtherHistory);
         }
         let as_of = record.as_of;
-        let ttl_left = record.shared.ttl.saturating_sub(record.age(now));
-        let is_for_memory = record.memory.is_some();
+        let ttl_left = record.shared.within(&longest.shared).ttl.saturating_sub(record.age(now));
+        let is_for_memory = record.memory.is_some() && !longest.memory.ttl.is_zero();
         let entry = record.promote(&tenant.ended.tags, now);
         let unchecked = fault::is(Fault::PromotionUnchecked);
         let valid = || unchecked || is_valid(&entry, tenant, &labels);

@@ -15,7 +15,7 @@ use weir_cache::entry::Entry;
 
 use super::invalidated::{Labels, invalidated_for, is_valid};
 use super::{Answers, Question, Served, Stale, StoredAnswer, Via, stated_if_valid};
-use crate::tenant::Tenant;
+use crate::deploy::Deployment;
 use crate::tenant::reading::{Demand, Stated};
 
 /// In which case an old answer is wanted.
@@ -30,9 +30,9 @@ pub(super) enum When {
 impl Answers {
     /// The old answer to a question, if it may be served in this case.
     pub(super) fn stale(&self, question: Question<'_>, when: When) -> Option<Served> {
-        let Question { key, demand, .. } = question;
+        let Question { key, deployment, demand, .. } = question;
         let labels = || question.labels();
-        let served = self.stale_under(&key, question.tenant(), demand, labels, when)?;
+        let served = self.stale_under(&key, deployment, demand, labels, when)?;
         // What is old is no answer to a client that wants a new one, unless there is none.
         let will_do = when == When::OnError || question.wishes.freshness.allows(served.age());
         will_do.then_some(served)
@@ -42,27 +42,28 @@ impl Answers {
     pub(super) fn stale_under(
         &self,
         key: &CacheKey,
-        tenant: &Tenant,
+        deployment: &Deployment,
         demand: Demand,
         labels: impl Fn() -> Labels,
         when: When,
     ) -> Option<Served> {
         let entry = self.memory.get_kept(key)?;
-        self.stale_entry(&entry, tenant, demand, labels, when)
+        self.stale_entry(&entry, deployment, demand, labels, when)
     }
 
     /// An old answer, if it may be served in this case.
     pub(super) fn stale_entry(
         &self,
         entry: &Entry<Arc<StoredAnswer>>,
-        tenant: &Tenant,
+        deployment: &Deployment,
         demand: Demand,
         labels: impl Fn() -> Labels,
         when: When,
     ) -> Option<Served> {
-        let (now, lifetime) = (Instant::now(), &entry.lifetime);
+        let (now, tenant) = (Instant::now(), deployment.tenant());
+        let lifetime = entry.lifetime.within(&deployment.longest.memory);
         let age = entry.age(now);
-        let ttl_left = entry.remaining_ttl(now);
+        let ttl_left = lifetime.ttl.saturating_sub(age);
         let overdue = age.saturating_sub(lifetime.ttl);
         let allowed = match when {
             When::AtOnce => lifetime.stale_while_revalidate,

@@ -12,6 +12,7 @@ use super::tally::Tally;
 use crate::engine::guests::PipelineGuests;
 use crate::pipeline::{Pipeline, Runner};
 use crate::policy::Policy;
+use crate::policy::plan::Longest;
 use crate::tenant::Tenant;
 
 /// What one name is to serve.
@@ -31,6 +32,9 @@ pub struct Deployment {
     pub path: String,
     /// Its cache policy. Without one, its answers are never cached.
     pub policy: Option<Arc<Policy>>,
+    /// The longest that its answers live, also those that an earlier deployment has stored under the same
+    /// keys.
+    pub longest: Longest,
     /// The prefix of its keys: everything that determines an answer, apart from the request and
     /// what is read. A lookup never finds an entry of another prefix.
     pub key_prefix: KeyPrefix,
@@ -60,6 +64,7 @@ impl Deployment {
             revision,
             revision_text: HeaderValue::from(revision),
             path: format!("/v1/pipelines/{}", pipeline.name),
+            longest: policy.as_deref().map_or(Longest::UNLIMITED, Policy::longest),
             key_prefix: key_prefix(&tenant, &pipeline, policy.as_deref(), &fingerprint),
             policy,
             runner: Runner::new(pipeline, tenant, guests, models, io),
@@ -102,10 +107,7 @@ fn key_prefix(
     policy: Option<&Policy>,
     models: &str,
 ) -> KeyPrefix {
-    let (policy, settings, epoch) = policy.map_or_else(Default::default, |policy| {
-        let epoch = policy.plan.key_epoch.to_string();
-        (policy.digest.as_str(), policy.settings_digest.as_str(), epoch)
-    });
+    let policy = policy.map(Policy::fingerprint).unwrap_or_default();
     let truth = tenant.truth.id().to_string();
     KeyPrefix::new(&[
         // Another release may compute the same answer in another way.
@@ -119,8 +121,6 @@ fn key_prefix(
         pipeline.allowed_fingerprint(),
         weir_search::keyword::ANALYSIS,
         models,
-        policy,
-        settings,
-        &epoch,
+        &policy,
     ])
 }

@@ -18,7 +18,7 @@ use weir_core::name::Name;
 
 use super::config;
 use super::error::{PLANNING, PolicyError, failed};
-use super::plan::{Plan, Storage};
+use super::plan::{Longest, Plan, Storage};
 use super::sandbox::Sandbox;
 use crate::engine::compile::{CodeCache, compile_here};
 use crate::engine::component::{WIT_VERSION, check_export, import_names, read_component};
@@ -152,6 +152,29 @@ impl Policy {
     #[must_use]
     pub fn has_admission(&self) -> bool {
         self.admission.is_some()
+    }
+
+    /// What decides which answers it finds: those that it has stored, and those of a policy with the same plan
+    /// before it. Where its component decides too, they are its own.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let plan = self.plan.fingerprint();
+        match self.has_hooks() {
+            true => format!("{plan} {} {}", self.digest, self.settings_digest),
+            false => plan,
+        }
+    }
+
+    /// The longest that answers live that it finds. Those that its component has admitted live for as long as
+    /// it has said.
+    #[must_use]
+    pub fn longest(&self) -> Longest {
+        if self.has_hooks() { Longest::UNLIMITED } else { self.plan.longest() }
+    }
+
+    fn has_hooks(&self) -> bool {
+        let Self { keying, admission, failures, changes, .. } = self;
+        keying.is_some() || admission.is_some() || failures.is_some() || changes.is_some()
     }
 
     /// A request as the policy's hooks see it.

@@ -14,7 +14,7 @@ pub use self::error::PlanError;
 use self::error::{MAX_PARTS, MAX_TRANSFORMS};
 use self::projection::Projection;
 use self::storage::at_most;
-pub use self::storage::{Lifetime, Storage, Timeouts};
+pub use self::storage::{Lifetime, Longest, Storage, Timeouts};
 use crate::request::{Coverage, KeyedRequest, Source};
 
 mod error;
@@ -81,6 +81,22 @@ impl Plan {
             coverage: coverage(&parts),
             parts,
         })
+    }
+
+    /// What the plan makes of a request and says of its answer, apart from how long that lives: two plans with
+    /// the same fingerprint give a request the same key, the guest the same request, and the answer the same
+    /// tags.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let Self { key_epoch, storage, parts, .. } = self;
+        let said = format!("{key_epoch} {parts:?} {:?}", storage.tags);
+        blake3::hash(said.as_bytes()).to_hex().to_string()
+    }
+
+    /// The longest that answers live of which the plan decides.
+    #[must_use]
+    pub fn longest(&self) -> Longest {
+        self.storage.longest()
     }
 
     /// Feeds the parts of `source` to `key`, in the plan's order.

@@ -22,6 +22,15 @@ pub struct Storage {
     pub tags: Vec<Tag>,
 }
 
+/// The longest that answers live in each tier, whatever they were stored with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Longest {
+    /// In the memory tier.
+    pub memory: OfEntry,
+    /// In the shared tier.
+    pub shared: OfEntry,
+}
+
 /// How long a tier keeps an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
@@ -59,6 +68,21 @@ impl Storage {
             tags: storage.tags.into_iter().map(tag).collect::<Result<_, _>>()?,
         })
     }
+}
+
+impl Storage {
+    /// The longest that answers live of which this decides: not at all in a tier where it stores none.
+    pub(super) fn longest(&self) -> Longest {
+        let longest = |tier: Option<Lifetime>| {
+            tier.map_or(OfEntry::of(Duration::ZERO), |lifetime| lifetime.longest)
+        };
+        Longest { memory: longest(self.memory), shared: longest(self.shared) }
+    }
+}
+
+impl Longest {
+    /// Answers live for as long as they were stored for.
+    pub const UNLIMITED: Self = Self { memory: OfEntry::UNLIMITED, shared: OfEntry::UNLIMITED };
 }
 
 impl Timeouts {

@@ -1,4 +1,7 @@
-//! Plugins that are pushed, deployed and rolled back while the server runs.
+//! Plugins that are pushed, deployed and rolled back while the server runs. Swaps of policies, and what they
+//! leave of the cache, are in `policies`.
+
+mod policies;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::asking::{STORED, ask, assert_hit, assert_via, searched, server_with_slow_reader};
+use super::asking::{ask, searched, server_with_slow_reader};
 use crate::harness::{Answer, Client, Server, document, guest, plugin, weir};
 
 /// A folder for a test's files.
@@ -228,26 +231,6 @@ async fn requests_end_with_what_they_began_with() {
     let old = begun.await.unwrap();
     old.assert_status(200);
     assert_eq!(json!(revision(&old)), before);
-}
-
-#[tokio::test]
-async fn a_policy_is_swapped_and_no_answer_crosses() {
-    let server = Server::with(|config| {
-        config.search();
-    })
-    .await;
-    server.client.create("docs").await;
-    server.client.ingest("docs", &[document("bread", "Bread is made of flour.")]).await;
-    let question = json!({ "query": "flour", "mode": "keyword" });
-    assert_via(&ask(&server.client, "search", &question).await, STORED);
-    assert_hit(&ask(&server.client, "search", &question).await);
-    let digest = Author::new().push(&server, "policy", &guest("policy-header"), "").await;
-    let swapped = deploy(&server, "policies", "default", &json!({ "digest": digest })).await;
-    let answer = ask(&server.client, "search", &question).await;
-    assert_via(&answer, STORED);
-    assert_eq!(revision(&answer), swapped);
-    roll_back(&server, "policies", "default").await.assert_status(200);
-    assert_hit(&ask(&server.client, "search", &question).await);
 }
 
 /// Each of two components under one name, in turns, while clients ask.
