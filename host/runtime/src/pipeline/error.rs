@@ -108,6 +108,12 @@ impl RunError {
             || self.is_about_positions()
     }
 
+    /// Whether the pipeline, or what it needs, has failed: not if the request was refused, or is wrong.
+    #[must_use]
+    pub fn is_fault(&self) -> bool {
+        !self.is_refusal() && self.may_be_covered()
+    }
+
     /// Whether an old answer may be given instead, if there is one that its policy allows: nobody is
     /// told that a request is wrong, or that a position is not reached, by what is older.
     #[must_use]

@@ -7,6 +7,7 @@
 //! serves a name (`deploy`).
 
 pub mod answer;
+pub mod canary;
 pub mod config;
 mod counters;
 pub mod error;
