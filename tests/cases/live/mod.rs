@@ -1,6 +1,7 @@
 //! Plugins that are pushed, deployed and rolled back while the server runs. Swaps of policies, and what they
-//! leave of the cache, are in `policies`.
+//! leave of the cache, are in `policies`; versions that are tried on a part of the requests in `candidates`.
 
+mod candidates;
 mod policies;
 
 use std::fs;

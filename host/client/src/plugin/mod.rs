@@ -24,8 +24,10 @@ pub enum Command {
     ///
     /// Requests that have begun end with what they began with. The server remembers it.
     Deploy(Deploy),
-    /// Deploy again what was deployed before.
+    /// Deploy again what was deployed before, or end the trial of a candidate.
     Rollback(Rollback),
+    /// Serve nothing under a name any more.
+    Undeploy(Rollback),
     /// Show which plugins are stored, and what is deployed.
     List,
 }
@@ -57,11 +59,20 @@ pub struct Deploy {
     /// A setting that differs from the manifest's default.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<String>,
+    /// Try it on so many percent of the pipeline's requests, 1 to 99, beside what is deployed.
+    #[arg(long, value_name = "PERCENT")]
+    weight: Option<u8>,
+    /// What requests are divided by: `key`, `tenant` or `header:NAME`.
+    #[arg(long, requires = "weight", value_name = "WHAT")]
+    split_by: Option<String>,
+    /// Do not roll it back by itself if its runs fail more often or take longer.
+    #[arg(long, requires = "weight")]
+    keep: bool,
     #[command(flatten)]
     what: What,
 }
 
-/// The arguments of `weir plugin rollback`.
+/// The arguments of `weir plugin rollback` and `weir plugin undeploy`.
 #[derive(Debug, clap::Args)]
 pub struct Rollback {
     /// The name of the pipeline or the policy.
@@ -115,6 +126,10 @@ pub fn run(
                 let request = what.expecting(admin.request(Method::POST, &path));
                 (json_of(admin.send(request).await?).await?, deployed)
             }
+            Command::Undeploy(Rollback { name, what }) => {
+                let request = what.expecting(admin.request(Method::DELETE, &what.path(name)));
+                (json_of(admin.send(request).await?).await?, undeployed)
+            }
             Command::List => {
                 let mut all = admin.get("/admin/v1/plugins").await?;
                 for (path, key) in
@@ -152,6 +167,17 @@ impl Deploy {
         } else if let Some(policy) = &self.policy {
             body["policy"] = policy.as_str().into();
         }
+        if let Some(weight) = self.weight {
+            body["weight_percent"] = weight.into();
+            body["roll_back"] = (!self.keep).into();
+        }
+        match self.split_by.as_deref() {
+            None => {}
+            Some(by) => match by.strip_prefix("header:") {
+                Some(header) => body["split_by"] = json!({ "header": header }),
+                None => body["split_by"] = by.into(),
+            },
+        }
         Ok(body)
     }
 }
@@ -183,6 +209,10 @@ fn deployed(answer: &Value) -> String {
     format!("{} has revision {}\n", text(&answer["name"]), answer["revision"])
 }
 
+fn undeployed(answer: &Value) -> String {
+    format!("{} is not served since revision {}\n", text(&answer["name"]), answer["revision"])
+}
+
 fn listed(all: &Value) -> String {
     let list = |key: &str| all[key].as_array().cloned().unwrap_or_default();
     let row = |of: &Value, keys: &[&str]| keys.iter().map(|key| text(&of[*key])).collect();
@@ -197,7 +227,16 @@ fn listed(all: &Value) -> String {
     ];
     for key in ["pipelines", "policies"] {
         let keys = ["name", "revision", "policy", "source", "digest"];
-        rows.extend(list(key).iter().map(|of| row(of, &keys)));
+        for of in list(key) {
+            rows.push(row(&of, &keys));
+            let candidate = &of["candidate"];
+            if candidate.is_object() {
+                let part = format!("  {} % of it", candidate["weight_percent"]);
+                let policy = candidate["policy"].as_str().unwrap_or("null").to_owned();
+                let digest = text(&candidate["digest"]);
+                rows.push(vec![part, text(&of["revision"]), policy, "admin".to_owned(), digest]);
+            }
+        }
     }
     table(&mut shown, &rows);
     shown

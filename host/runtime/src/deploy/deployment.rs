@@ -8,22 +8,54 @@ use weir_cache::key::KeyPrefix;
 use weir_core::name::Name;
 use weir_embedding::models::Models;
 
+use super::split::Split;
 use super::tally::Tally;
 use crate::engine::guests::PipelineGuests;
+use crate::pipeline::canary::{Canary, Side, Watched};
 use crate::pipeline::{Pipeline, Runner};
 use crate::policy::Policy;
 use crate::policy::plan::Longest;
+use crate::request::Source;
 use crate::tenant::Tenant;
 
 /// What one name is to serve.
 #[derive(Clone)]
 pub struct Wanted {
+    /// What answers its requests, or those that the candidate does not.
+    pub base: WantedVersion,
+    /// What answers a part of them, if anything does.
+    pub candidate: Option<WantedCandidate>,
+}
+
+/// A candidate beside what is deployed.
+#[derive(Clone)]
+pub struct WantedCandidate {
+    /// What it is.
+    pub version: WantedVersion,
+    /// Which requests it answers.
+    pub split: Split,
+    /// How its runs compare.
+    pub canary: Arc<Canary>,
+}
+
+/// One of the versions that a name is to serve.
+#[derive(Clone)]
+pub struct WantedVersion {
     /// The pipeline, which has the name.
     pub pipeline: Arc<Pipeline>,
     /// Its cache policy. Without one, its answers are never cached.
     pub policy: Option<Arc<Policy>>,
     /// The revision that deployed this.
     pub revision: u64,
+}
+
+/// Where a pipeline is put in service.
+pub(super) struct Place {
+    pub(super) tenant: Arc<Tenant>,
+    pub(super) guests: Arc<PipelineGuests>,
+    pub(super) tally: Arc<Tally>,
+    pub(super) models: Arc<Models>,
+    pub(super) io: Handle,
 }
 
 /// A pipeline in service for one tenant.
@@ -46,35 +78,85 @@ pub struct Deployment {
     pub revision: u64,
     /// The same, as clients are told it.
     pub revision_text: HeaderValue,
+    candidate: Option<Candidate>,
+}
+
+/// What answers a part of a deployment's requests instead.
+struct Candidate {
+    deployment: Arc<Deployment>,
+    split: Split,
+    canary: Arc<Canary>,
 }
 
 impl Deployment {
-    /// Puts a pipeline in service for `tenant`.
+    /// Puts a pipeline in service, and its candidate.
     #[must_use]
-    pub fn new(
-        Wanted { pipeline, policy, revision }: Wanted,
-        tenant: Arc<Tenant>,
-        guests: Arc<PipelineGuests>,
-        tally: Arc<Tally>,
-        models: Arc<Models>,
-        io: Handle,
-    ) -> Self {
+    pub(super) fn new(Wanted { base, candidate }: Wanted, place: &Place) -> Self {
+        let watched = |side| {
+            let canary = candidate.as_ref().map(|candidate| Arc::clone(&candidate.canary));
+            canary.map(|canary| Watched { canary, side })
+        };
+        let (of_base, of_candidate) = (watched(Side::Base), watched(Side::Candidate));
+        let candidate = candidate.map(|WantedCandidate { version, split, canary }| Candidate {
+            deployment: Arc::new(Self::of_version(version, place, of_candidate)),
+            split,
+            canary,
+        });
+        Self { candidate, ..Self::of_version(base, place, of_base) }
+    }
+
+    fn of_version(version: WantedVersion, place: &Place, watched: Option<Watched>) -> Self {
+        let WantedVersion { pipeline, policy, revision } = version;
+        let Place { tenant, guests, tally, models, io } = place;
         let fingerprint = models.fingerprint();
         Self {
             revision,
             revision_text: HeaderValue::from(revision),
             path: format!("/v1/pipelines/{}", pipeline.name),
             longest: policy.as_deref().map_or(Longest::UNLIMITED, Policy::longest),
-            key_prefix: key_prefix(&tenant, &pipeline, policy.as_deref(), &fingerprint),
+            key_prefix: key_prefix(tenant, &pipeline, policy.as_deref(), &fingerprint),
             policy,
-            runner: Runner::new(pipeline, tenant, guests, models, io),
-            tally,
+            runner: Runner::new(
+                pipeline,
+                Arc::clone(tenant),
+                Arc::clone(guests),
+                Arc::clone(models),
+                io.clone(),
+                watched,
+            ),
+            tally: Arc::clone(tally),
+            candidate: None,
         }
     }
 
+    /// What answers this request instead, if anything does.
+    #[must_use]
+    pub fn candidate_for(&self, source: &Source<'_>) -> Option<&Arc<Self>> {
+        let candidate = self.candidate.as_ref()?;
+        let (tenant, policy) = (&self.tenant().name, self.policy.as_deref());
+        candidate.split.has(tenant, policy, source).then_some(&candidate.deployment)
+    }
+
+    /// What answers some of its requests instead, if anything does.
+    #[must_use]
+    pub fn candidate(&self) -> Option<&Arc<Self>> {
+        self.candidate.as_ref().map(|candidate| &candidate.deployment)
+    }
+
     /// Whether it already is what is wanted.
-    pub(super) fn serves(&self, wanted: &Wanted) -> bool {
-        let Wanted { pipeline, policy, revision } = wanted;
+    pub(super) fn serves(&self, Wanted { base, candidate }: &Wanted) -> bool {
+        let same_candidate = match (&self.candidate, candidate) {
+            (Some(known), Some(wanted)) => {
+                Arc::ptr_eq(&known.canary, &wanted.canary)
+                    && known.split == wanted.split
+                    && known.deployment.is(&wanted.version)
+            }
+            (known, wanted) => known.is_none() && wanted.is_none(),
+        };
+        same_candidate && self.is(base)
+    }
+
+    fn is(&self, WantedVersion { pipeline, policy, revision }: &WantedVersion) -> bool {
         let same_policy = match (&self.policy, policy) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
             (one, other) => one.is_none() && other.is_none(),

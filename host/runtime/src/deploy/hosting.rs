@@ -15,7 +15,7 @@ use weir_embedding::models::Models;
 use weir_store::TruthError;
 
 use super::changes::Hooks;
-use super::deployment::Wanted;
+use super::deployment::{Place, Wanted};
 use super::{Deployment, Deployments, Snapshot};
 use crate::engine::guests::{Guests, PipelineGuests, TenantGuests};
 use crate::engine::size::Size;
@@ -86,7 +86,7 @@ impl Hosting {
         let mut deployments = Vec::new();
         for (host, of_tenant) in &self.hosts {
             for wanted in wanted {
-                let name = &wanted.pipeline.name;
+                let name = &wanted.base.pipeline.name;
                 if host.pipelines.as_ref().is_some_and(|hosted| !hosted.covers(name)) {
                     continue;
                 }
@@ -97,9 +97,11 @@ impl Hosting {
             }
         }
         // Before: what the new ones store must end with the changes that come from now on.
-        let hooks = Hooks::of(&deployments);
+        let candidates = deployments.iter().filter_map(|deployment| deployment.candidate());
+        let answering: Vec<_> = deployments.iter().chain(candidates).cloned().collect();
+        let hooks = Hooks::of(&answering);
         hooks.also_ask().await?;
-        self.in_service.publish(Snapshot::new(deployments.clone()));
+        self.in_service.publish(Snapshot::new(deployments));
         hooks.only_ask();
         Ok(())
     }
@@ -111,19 +113,20 @@ impl Hosting {
         wanted: &Wanted,
         known: Option<&Arc<Deployment>>,
     ) -> Deployment {
-        let Pipeline { name, weight, size, .. } = &*wanted.pipeline;
+        // Also what the candidate runs on, so that two versions have no larger share than one.
+        let Pipeline { name, weight, size, .. } = &*wanted.base.pipeline;
         let key = (host.tenant.name.clone(), name.clone(), *size);
         let mut of_names = self.of_names.lock();
         let guests = of_names
             .entry(key)
             .or_insert_with(|| Arc::new(self.guests.of_pipeline(of_tenant, *weight, *size)));
-        Deployment::new(
-            wanted.clone(),
-            Arc::clone(&host.tenant),
-            Arc::clone(guests),
-            known.map(|known| Arc::clone(&known.tally)).unwrap_or_default(),
-            Arc::clone(&self.models),
-            self.io.clone(),
-        )
+        let place = Place {
+            tenant: Arc::clone(&host.tenant),
+            guests: Arc::clone(guests),
+            tally: known.map(|known| Arc::clone(&known.tally)).unwrap_or_default(),
+            models: Arc::clone(&self.models),
+            io: self.io.clone(),
+        };
+        Deployment::new(wanted.clone(), &place)
     }
 }

@@ -3,7 +3,8 @@
 //! A request takes its [`Deployment`] once and keeps it until it is answered, so a new snapshot
 //! does not affect it. [`registry`] says what each name has, [`hosting`] puts it in service, and [`tally`]
 //! counts how the requests to a deployment were answered. `changes` is for policies that want to know what changes.
-//! Out of scope: routing a request to one of several deployments.
+//! A deployment may have a candidate beside it: [`split`] is which requests that answers. When it is rolled back by
+//! itself, its runs say (`pipeline::canary`). Out of scope: who may deploy (`weir-server`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,9 +18,10 @@ mod changes;
 mod deployment;
 pub mod hosting;
 pub mod registry;
+pub mod split;
 pub mod tally;
 
-pub use deployment::{Deployment, Wanted};
+pub use deployment::{Deployment, Wanted, WantedCandidate, WantedVersion};
 
 /// All deployments of a server at one time.
 #[derive(Default)]
@@ -63,7 +65,7 @@ impl Snapshot {
         self.by_tenant.get(tenant).into_iter().flat_map(BTreeMap::values)
     }
 
-    /// All deployments.
+    /// All deployments, without the candidates beside them.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Deployment>> {
         self.by_tenant.values().flat_map(BTreeMap::values)
     }

@@ -27,6 +27,7 @@ use crate::capability::guest::Contexts;
 use crate::capability::{collections, documents, embedding, logging, request};
 use crate::engine::guests::{NotRun, PipelineGuests};
 use crate::engine::slots::NoSlot;
+use crate::pipeline::canary::Watched;
 use crate::request::{KeyedRequest, PartsRead};
 use crate::tenant::Tenant;
 use crate::tenant::reading::{Demand, Reading, Stated, Unsettled};
@@ -81,6 +82,8 @@ pub struct Runner {
     /// comes back finds the answer, but only so many: they take time and slots from others.
     pub unattended: Arc<Semaphore>,
     io: Handle,
+    /// If its runs are compared with those of another version.
+    watched: Option<Watched>,
 }
 
 impl Runner {
@@ -92,6 +95,7 @@ impl Runner {
         guests: Arc<PipelineGuests>,
         models: Arc<Models>,
         io: Handle,
+        watched: Option<Watched>,
     ) -> Self {
         let logging = logging::Context::new(tenant.name.clone(), pipeline.name.clone());
         let origin = Origin::pipeline(tenant.name.as_str(), pipeline.name.as_str())
@@ -111,6 +115,7 @@ impl Runner {
             no_writes: Arc::new(no_writes),
             unattended: Arc::new(Semaphore::new(MAX_UNATTENDED_RUNS)),
             io,
+            watched,
         }
     }
 
@@ -136,6 +141,9 @@ impl Runner {
         let Attempt { outcome, contexts, .. } = attempt;
         let outcome = unreached.map_or(outcome, Err);
         let compute = began.elapsed();
+        if let Some(watched) = &self.watched {
+            watched.ran(&outcome, compute);
+        }
         self.pipeline.counters.ran(outcome.as_ref().err().map(RunError::label));
         self.max_runs.set(f64::from(u32::try_from(self.guests.max_runs()).unwrap_or(u32::MAX)));
         // A failure is answered at once: it says nothing about its writes.

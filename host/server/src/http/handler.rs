@@ -66,16 +66,20 @@ pub(super) async fn run(
     if deployment.pipeline().writes && head.method != Method::POST {
         return writes_only_by_post(&deployment);
     }
-    let answered = answer(app, member, &deployment, head, body, caller).await;
+    let mut candidate = None;
+    let answered = answer(app, member, &deployment, &mut candidate, head, body, caller).await;
     let mut response = answered.unwrap_or_else(Problem::into_response);
-    response.headers_mut().insert(REVISION, deployment.revision_text.clone());
+    let answering = candidate.as_ref().unwrap_or(&deployment);
+    response.headers_mut().insert(REVISION, answering.revision_text.clone());
     response
 }
 
+/// Answers with the deployment, or with its `candidate`, if it has one that this is for.
 async fn answer(
     app: &App,
     member: &Member,
     deployment: &Arc<Deployment>,
+    candidate: &mut Option<Arc<Deployment>>,
     head: &Parts,
     body: RequestBody,
     caller: Caller<'_>,
@@ -93,6 +97,13 @@ async fn answer(
         body: &text,
         charge: &charge,
     };
+    let deployment = match deployment.candidate_for(&source) {
+        Some(chosen) => &*candidate.insert(Arc::clone(chosen)),
+        None => deployment,
+    };
+    if deployment.pipeline().writes && head.method != Method::POST {
+        return Ok(writes_only_by_post(deployment));
+    }
     let patience = Duration::from_millis(app.server.position_timeout_ms);
     let demand = position::demand(&head.headers, deployment.tenant(), patience).await?;
     let wishes = cache_control::wishes(&head.headers, &deployment.pipeline().client_cache_control);

@@ -77,6 +77,7 @@ codes! {
     TOO_MANY_DOCUMENTS = PAYLOAD_TOO_LARGE "too-many-documents" "The request has too many documents";
     UNKNOWN_POSITION = CONFLICT "unknown-position" "The position was not given out";
     TOO_MANY_COLLECTIONS = CONFLICT "too-many-collections" "The tenant has too many collections";
+    IN_USE = CONFLICT "in-use" "Something else needs it as it is";
     NOTHING_BEFORE = CONFLICT "nothing-before" "Nothing else was deployed before";
     REVISION_CHANGED = PRECONDITION_FAILED "revision-changed" "Something else is deployed than was expected";
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The content type is not supported";

@@ -117,6 +117,10 @@ fn describe() {
         "weir_log_lines_dropped_total",
         "Log lines that were dropped because standard error was not read fast enough."
     );
+    describe_counter!(
+        "weir_candidates_rolled_back_total",
+        "Candidates that were rolled back by themselves because they were worse."
+    );
     describe_gauge!("weir_http_connections", "Open connections.");
     describe_counter!(
         "weir_http_connections_waited_total",

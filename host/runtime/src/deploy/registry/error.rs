@@ -28,6 +28,41 @@ pub enum RegistryError {
     /// There is no such policy.
     #[error("no policy '{0}' is deployed: deploy it first")]
     UnknownPolicy(Name),
+    /// Nothing is deployed under the name.
+    #[error("no {role} '{name}' is deployed")]
+    NotDeployed {
+        /// Its role.
+        role: Role,
+        /// Its name.
+        name: Name,
+    },
+    /// The configuration deploys it.
+    #[error("the {role} '{name}' is in weir.toml, so remove it there and restart the server")]
+    Configured {
+        /// Its role.
+        role: Role,
+        /// Its name.
+        name: Name,
+    },
+    /// Pipelines are deployed with the policy.
+    #[error(
+        "the policy '{policy}' decides for the pipeline '{pipeline}': deploy that with another one first"
+    )]
+    PolicyInUse {
+        /// The policy.
+        policy: Name,
+        /// One of the pipelines.
+        pipeline: Name,
+    },
+    /// A candidate is tried under the policy.
+    #[error(
+        "a candidate is tried beside the pipeline '{0}' under this policy: deploy it for all requests, or roll it \
+         back, first"
+    )]
+    InTrial(Name),
+    /// The weight of a candidate is none.
+    #[error("a candidate has a weight of 1 to 99 percent, not {0}")]
+    Weight(u8),
     /// Policies have no policy.
     #[error("a policy has no policy of its own")]
     PolicyOfPolicy,

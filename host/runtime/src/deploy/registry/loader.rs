@@ -15,7 +15,7 @@ use weir_core::name::Name;
 use weir_store::plugins::PluginFiles;
 use weir_store::system::Role;
 
-use super::Loaded;
+use super::deployed::{Loaded, Versions};
 use super::error::RegistryError;
 use super::spec::{Source, Spec};
 use crate::engine::Engines;
@@ -166,7 +166,8 @@ impl Loader {
             let Self { engines, limits, .. } = &*loader;
             Pipeline::of_component(engines, name, &config, limits, &component, digest)
         };
-        Ok(Loaded::Pipeline(Arc::new(blocking(link).await??)))
+        let base = Arc::new(blocking(link).await??);
+        Ok(Loaded::Pipeline(Arc::new(Versions { base, candidate: None })))
     }
 
     async fn policy(

@@ -2,24 +2,24 @@
 //!
 //! A change is loaded first, then recorded in the system store, which decides between two at once, and then put
 //! in service. So what is recorded works, and after a crash at any point the server starts with the old or with
-//! the new. [`spec`] is what a name is deployed with, [`loader`] loads plugins, [`upload`] stores them, [`start`] is what a server begins with, and [`error`]
-//! is why something is refused. Out of scope: who may do it (`weir-server`).
+//! the new. [`spec`] is what a name is deployed with, and [`deployed`] is that of all names, loaded. [`loader`] loads
+//! plugins, [`upload`] stores them, [`candidate`] tries them, [`start`] is what a server begins with, and [`error`] is
+//! why something is refused. Out of scope: who may do it (`weir-server`).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 use weir_core::name::Name;
-use weir_store::system::{Expected, HistoryEntry, Role};
+use weir_store::system::{Expected, HistoryEntry, KEPT_HISTORY, Role};
 use weir_store::{SystemStore, TruthError};
 
+use self::deployed::{Deployed, Loaded};
 use super::Deployments;
-use super::Wanted;
 use super::hosting::Hosting;
-use crate::pipeline::Pipeline;
-use crate::policy::Policy;
 
+mod candidate;
+mod deployed;
 mod error;
 mod loader;
 mod spec;
@@ -28,7 +28,7 @@ mod upload;
 
 pub use self::error::RegistryError;
 pub use self::loader::{Configured, Loader};
-pub use self::spec::{Source, Spec};
+pub use self::spec::{Candidate, Source, Spec};
 pub use self::start::{Beginning, StartError};
 pub use self::upload::Stored;
 
@@ -43,26 +43,6 @@ pub struct Registry {
     deployed: Mutex<Deployed>,
     /// Changes that have begun to be recorded. A drain waits for them.
     detached: TaskTracker,
-}
-
-/// What is in service, by name.
-#[derive(Default)]
-struct Deployed {
-    policies: BTreeMap<Name, Entry<Policy>>,
-    pipelines: BTreeMap<Name, Entry<Pipeline>>,
-}
-
-/// What one name has.
-struct Entry<T> {
-    loaded: Arc<T>,
-    spec: Spec,
-    revision: u64,
-}
-
-/// A component that is loaded, and not yet deployed.
-enum Loaded {
-    Pipeline(Arc<Pipeline>),
-    Policy(Arc<Policy>),
 }
 
 /// What a name is deployed with, for administrators.
@@ -88,24 +68,13 @@ impl Registry {
     /// What is deployed in this role, by name.
     pub async fn list(&self, role: Role) -> Vec<Shown> {
         let deployed = self.deployed.lock().await;
-        let shown = |name: &Name, spec: &Spec, revision: u64| Shown {
+        let shown = |(name, spec, revision): (&Name, &Spec, u64)| Shown {
             role,
             name: name.clone(),
             spec: spec.clone(),
             revision,
         };
-        match role {
-            Role::Pipeline => deployed
-                .pipelines
-                .iter()
-                .map(|(name, of)| shown(name, &of.spec, of.revision))
-                .collect(),
-            Role::Policy => deployed
-                .policies
-                .iter()
-                .map(|(name, of)| shown(name, &of.spec, of.revision))
-                .collect(),
-        }
+        deployed.of(role).into_iter().map(shown).collect()
     }
 
     /// What was deployed under a name, the newest first.
@@ -132,15 +101,18 @@ impl Registry {
     ) -> Result<u64, RegistryError> {
         let loaded = self.loader.stored(role, &name, &spec).await?;
         let (registry, by) = (Arc::clone(self), by.to_owned());
-        // What is recorded is put in service, also if nobody waits for it any more.
-        let change = async move { registry.change(name, loaded, spec, expected, &by).await };
-        match self.detached.spawn(change).await {
-            Ok(revision) => revision,
-            Err(error) => Err(RegistryError::Failed(error.to_string())),
-        }
+        self.to_its_end(async move {
+            let mut deployed = registry.deployed.lock().await;
+            deployed.expect_policy(spec.policy.as_ref())?;
+            if loaded.role() == Role::Policy {
+                deployed.expect_no_trial(&name)?;
+            }
+            registry.record(&mut deployed, name, loaded, spec, expected, &by).await
+        })
+        .await
     }
 
-    /// Deploys again what was deployed under a name before.
+    /// Ends the trial of a candidate, or if there is none, deploys again what was deployed under a name before.
     ///
     /// # Errors
     /// There was nothing else, or as for [`deploy`](Self::deploy).
@@ -151,70 +123,101 @@ impl Registry {
         expected: Expected,
         by: &str,
     ) -> Result<u64, RegistryError> {
-        let before = self.system.previous(role, &name).await?;
-        let before =
-            before.ok_or_else(|| RegistryError::NothingBefore { role, name: name.clone() })?;
-        let before = Spec::parse(&before.spec)?;
-        let spec = Spec { source: Source::Admin, allowed: None, ..before };
+        if role == Role::Pipeline {
+            let (registry, name, by) = (Arc::clone(self), name.clone(), by.to_owned());
+            let end = async move {
+                let deployed = registry.deployed.lock().await;
+                registry.end_candidate(deployed, &name, expected, &by).await
+            };
+            if let Some(revision) = self.to_its_end(end).await? {
+                return Ok(revision);
+            }
+        }
+        let before = self.before(role, &name).await?;
+        let spec = Spec { source: Source::Admin, allowed: None, candidate: None, ..before };
         self.deploy(role, name, spec, expected, by).await
     }
 
-    async fn change(
+    /// Removes what is deployed under a name. Its history stays. Returns the revision.
+    ///
+    /// # Errors
+    /// The configuration names it, pipelines need it, it is not what the caller expects, or a store failed.
+    pub async fn undeploy(
+        self: &Arc<Self>,
+        role: Role,
+        name: Name,
+        expected: Expected,
+        by: &str,
+    ) -> Result<u64, RegistryError> {
+        let configured = &self.loader.configured;
+        let is_configured = match role {
+            Role::Pipeline => configured.pipelines.contains_key(&name),
+            Role::Policy => configured.policies.contains_key(&name),
+        };
+        if is_configured {
+            return Err(RegistryError::Configured { role, name });
+        }
+        let (registry, by) = (Arc::clone(self), by.to_owned());
+        self.to_its_end(async move {
+            let mut deployed = registry.deployed.lock().await;
+            let under = deployed.under(&name).next().map(|(pipeline, _)| pipeline.clone());
+            if let Some(pipeline) = under.filter(|_| role == Role::Policy) {
+                return Err(RegistryError::PolicyInUse { policy: name, pipeline });
+            }
+            let gone = registry.system.undeploy(role, &name, expected, &by).await?;
+            let revision =
+                gone.ok_or_else(|| RegistryError::NotDeployed { role, name: name.clone() })?;
+            deployed.remove(role, &name);
+            registry.publish(&deployed, revision).await
+        })
+        .await
+    }
+
+    /// What answered requests under a name before what does now, or at last if nothing does.
+    async fn before(&self, role: Role, name: &Name) -> Result<Spec, RegistryError> {
+        let history = self.system.history(role, name, KEPT_HISTORY).await?;
+        let mut specs = history.iter().map(|entry| entry.spec.as_deref().map(Spec::parse));
+        let nothing = || RegistryError::NothingBefore { role, name: name.clone() };
+        let now = specs.next().ok_or_else(nothing)?.transpose()?;
+        for before in specs.flatten() {
+            let before = before?;
+            if now.as_ref().is_none_or(|now| !now.answers_like(&before)) {
+                return Ok(before);
+            }
+        }
+        Err(nothing())
+    }
+
+    /// Records what a name is deployed with, and puts it in service.
+    async fn record(
         &self,
+        deployed: &mut Deployed,
         name: Name,
         loaded: Loaded,
         spec: Spec,
         expected: Expected,
         by: &str,
     ) -> Result<u64, RegistryError> {
-        let mut deployed = self.deployed.lock().await;
-        if let Some(policy) =
-            spec.policy.as_ref().filter(|name| !deployed.policies.contains_key(*name))
-        {
-            return Err(RegistryError::UnknownPolicy(policy.clone()));
-        }
         let role = loaded.role();
         let revision = self.system.deploy(role, &name, &spec.text(), expected, by).await?;
         deployed.insert(name, loaded, spec, revision);
-        self.hosting
-            .publish(&deployed.wanted())
-            .await
-            .map_err(|error| RegistryError::NotInService { revision, error })?;
+        self.publish(deployed, revision).await
+    }
+
+    async fn publish(&self, deployed: &Deployed, revision: u64) -> Result<u64, RegistryError> {
+        let published = self.hosting.publish(&deployed.wanted()).await;
+        published.map_err(|error| RegistryError::NotInService { revision, error })?;
         Ok(revision)
     }
-}
 
-impl Loaded {
-    fn role(&self) -> Role {
-        match self {
-            Self::Pipeline(_) => Role::Pipeline,
-            Self::Policy(_) => Role::Policy,
+    /// Does what is recorded to its end, also if nobody waits for it any more.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, RegistryError>> + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        match self.detached.spawn(change).await {
+            Ok(changed) => changed,
+            Err(error) => Err(RegistryError::Failed(error.to_string())),
         }
-    }
-}
-
-impl Deployed {
-    fn insert(&mut self, name: Name, loaded: Loaded, spec: Spec, revision: u64) {
-        match loaded {
-            Loaded::Pipeline(loaded) => {
-                self.pipelines.insert(name, Entry { loaded, spec, revision });
-            }
-            Loaded::Policy(loaded) => {
-                self.policies.insert(name, Entry { loaded, spec, revision });
-            }
-        }
-    }
-
-    /// What is to be in service. A pipeline whose policy is not there is not cached.
-    fn wanted(&self) -> Vec<Wanted> {
-        let wanted = |of: &Entry<Pipeline>| {
-            let policy = of.spec.policy.as_ref().and_then(|name| self.policies.get(name));
-            Wanted {
-                pipeline: Arc::clone(&of.loaded),
-                policy: policy.map(|policy| Arc::clone(&policy.loaded)),
-                revision: of.revision.max(policy.map_or(0, |policy| policy.revision)),
-            }
-        };
-        self.pipelines.values().map(wanted).collect()
     }
 }

@@ -5,6 +5,7 @@ use weir_core::digest::PluginDigest;
 use weir_core::name::Name;
 
 use super::error::RegistryError;
+use crate::deploy::split::SplitBy;
 use crate::settings::Settings;
 
 /// What a name is deployed with.
@@ -19,6 +20,9 @@ pub struct Spec {
     /// The settings that differ from the manifest's defaults.
     #[serde(default)]
     pub settings: Settings,
+    /// What answers a part of the requests instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Candidate>,
     /// Where it comes from.
     #[serde(default)]
     pub source: Source,
@@ -27,7 +31,53 @@ pub struct Spec {
     pub allowed: Option<String>,
 }
 
+/// A version that is tried on a part of the requests to a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Candidate {
+    /// The plugin.
+    pub digest: PluginDigest,
+    /// The settings that differ from the manifest's defaults.
+    #[serde(default)]
+    pub settings: Settings,
+    /// The cache policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Name>,
+    /// The part of the requests that it answers, in percent: 1 to 99.
+    pub weight_percent: u8,
+    /// What requests are divided by.
+    #[serde(default)]
+    pub split_by: SplitBy,
+    /// Whether it is rolled back by itself if it is worse.
+    pub roll_back: bool,
+    /// The revision of what answers the others.
+    pub base_revision: u64,
+}
+
+impl Candidate {
+    /// What the candidate is deployed with.
+    #[must_use]
+    pub fn spec(&self) -> Spec {
+        Spec {
+            digest: self.digest,
+            policy: self.policy.clone(),
+            settings: self.settings.clone(),
+            candidate: None,
+            source: Source::Admin,
+            allowed: None,
+        }
+    }
+}
+
 impl Spec {
+    /// Whether a request gets the same answer with both, candidates apart.
+    #[must_use]
+    pub fn answers_like(&self, other: &Self) -> bool {
+        self.digest == other.digest
+            && self.policy == other.policy
+            && self.settings == other.settings
+    }
+
     /// Reads what the system store has kept.
     ///
     /// # Errors

@@ -19,12 +19,14 @@ use weir_core::name::Name;
 use weir_store::system::{Expected, Role};
 use weir_store::{SystemStore, TruthError};
 
+use super::deployed::{Deployed, Loaded, Tried, Versions};
 use super::loader::blocking;
 use super::spec::{Source, Spec};
-use super::{Deployed, Loader, Registry, RegistryError};
+use super::{Loader, Registry, RegistryError};
 use crate::deploy::hosting::Hosting;
 use crate::engine::component::read_component;
 use crate::pipeline;
+use crate::pipeline::canary::Canary;
 
 /// Who deploys what the configuration names, in the history.
 const CONFIGURATION: &str = "weir.toml";
@@ -96,7 +98,7 @@ impl Beginning {
         for Named { role, name, spec, bytes } in named {
             let before = recorded.remove(&(role, name.clone()));
             if let Some((before, revision)) = &before
-                && before.source == Source::Admin
+                && (before.source == Source::Admin || before.candidate.is_some())
                 && !apply
             {
                 if before.digest != spec.digest
@@ -163,8 +165,17 @@ impl Beginning {
     ) -> Result<Arc<Registry>, TruthError> {
         let Self { loader, system, deployed } = self;
         hosting.publish(&deployed.wanted()).await?;
+        let tried = deployed.pipelines.iter().filter_map(|(name, of)| {
+            let tried = of.loaded.candidate.as_ref()?;
+            Some((name.clone(), Arc::clone(&tried.canary)))
+        });
+        let tried: Vec<_> = tried.collect();
         let deployed = Mutex::new(deployed);
-        Ok(Arc::new(Registry { loader, system, hosting, deployed, detached }))
+        let registry = Arc::new(Registry { loader, system, hosting, deployed, detached });
+        for (name, canary) in tried {
+            registry.watch(name, &canary);
+        }
+        Ok(registry)
     }
 }
 
@@ -178,6 +189,13 @@ async fn keep(
     revision: u64,
 ) {
     match loader.stored(role, &name, &spec).await {
+        Ok(Loaded::Pipeline(alone)) => {
+            let versions = Versions {
+                candidate: tried(loader, &name, &spec, revision).await,
+                base: Arc::clone(&alone.base),
+            };
+            deployed.insert(name, Loaded::Pipeline(Arc::new(versions)), spec, revision);
+        }
         Ok(loaded) => deployed.insert(name, loaded, spec, revision),
         Err(error) => error!(
             %role,
@@ -186,6 +204,26 @@ async fn keep(
             %error,
             "what is deployed cannot be loaded, so it is not in service: deploy it again, or something else"
         ),
+    }
+}
+
+/// Loads the candidate beside what an administrator has deployed. If that fails, there is none.
+async fn tried(loader: &Arc<Loader>, name: &Name, spec: &Spec, revision: u64) -> Option<Tried> {
+    let candidate = spec.candidate.as_ref()?.spec();
+    match loader.stored(Role::Pipeline, name, &candidate).await {
+        Ok(Loaded::Pipeline(versions)) => {
+            Some(Tried { pipeline: Arc::clone(&versions.base), canary: Canary::begin() })
+        }
+        Ok(Loaded::Policy(_)) => None,
+        Err(error) => {
+            error!(
+                name = name.as_str(),
+                revision,
+                %error,
+                "the candidate cannot be loaded, so what it is compared with answers all requests"
+            );
+            None
+        }
     }
 }
 
@@ -226,8 +264,14 @@ fn named(loader: &Loader) -> (Vec<Named>, Vec<(Role, Name, RegistryError)>) {
             Ok(bytes) => {
                 let digest = PluginDigest::of(&bytes);
                 let settings = settings.clone();
-                let spec =
-                    Spec { digest, policy, settings, source: Source::Configuration, allowed };
+                let spec = Spec {
+                    digest,
+                    policy,
+                    settings,
+                    candidate: None,
+                    source: Source::Configuration,
+                    allowed,
+                };
                 let bytes = bytes.into();
                 named.push(Named { role, name: name.clone(), spec, bytes });
             }

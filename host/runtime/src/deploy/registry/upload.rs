@@ -133,7 +133,7 @@ fn stored(plugin: UploadedPlugin, is_new: bool) -> Stored {
     Stored { digest, name, version, role, bytes, uploaded_unix_ms, is_new }
 }
 
-fn unix_ms() -> u64 {
+pub(super) fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }

@@ -156,7 +156,7 @@ pub(super) async fn explain(
     let described: Described = read(&admin.app, request).await?;
     let arrived = described.arrive(&admin.app).await?;
     let source = arrived.source(&sender.id, sender.client);
-    let (deployment, answers) = (&arrived.deployment, &arrived.member.answers);
+    let (deployment, answers) = (arrived.deployment(&source), &arrived.member.answers);
     let explanation = answers.explain(deployment, &source, arrived.demand, arrived.wishes).await;
     Ok(Json(explained::shown(&explanation, deployment, arrived.wishes)))
 }

@@ -9,7 +9,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use weir_core::digest::PluginDigest;
 use weir_core::name::Name;
-use weir_runtime::deploy::registry::{Shown, Source, Spec};
+use weir_runtime::deploy::registry::{Candidate, Shown, Source, Spec};
+use weir_runtime::deploy::split::SplitBy;
+use weir_runtime::pipeline::canary::fisher::Share;
+use weir_runtime::pipeline::canary::{Pair, Seen};
 use weir_runtime::settings::Settings;
 use weir_store::system::{Expected, HistoryEntry, Role};
 
@@ -29,6 +32,12 @@ struct Deploy {
     /// The settings that differ from the manifest's defaults.
     #[serde(default)]
     settings: Settings,
+    /// The part of a pipeline's requests that it answers, in percent. If it is omitted, all.
+    weight_percent: Option<u8>,
+    /// What requests are divided by.
+    split_by: Option<SplitBy>,
+    /// Whether it is rolled back by itself if it is worse; it is, by default.
+    roll_back: Option<bool>,
 }
 
 /// Tells `null` from a key that is not there.
@@ -71,6 +80,9 @@ impl<const IS_PIPELINE: bool> Of<IS_PIPELINE> {
         };
         let mut body = shown(one);
         body["history"] = history.iter().map(of_history).collect();
+        if let Some(seen) = registry.seen(&name).await.filter(|_| IS_PIPELINE) {
+            body["candidate"]["compared"] = compared(&seen);
+        }
         Ok(answer(one.revision, body))
     }
 
@@ -83,7 +95,8 @@ impl<const IS_PIPELINE: bool> Of<IS_PIPELINE> {
     ) -> Result<Response, Problem> {
         let name = named(name)?;
         let expected = expected(request.headers())?;
-        let Deploy { digest, policy, settings } = read(&admin.app, request).await?;
+        let Deploy { digest, policy, settings, weight_percent, split_by, roll_back } =
+            read(&admin.app, request).await?;
         let registry = &admin.app.registry;
         let policy = match policy {
             Some(policy) => policy,
@@ -92,12 +105,50 @@ impl<const IS_PIPELINE: bool> Of<IS_PIPELINE> {
                 list.into_iter().find(|one| one.name == name).and_then(|one| one.spec.policy)
             }
         };
-        let spec = Spec { digest, policy, settings, source: Source::Admin, allowed: None };
-        let deployed = registry.deploy(Self::ROLE, name.clone(), spec, expected, ADMINISTRATOR);
-        let deployed = deployed.await;
+        let deployed = match weight_percent {
+            Some(_) if !IS_PIPELINE => return Err(no_weight()),
+            Some(weight_percent) => {
+                let candidate = Candidate {
+                    digest,
+                    policy,
+                    settings,
+                    weight_percent,
+                    split_by: split_by.unwrap_or_default(),
+                    roll_back: roll_back.unwrap_or(true),
+                    base_revision: 0,
+                };
+                registry.try_out(name.clone(), candidate, expected, ADMINISTRATOR).await
+            }
+            None if split_by.is_some() || roll_back.is_some() => {
+                let detail = "'split_by' and 'roll_back' are about a part of the requests: add 'weight_percent'.";
+                return Err(Problem::new(codes::INVALID_REQUEST, detail));
+            }
+            None => {
+                let source = Source::Admin;
+                let spec =
+                    Spec { digest, policy, settings, candidate: None, source, allowed: None };
+                registry.deploy(Self::ROLE, name.clone(), spec, expected, ADMINISTRATOR).await
+            }
+        };
         let target = format!("{} {name} {digest}", Self::ROLE);
         sender.audit(&admin.app, "deploy", &target, deployed.as_ref().err()).await;
         Ok(changed(&name, deployed?))
+    }
+
+    /// Removes what is deployed.
+    pub(super) async fn undeploy(
+        State(admin): State<Admin>,
+        Extension(sender): Extension<Sender>,
+        Path(name): Path<String>,
+        headers: HeaderMap,
+    ) -> Result<Response, Problem> {
+        let name = named(name)?;
+        let expected = expected(&headers)?;
+        let registry = &admin.app.registry;
+        let gone = registry.undeploy(Self::ROLE, name.clone(), expected, ADMINISTRATOR).await;
+        let target = format!("{} {name}", Self::ROLE);
+        sender.audit(&admin.app, "undeploy", &target, gone.as_ref().err()).await;
+        Ok(changed(&name, gone?))
     }
 
     /// Puts in service again what was before.
@@ -154,8 +205,35 @@ fn shown(one: &Shown) -> Value {
     });
     if one.role == Role::Pipeline {
         shown["policy"] = one.spec.policy.as_ref().map(Name::as_str).into();
+        if let Some(candidate) = &one.spec.candidate {
+            shown["candidate"] = json!(candidate);
+        }
     }
     shown
+}
+
+/// How the runs of a candidate compare with those of the base.
+fn compared(seen: &Seen) -> Value {
+    let Seen { failed, slow, slower_half, next_look } = seen;
+    let of = |side: fn(&Pair) -> Share| {
+        json!({
+            "runs": side(failed).of,
+            "failed": side(failed).with,
+            "slow": side(slow).with,
+            "in_slower_half": side(slower_half).with,
+        })
+    };
+    json!({
+        "base": of(|pair| pair.base),
+        "candidate": of(|pair| pair.candidate),
+        "next_look_at_runs": next_look,
+    })
+}
+
+fn no_weight() -> Problem {
+    let detail = "A policy decides for all requests of its pipelines. To try it on some, deploy it under another name \
+                  and the pipeline with that policy and a weight.";
+    Problem::new(codes::NOT_ALLOWED, detail)
 }
 
 fn of_history(entry: &HistoryEntry) -> Value {

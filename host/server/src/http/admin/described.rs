@@ -106,6 +106,11 @@ fn header((name, value): (&String, &String)) -> Result<(HeaderName, HeaderValue)
 }
 
 impl Arrived {
+    /// What answers it.
+    pub(super) fn deployment(&self, source: &Source<'_>) -> &Arc<Deployment> {
+        self.deployment.candidate_for(source).unwrap_or(&self.deployment)
+    }
+
     /// What its key is made from.
     pub(super) fn source<'a>(&'a self, id: &'a RequestId, client: Client) -> Source<'a> {
         Source {

@@ -55,10 +55,16 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/admin/v1/plugins", get(plugins::list).post(plugins::upload))
         .route("/admin/v1/plugins/{digest}", get(plugins::one))
         .route("/admin/v1/pipelines", get(Pipelines::list))
-        .route("/admin/v1/pipelines/{name}", get(Pipelines::one).put(Pipelines::deploy))
+        .route(
+            "/admin/v1/pipelines/{name}",
+            get(Pipelines::one).put(Pipelines::deploy).delete(Pipelines::undeploy),
+        )
         .route("/admin/v1/pipelines/{name}/rollback", post(Pipelines::roll_back))
         .route("/admin/v1/policies", get(Policies::list))
-        .route("/admin/v1/policies/{name}", get(Policies::one).put(Policies::deploy))
+        .route(
+            "/admin/v1/policies/{name}",
+            get(Policies::one).put(Policies::deploy).delete(Policies::undeploy),
+        )
         .route("/admin/v1/policies/{name}/rollback", post(Policies::roll_back))
         .route("/health/cache/analytics", get(all_analytics))
         .route("/health/cache/clear", post(clear_all))

@@ -28,7 +28,13 @@ fn code(error: &RegistryError) -> Option<&'static Code> {
         RegistryError::UnknownPlugin(_) | RegistryError::Files(PluginFileError::Missing(_)) => {
             codes::UNKNOWN_PLUGIN
         }
-        RegistryError::UnknownPolicy(_) => codes::UNKNOWN_DEPLOYMENT,
+        RegistryError::UnknownPolicy(_) | RegistryError::NotDeployed { .. } => {
+            codes::UNKNOWN_DEPLOYMENT
+        }
+        RegistryError::Configured { .. }
+        | RegistryError::PolicyInUse { .. }
+        | RegistryError::InTrial(_) => codes::IN_USE,
+        RegistryError::Weight(_) => codes::NOT_ALLOWED,
         RegistryError::NothingBefore { .. } => codes::NOTHING_BEFORE,
         RegistryError::NoManifest | RegistryError::Load(_) | RegistryError::Policy(_) => {
             codes::INVALID_PLUGIN

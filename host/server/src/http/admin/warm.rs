@@ -120,7 +120,7 @@ fn line_of(value: &Value) -> Bytes {
 async fn answer(app: &App, sender: &Sender, described: Described) -> Result<String, Problem> {
     let arrived = described.arrive(app).await?;
     let source = arrived.source(&sender.id, sender.client);
-    let (answers, deployment) = (&arrived.member.answers, &arrived.deployment);
+    let (answers, deployment) = (&arrived.member.answers, arrived.deployment(&source));
     if deployment.pipeline().writes {
         let detail =
             format!("The pipeline '{}' writes, so nothing of it is kept.", deployment.name());
