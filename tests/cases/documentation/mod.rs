@@ -49,6 +49,7 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
         "`cases::live` runs these commands, with components of its own",
     ),
     ("docs/deploying.md", "$ weir plugin rollback hello", "the same"),
+    ("docs/deploying.md", "$ weir plugin gc --dry-run", "the same"),
     ("docs/deploying.md", "$ weir plugin deploy hello 4be1… --weight 5", "the same"),
     (
         "docs/containment.md",

@@ -1,8 +1,9 @@
 //! Plugins that are pushed, deployed and rolled back while the server runs. Swaps of policies, and what they
-//! leave of the cache, are in `policies`; versions that are tried on a part of the requests in `candidates`.
+//! leave of the cache, are in `policies`; versions that are tried on a part of the requests in `candidates`; and what nothing needs in `removing`.
 
 mod candidates;
 mod policies;
+mod removing;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -28,6 +28,12 @@ pub enum Command {
     Rollback(Rollback),
     /// Serve nothing under a name any more.
     Undeploy(Rollback),
+    /// Remove a plugin that nothing needs.
+    Remove(Remove),
+    /// Remove all plugins that nothing needs.
+    ///
+    /// A plugin is needed by what it is deployed as, tried beside, or would be deployed as again by a rollback.
+    Gc(Gc),
     /// Show which plugins are stored, and what is deployed.
     List,
 }
@@ -82,6 +88,24 @@ pub struct Rollback {
     what: What,
 }
 
+/// The arguments of `weir plugin remove`.
+#[derive(Debug, clap::Args)]
+pub struct Remove {
+    /// The digest of the plugin.
+    digest: String,
+}
+
+/// The arguments of `weir plugin gc`.
+#[derive(Debug, clap::Args)]
+pub struct Gc {
+    /// Keep what was uploaded in the last hours.
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    older_than: u32,
+    /// Say which, and remove none.
+    #[arg(long)]
+    dry_run: bool,
+}
+
 /// What the name means, and what is expected there.
 #[derive(Debug, clap::Args)]
 struct What {
@@ -129,6 +153,17 @@ pub fn run(
             Command::Undeploy(Rollback { name, what }) => {
                 let request = what.expecting(admin.request(Method::DELETE, &what.path(name)));
                 (json_of(admin.send(request).await?).await?, undeployed)
+            }
+            Command::Remove(Remove { digest }) => {
+                let path = format!("/admin/v1/plugins/{digest}");
+                let request = admin.request(Method::DELETE, &path);
+                (json_of(admin.send(request).await?).await?, removed)
+            }
+            Command::Gc(Gc { older_than, dry_run }) => {
+                let seconds = u64::from(*older_than) * 60 * 60;
+                let body = json!({ "uploaded_before_s": seconds, "only_say": dry_run });
+                let answer = admin.post("/admin/v1/plugins/collect", body.to_string()).await?;
+                (json_of(answer).await?, removed)
             }
             Command::List => {
                 let mut all = admin.get("/admin/v1/plugins").await?;
@@ -209,6 +244,12 @@ fn deployed(answer: &Value) -> String {
     format!("{} has revision {}\n", text(&answer["name"]), answer["revision"])
 }
 
+/// The digests of those that were removed, or would be.
+fn removed(answer: &Value) -> String {
+    let all = answer["removed"].as_array().or_else(|| answer["unused"].as_array());
+    all.into_iter().flatten().map(|digest| format!("{}\n", text(digest))).collect()
+}
+
 fn undeployed(answer: &Value) -> String {
     format!("{} is not served since revision {}\n", text(&answer["name"]), answer["revision"])
 }
@@ -216,9 +257,15 @@ fn undeployed(answer: &Value) -> String {
 fn listed(all: &Value) -> String {
     let list = |key: &str| all[key].as_array().cloned().unwrap_or_default();
     let row = |of: &Value, keys: &[&str]| keys.iter().map(|key| text(&of[*key])).collect();
-    let mut rows: Vec<Vec<String>> =
-        vec![["plugin", "version", "role", "digest"].map(ToOwned::to_owned).to_vec()];
-    rows.extend(list("plugins").iter().map(|of| row(of, &["name", "version", "role", "digest"])));
+    let headings = ["plugin", "version", "role", "needed by", "digest"];
+    let mut rows: Vec<Vec<String>> = vec![headings.map(ToOwned::to_owned).to_vec()];
+    for of in list("plugins") {
+        let mut shown: Vec<String> = row(&of, &["name", "version", "role", "digest"]);
+        let needs = of["needed_by"].as_array().into_iter().flatten();
+        let needs: Vec<_> = needs.map(|need| text(&need["name"])).collect();
+        shown.insert(3, needs.join(" "));
+        rows.push(shown);
+    }
     let mut shown = String::new();
     table(&mut shown, &rows);
     shown.push('\n');

@@ -144,6 +144,15 @@ impl PluginFiles {
         if PluginDigest::of(&bytes) == digest { Ok(bytes) } else { Err(self.damaged(digest)) }
     }
 
+    /// Whether there is a plugin's file. Its content is not read.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn has(&self, digest: PluginDigest) -> Result<bool, PluginFileError> {
+        let path = self.path(digest);
+        path.try_exists().map_err(|error| unreadable(&path, &error))
+    }
+
     /// Removes a plugin's file durably. Returns whether there was one. Whoever has read it keeps
     /// what was read.
     ///

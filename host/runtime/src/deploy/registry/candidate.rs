@@ -60,6 +60,7 @@ impl Registry {
         expected: Expected,
         by: &str,
     ) -> Result<u64, RegistryError> {
+        self.expect_stored(candidate.digest).await?;
         deployed.expect_policy(candidate.policy.as_ref())?;
         let nothing = || RegistryError::NotDeployed { role: Role::Pipeline, name: name.clone() };
         let Entry { loaded, spec, revision } = deployed.pipelines.get(&name).ok_or_else(nothing)?;

@@ -7,6 +7,7 @@ use weir_store::TruthError;
 use weir_store::plugins::PluginFileError;
 use weir_store::system::{Role, SystemError};
 
+use super::unused::Need;
 use crate::engine::compile::CompileError;
 use crate::engine::component::LoadError;
 use crate::policy::PolicyError;
@@ -53,6 +54,16 @@ pub enum RegistryError {
         policy: Name,
         /// One of the pipelines.
         pipeline: Name,
+    },
+    /// Something needs the plugin.
+    #[error(
+        "the plugin {digest} is needed by the {} '{}' ({})", need.role, need.name, need.reason.as_str()
+    )]
+    PluginInUse {
+        /// The plugin.
+        digest: PluginDigest,
+        /// What it is needed for.
+        need: Need,
     },
     /// A candidate is tried under the policy.
     #[error(

@@ -3,18 +3,20 @@
 //! A change is loaded first, then recorded in the system store, which decides between two at once, and then put
 //! in service. So what is recorded works, and after a crash at any point the server starts with the old or with
 //! the new. [`spec`] is what a name is deployed with, and [`deployed`] is that of all names, loaded. [`loader`] loads
-//! plugins, [`upload`] stores them, [`candidate`] tries them, [`start`] is what a server begins with, and [`error`] is
+//! plugins, [`upload`] stores them, [`candidate`] tries them, [`unused`] removes them, [`start`] is what a server begins with, and [`error`] is
 //! why something is refused. Out of scope: who may do it (`weir-server`).
 
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
+use weir_core::digest::PluginDigest;
 use weir_core::name::Name;
 use weir_store::system::{Expected, HistoryEntry, KEPT_HISTORY, Role};
 use weir_store::{SystemStore, TruthError};
 
 use self::deployed::{Deployed, Loaded};
+use self::loader::blocking;
 use super::Deployments;
 use super::hosting::Hosting;
 
@@ -24,12 +26,14 @@ mod error;
 mod loader;
 mod spec;
 mod start;
+mod unused;
 mod upload;
 
 pub use self::error::RegistryError;
 pub use self::loader::{Configured, Loader};
 pub use self::spec::{Candidate, Source, Spec};
 pub use self::start::{Beginning, StartError};
+pub use self::unused::{Need, Needs, Reason};
 pub use self::upload::Stored;
 
 /// How much of the history of a name is shown.
@@ -103,6 +107,7 @@ impl Registry {
         let (registry, by) = (Arc::clone(self), by.to_owned());
         self.to_its_end(async move {
             let mut deployed = registry.deployed.lock().await;
+            registry.expect_stored(spec.digest).await?;
             deployed.expect_policy(spec.policy.as_ref())?;
             if loaded.role() == Role::Policy {
                 deployed.expect_no_trial(&name)?;
@@ -186,6 +191,15 @@ impl Registry {
             }
         }
         Err(nothing())
+    }
+
+    /// Refuses a plugin that was removed while it was loaded.
+    async fn expect_stored(&self, digest: PluginDigest) -> Result<(), RegistryError> {
+        let loader = Arc::clone(&self.loader);
+        match blocking(move || loader.files.has(digest)).await?? {
+            true => Ok(()),
+            false => Err(RegistryError::UnknownPlugin(digest)),
+        }
     }
 
     /// Records what a name is deployed with, and puts it in service.

@@ -63,6 +63,8 @@ impl Registry {
         let digest = PluginDigest::of(&bytes);
         let manifest = manifest(&bytes)?.ok_or(RegistryError::NoManifest)?;
         self.check(digest, &manifest, bytes.clone()).await?;
+        // So that nobody removes it in between.
+        let _deployed = self.deployed.lock().await;
         let (loader, size) = (Arc::clone(&self.loader), bytes.len() as u64);
         blocking(move || -> Result<_, PluginFileError> { loader.files.put(&bytes) }).await??;
         let plugin = UploadedPlugin {

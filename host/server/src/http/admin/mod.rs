@@ -53,7 +53,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/admin/v1/cache/explain", post(cache::explain))
         .route("/admin/v1/cache/warm", post(warm::warm))
         .route("/admin/v1/plugins", get(plugins::list).post(plugins::upload))
-        .route("/admin/v1/plugins/{digest}", get(plugins::one))
+        .route("/admin/v1/plugins/{digest}", get(plugins::one).delete(plugins::remove))
+        .route("/admin/v1/plugins/collect", post(plugins::collect))
         .route("/admin/v1/pipelines", get(Pipelines::list))
         .route(
             "/admin/v1/pipelines/{name}",

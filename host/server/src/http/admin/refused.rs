@@ -33,6 +33,7 @@ fn code(error: &RegistryError) -> Option<&'static Code> {
         }
         RegistryError::Configured { .. }
         | RegistryError::PolicyInUse { .. }
+        | RegistryError::PluginInUse { .. }
         | RegistryError::InTrial(_) => codes::IN_USE,
         RegistryError::Weight(_) => codes::NOT_ALLOWED,
         RegistryError::NothingBefore { .. } => codes::NOTHING_BEFORE,
