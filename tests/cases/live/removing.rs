@@ -1,4 +1,4 @@
-//! Plugins that nothing needs any more, and their removal.
+//! Plugins that nothing needs any more, their removal, and the way back to the configuration.
 
 use super::*;
 
@@ -79,4 +79,35 @@ async fn a_recent_upload_stays_unless_it_is_named() {
     assert_eq!(all.stdout.lines().count(), 2, "{}", all.stdout);
     assert_eq!(listed(&server, "plugins").await["plugins"], json!([]));
     ask(&server.client, "echo", &json!({})).await.assert_status(200);
+}
+
+async fn apply(server: &Server) -> String {
+    let (url, token) = (server.admin_url(), server.admin_token_file());
+    let applied = weir(&["apply", "--url", &url, "--token-file", text(&token)]).await;
+    assert!(applied.success, "{}", applied.stderr);
+    applied.stdout
+}
+
+#[tokio::test]
+async fn what_administrators_have_changed_is_shown_and_taken_back() {
+    let mut server = echoing().await;
+    let drifted = async |server: &Server| listed(server, "pipelines/echo").await["drifted"].clone();
+    assert_eq!(drifted(&server).await, false);
+    assert_eq!(apply(&server).await, "", "nothing has changed");
+    let digest = Author::new().push(&server, "pipeline", &guest("reads-method"), "").await;
+    deploy(&server, "pipelines", "echo", &json!({ "digest": digest })).await;
+    deploy(&server, "pipelines", "other", &json!({ "digest": digest })).await;
+    server = server.restart().await;
+    assert_eq!(drifted(&server).await, true);
+    let list = command(&server, &["list"]).await.stdout;
+    assert!(list.contains("admin, not weir.toml's"), "{list}");
+    let applied = apply(&server).await;
+    assert!(applied.starts_with("echo has revision ") && applied.lines().count() == 1, "{applied}");
+    let answer = ask(&server.client, "echo", &json!({ "a": 1 })).await;
+    assert_eq!(answer.json(), json!({ "a": 1 }));
+    assert_eq!(applied, format!("echo has revision {}\n", revision(&answer)));
+    assert_eq!(drifted(&server).await, false);
+    ask(&server.client, "other", &json!({})).await.assert_status(200);
+    server = server.restart().await;
+    assert_eq!(ask(&server.client, "echo", &json!({ "a": 1 })).await.json(), json!({ "a": 1 }));
 }

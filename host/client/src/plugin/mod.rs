@@ -38,6 +38,26 @@ pub enum Command {
     List,
 }
 
+/// Has a server deploy what its weir.toml says, and prints what that was.
+///
+/// # Errors
+/// The server cannot be reached or refuses.
+pub fn apply(server: &Server, as_json: bool) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let answer = Admin::new(server)?.post("/admin/v1/apply", String::new()).await?;
+        let answer = json_of(answer).await?;
+        if as_json {
+            println!("{answer:#}");
+            return Ok(());
+        }
+        for one in answer["applied"].as_array().into_iter().flatten() {
+            print!("{}", deployed(one));
+        }
+        Ok(())
+    })
+}
+
 /// The arguments of `weir plugin push`.
 #[derive(Debug, clap::Args)]
 pub struct Push {
@@ -273,8 +293,10 @@ fn listed(all: &Value) -> String {
         ["deployed as", "revision", "policy", "source", "digest"].map(ToOwned::to_owned).to_vec(),
     ];
     for key in ["pipelines", "policies"] {
-        let keys = ["name", "revision", "policy", "source", "digest"];
-        for of in list(key) {
+        let keys = ["name", "revision", "policy", "shown_source", "digest"];
+        for mut of in list(key) {
+            let drifted = if of["drifted"] == true { ", not weir.toml's" } else { "" };
+            of["shown_source"] = format!("{}{drifted}", text(&of["source"])).into();
             rows.push(row(&of, &keys));
             let candidate = &of["candidate"];
             if candidate.is_object() {

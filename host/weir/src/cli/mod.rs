@@ -1,5 +1,5 @@
 //! The command line: `weir serve`, `weir ingest`, `weir check`, `weir cache`,
-//! `weir plugin`, `weir api-key`.
+//! `weir plugin`, `weir apply`, `weir api-key`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod api_key;
+mod apply;
 mod cache;
 mod check;
 mod compile;
@@ -50,6 +51,10 @@ enum Command {
     Cache(cache::Arguments),
     /// Push plugins to a running server, deploy them, and roll them back.
     Plugin(plugin::Arguments),
+    /// Deploy what weir.toml says, where administrators have deployed something else.
+    ///
+    /// It is the weir.toml that the server started with. What it does not name stays as it is.
+    Apply(apply::Arguments),
     /// Compile a component for the server that starts this.
     #[command(hide = true)]
     Compile,
@@ -69,6 +74,7 @@ pub fn run() -> ExitCode {
         Command::Check { config } => check::run(&config),
         Command::Cache(arguments) => cache::run(&arguments),
         Command::Plugin(arguments) => plugin::run(&arguments),
+        Command::Apply(arguments) => apply::run(&arguments),
         Command::Compile => compile::run(),
         Command::ApiKey => api_key::run(),
     };

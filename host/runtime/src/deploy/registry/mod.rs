@@ -3,9 +3,10 @@
 //! A change is loaded first, then recorded in the system store, which decides between two at once, and then put
 //! in service. So what is recorded works, and after a crash at any point the server starts with the old or with
 //! the new. [`spec`] is what a name is deployed with, and [`deployed`] is that of all names, loaded. [`loader`] loads
-//! plugins, [`upload`] stores them, [`candidate`] tries them, [`unused`] removes them, [`start`] is what a server begins with, and [`error`] is
+//! plugins, [`upload`] stores them, [`candidate`] tries them, [`unused`] removes them, [`start`] is what a server begins with, [`apply`] goes back to the configuration, and [`error`] is
 //! why something is refused. Out of scope: who may do it (`weir-server`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -20,6 +21,7 @@ use self::loader::blocking;
 use super::Deployments;
 use super::hosting::Hosting;
 
+mod apply;
 mod candidate;
 mod deployed;
 mod error;
@@ -29,6 +31,7 @@ mod start;
 mod unused;
 mod upload;
 
+pub use self::apply::Applied;
 pub use self::error::RegistryError;
 pub use self::loader::{Configured, Loader};
 pub use self::spec::{Candidate, Source, Spec};
@@ -45,6 +48,8 @@ pub struct Registry {
     system: Arc<dyn SystemStore>,
     hosting: Hosting,
     deployed: Mutex<Deployed>,
+    /// What the configuration deploys, as it was at the start.
+    named: BTreeMap<(Role, Name), Spec>,
     /// Changes that have begun to be recorded. A drain waits for them.
     detached: TaskTracker,
 }
@@ -60,6 +65,8 @@ pub struct Shown {
     pub spec: Spec,
     /// The revision that deployed it.
     pub revision: u64,
+    /// Whether the configuration says something else.
+    pub drifted: bool,
 }
 
 impl Registry {
@@ -77,6 +84,7 @@ impl Registry {
             name: name.clone(),
             spec: spec.clone(),
             revision,
+            drifted: self.has_drifted(role, name, spec),
         };
         deployed.of(role).into_iter().map(shown).collect()
     }

@@ -29,13 +29,14 @@ use crate::pipeline;
 use crate::pipeline::canary::Canary;
 
 /// Who deploys what the configuration names, in the history.
-const CONFIGURATION: &str = "weir.toml";
+pub(super) const CONFIGURATION: &str = "weir.toml";
 
 /// What a server begins with, loaded and recorded, and not yet in service.
 pub struct Beginning {
     loader: Arc<Loader>,
     system: Arc<dyn SystemStore>,
     deployed: Deployed,
+    named: BTreeMap<(Role, Name), Spec>,
 }
 
 /// Why a server cannot begin.
@@ -88,6 +89,7 @@ impl Beginning {
         verify(&loader).await?;
         let mut recorded = recorded(&*system).await?;
         let mut deployed = Deployed::default();
+        let mut all_named = BTreeMap::new();
         let (mut faults, mut new) = (Vec::new(), Vec::new());
         let (named, unreadable) = blocking({
             let loader = Arc::clone(&loader);
@@ -96,22 +98,21 @@ impl Beginning {
         .await?;
         faults.extend(unreadable);
         for Named { role, name, spec, bytes } in named {
+            all_named.insert((role, name.clone()), spec.clone());
             let before = recorded.remove(&(role, name.clone()));
             if let Some((before, revision)) = &before
                 && (before.source == Source::Admin || before.candidate.is_some())
                 && !apply
             {
-                if before.digest != spec.digest
-                    || before.policy != spec.policy
-                    || before.settings != spec.settings
-                {
+                if !before.answers_like(&spec) {
                     warn!(
                         %role,
                         name = name.as_str(),
                         revision,
                         "the configuration differs from what an administrator has deployed, which stays; `weir \
-                         serve --apply` deploys what the configuration says"
+                         apply` deploys what the configuration says"
                     );
+                    store(&loader, bytes).await?;
                 }
                 keep(&loader, &mut deployed, role, name, before.clone(), *revision).await;
                 continue;
@@ -130,10 +131,7 @@ impl Beginning {
                 Some((before, revision)) if before == spec => revision,
                 _ => {
                     // So that it can be deployed again after something else.
-                    let loader = Arc::clone(&loader);
-                    blocking(move || loader.files.put(&bytes))
-                        .await?
-                        .map_err(RegistryError::from)?;
+                    store(&loader, bytes).await?;
                     let text = spec.text();
                     let recorded = system.deploy(role, &name, &text, Expected::Any, CONFIGURATION);
                     recorded.await.map_err(RegistryError::from)?
@@ -151,7 +149,7 @@ impl Beginning {
                 }
             }
         }
-        Ok(Self { loader, system, deployed })
+        Ok(Self { loader, system, deployed, named: all_named })
     }
 
     /// Puts all of it in service. Changes run in `detached`, which a drain waits for.
@@ -163,7 +161,7 @@ impl Beginning {
         hosting: Hosting,
         detached: TaskTracker,
     ) -> Result<Arc<Registry>, TruthError> {
-        let Self { loader, system, deployed } = self;
+        let Self { loader, system, deployed, named } = self;
         hosting.publish(&deployed.wanted()).await?;
         let tried = deployed.pipelines.iter().filter_map(|(name, of)| {
             let tried = of.loaded.candidate.as_ref()?;
@@ -171,12 +169,18 @@ impl Beginning {
         });
         let tried: Vec<_> = tried.collect();
         let deployed = Mutex::new(deployed);
-        let registry = Arc::new(Registry { loader, system, hosting, deployed, detached });
+        let registry = Arc::new(Registry { loader, system, hosting, deployed, named, detached });
         for (name, canary) in tried {
             registry.watch(name, &canary);
         }
         Ok(registry)
     }
+}
+
+async fn store(loader: &Arc<Loader>, bytes: Bytes) -> Result<(), RegistryError> {
+    let loader = Arc::clone(loader);
+    blocking(move || loader.files.put(&bytes)).await??;
+    Ok(())
 }
 
 /// Loads what an administrator has deployed. If that fails, the others are served.

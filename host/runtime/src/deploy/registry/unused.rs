@@ -37,6 +37,8 @@ pub enum Reason {
     Candidate,
     /// A rollback would deploy it again.
     Rollback,
+    /// The configuration would.
+    Configuration,
 }
 
 impl Reason {
@@ -47,6 +49,7 @@ impl Reason {
             Self::Deployed => "deployed",
             Self::Candidate => "candidate",
             Self::Rollback => "rollback",
+            Self::Configuration => "configuration",
         }
     }
 }
@@ -146,6 +149,11 @@ impl Registry {
                     Err(error) => return Err(error),
                 }
             }
+        }
+        for ((role, name), spec) in &self.named {
+            let reason = Reason::Configuration;
+            let of = needs.entry(spec.digest).or_default();
+            of.push(Need { role: *role, name: name.clone(), reason });
         }
         Ok(needs)
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use weir_core::digest::PluginDigest;
 use weir_core::name::Name;
-use weir_runtime::deploy::registry::{Candidate, Shown, Source, Spec};
+use weir_runtime::deploy::registry::{Applied, Candidate, Shown, Source, Spec};
 use weir_runtime::deploy::split::SplitBy;
 use weir_runtime::pipeline::canary::fisher::Share;
 use weir_runtime::pipeline::canary::{Pair, Seen};
@@ -202,6 +202,7 @@ fn shown(one: &Shown) -> Value {
         "digest": one.spec.digest,
         "settings": one.spec.settings,
         "source": one.spec.source,
+        "drifted": one.drifted,
     });
     if one.role == Role::Pipeline {
         shown["policy"] = one.spec.policy.as_ref().map(Name::as_str).into();
@@ -210,6 +211,17 @@ fn shown(one: &Shown) -> Value {
         }
     }
     shown
+}
+
+/// Deploys what the configuration says, where something else is deployed.
+pub(super) async fn apply(
+    State(admin): State<Admin>,
+    Extension(sender): Extension<Sender>,
+) -> Result<Json<Value>, Problem> {
+    let applied = admin.app.registry.apply().await;
+    sender.audit(&admin.app, "apply", "weir.toml", applied.as_ref().err()).await;
+    let shown = |one: &Applied| json!({ "role": one.role.as_str(), "name": one.name.as_str(), "revision": one.revision });
+    Ok(Json(json!({ "applied": applied?.iter().map(shown).collect::<Vec<_>>() })))
 }
 
 /// How the runs of a candidate compare with those of the base.

@@ -67,6 +67,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
             get(Policies::one).put(Policies::deploy).delete(Policies::undeploy),
         )
         .route("/admin/v1/policies/{name}/rollback", post(Policies::roll_back))
+        .route("/admin/v1/apply", post(deployed::apply))
         .route("/health/cache/analytics", get(all_analytics))
         .route("/health/cache/clear", post(clear_all))
         .fallback(async |uri: Uri| router::not_found(&uri))
