@@ -181,10 +181,14 @@ impl Server {
         eventually(&what, async || self.log().contains(text).then_some(())).await;
     }
 
+    /// The id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it has not ended")
+    }
+
     /// How many files and connections its process has open.
     pub(crate) fn open_files(&self) -> usize {
-        let id = self.child.id().expect("it has not ended");
-        fs::read_dir(format!("/proc/{id}/fd")).unwrap().count()
+        fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
     }
 
     /// Tells it to drain.

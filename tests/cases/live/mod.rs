@@ -1,14 +1,13 @@
 //! Plugins that are pushed, deployed and rolled back while the server runs. Swaps of policies, and what they
-//! leave of the cache, are in `policies`; versions that are tried on a part of the requests in `candidates`; and what nothing needs in `removing`.
+//! leave of the cache, are in `policies`; versions that are tried on a part of the requests in `candidates`; what nothing needs in `removing`; and many swaps under load in `swaps`.
 
 mod candidates;
 mod policies;
 mod removing;
+mod swaps;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -100,6 +99,17 @@ async fn listed(server: &Server, what: &str) -> Value {
 async fn roll_back(server: &Server, role: &str, name: &str) -> Answer {
     let request = server.admin.request("POST", &format!("/admin/v1/{role}/{name}/rollback"));
     Answer::to(request.bearer_auth(server.admin_token())).await
+}
+
+/// Pushes `policy-default` with its own manifest, and returns its digest.
+async fn default_policy(server: &Server) -> String {
+    let author = Author::new();
+    let manifest = author.folder.path().join("plugin.toml");
+    fs::write(&manifest, include_str!("../../../plugins/policy-default/plugin.toml")).unwrap();
+    let component = plugin("policy-default");
+    let pushed = command(server, &["push", text(&component), "--manifest", text(&manifest)]).await;
+    assert!(pushed.success, "{}", pushed.stderr);
+    pushed.stdout.trim().to_owned()
 }
 
 /// A server that hosts `echo` from its configuration.
@@ -233,46 +243,4 @@ async fn requests_end_with_what_they_began_with() {
     let old = begun.await.unwrap();
     old.assert_status(200);
     assert_eq!(json!(revision(&old)), before);
-}
-
-/// Each of two components under one name, in turns, while clients ask.
-#[tokio::test]
-async fn a_hundred_swaps_under_load_lose_no_request_and_mix_no_answer() {
-    let server = Arc::new(echoing().await);
-    let author = Author::new();
-    let echo = author.push(&server, "pipeline", &plugin("echo"), "").await;
-    let other = author.push(&server, "pipeline", &guest("reads-method"), "").await;
-    let done = Arc::new(AtomicBool::new(false));
-    let ask_until_done = async |server: Arc<Server>, done: Arc<AtomicBool>| {
-        let mut seen = Vec::new();
-        while !done.load(Ordering::Relaxed) {
-            let answer = ask(&server.client, "echo", &json!({ "a": 1 })).await;
-            answer.assert_status(200);
-            seen.push((revision(&answer), answer.json()));
-        }
-        seen
-    };
-    let clients: Vec<_> = (0..4)
-        .map(|_| tokio::spawn(ask_until_done(Arc::clone(&server), Arc::clone(&done))))
-        .collect();
-    let mut by_revision = std::collections::BTreeMap::new();
-    by_revision.insert(revision(&ask(&server.client, "echo", &json!({})).await), "echo");
-    for turn in 0..100 {
-        let (digest, name) = if turn % 2 == 0 { (&other, "other") } else { (&echo, "echo") };
-        if turn % 10 == 0 {
-            upload(&server, b"no component".to_vec()).await.assert_problem(422, "not-allowed");
-        }
-        let revision = deploy(&server, "pipelines", "echo", &json!({ "digest": digest })).await;
-        by_revision.insert(revision, name);
-    }
-    done.store(true, Ordering::Relaxed);
-    let mut answers = 0;
-    for client in clients {
-        for (revision, body) in client.await.unwrap() {
-            let is_echo = body == json!({ "a": 1 });
-            assert_eq!(is_echo, by_revision[&revision] == "echo", "{revision}: {body}");
-            answers += 1;
-        }
-    }
-    assert!(answers > 100, "{answers}");
 }

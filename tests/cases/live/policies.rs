@@ -20,17 +20,6 @@ async fn searching() -> Server {
     server
 }
 
-/// Pushes `policy-default` with its own manifest, and returns its digest.
-async fn default_policy(server: &Server) -> String {
-    let author = Author::new();
-    let manifest = author.folder.path().join("plugin.toml");
-    fs::write(&manifest, include_str!("../../../plugins/policy-default/plugin.toml")).unwrap();
-    let component = plugin("policy-default");
-    let pushed = command(server, &["push", text(&component), "--manifest", text(&manifest)]).await;
-    assert!(pushed.success, "{}", pushed.stderr);
-    pushed.stdout.trim().to_owned()
-}
-
 /// Deploys the policy with these settings, and returns the revision.
 async fn set(server: &Server, digest: &str, settings: Value) -> u64 {
     deploy(server, "policies", "default", &json!({ "digest": digest, "settings": settings })).await

@@ -1,6 +1,6 @@
 //! `cargo xtask soak`: the long forms of tests, for as long as one wants.
 //!
-//! `freshness` and `faults` run tests of `tests/`, and [`fuzz`] runs fuzz targets. [`neighbours`], [`overload`], [`hostile`] and [`redis`]
+//! `freshness`, `faults` and `swaps` run tests of `tests/`, and [`fuzz`] runs fuzz targets. [`neighbours`], [`overload`], [`hostile`] and [`redis`]
 //! are experiments: their results are tables of times and memory, so they are not tests. They share
 //! [`experiment`].
 
@@ -56,6 +56,16 @@ enum Subject {
     /// expects that the check finds a wrong answer for each of them, and none without. The same
     /// server dies at each point of a write and of what follows from it, and another goes on.
     Faults,
+    /// Swap pipelines and policies a thousand times while clients ask
+    ///
+    /// No request is lost, each answer is what its revision makes, a tenth of the uploads are refused, and the
+    /// 99th percentile of requests is at most 1.5 times that without swaps. The server's memory and address space
+    /// are afterwards what they were. Run nothing else at the same time.
+    Swaps {
+        /// How many
+        #[arg(long, default_value_t = 1_000)]
+        swaps: u32,
+    },
     Neighbours(Neighbours),
     Overload(Overload),
     Hostile(Hostile),
@@ -83,6 +93,11 @@ impl Soak {
                     ..Test::default()
                 }
             }
+            Subject::Swaps { swaps } => Test {
+                arguments: vec!["live::swaps".into()],
+                variables: vec![("WEIR_SWAPS", swaps.to_string())],
+                ..Test::default()
+            },
             Subject::Faults => {
                 Test { arguments: vec!["faults::".into()], with_faults: true, ..Test::default() }
             }
