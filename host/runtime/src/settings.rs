@@ -41,10 +41,34 @@ impl<'de> Deserialize<'de> for Setting {
             fn visit_i64<E>(self, value: i64) -> Result<Setting, E> {
                 Ok(Setting(value.to_string()))
             }
+            fn visit_u64<E>(self, value: u64) -> Result<Setting, E> {
+                Ok(Setting(value.to_string()))
+            }
             fn visit_f64<E>(self, value: f64) -> Result<Setting, E> {
                 Ok(Setting(value.to_string()))
             }
         }
         deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+    use super::*;
+
+    /// TOML's integers have a sign, and JSON's only where they need one.
+    #[test]
+    fn settings_are_texts_in_toml_and_in_json() {
+        let toml: Settings =
+            toml::from_str("a = 1\nb = -1\nc = 0.5\nd = true\ne = \"text\"").unwrap();
+        let json: Settings =
+            serde_json::from_str(r#"{"a": 1, "b": -1, "c": 0.5, "d": true, "e": "text"}"#).unwrap();
+        let expected = [("a", "1"), ("b", "-1"), ("c", "0.5"), ("d", "true"), ("e", "text")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(toml.pairs(), expected);
+        assert_eq!(json.pairs(), expected);
+        assert!(serde_json::from_str::<Settings>(r#"{"a": [1]}"#).is_err());
     }
 }
