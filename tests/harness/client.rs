@@ -1,11 +1,13 @@
 //! A client of one server, and the responses that it gets.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Certificate, ClientBuilder, Method, RequestBuilder};
 use serde_json::{Value, json};
 
 /// Longer than any request in a test.
@@ -20,22 +22,33 @@ pub(crate) struct Client {
 
 impl Client {
     pub(super) fn new(address: SocketAddr) -> Self {
-        Self::built(address, reqwest::Client::builder())
+        Self::built(address, builder())
     }
 
     /// A client that speaks HTTP/2 from the start, without an upgrade.
     pub(crate) fn http2(address: SocketAddr) -> Self {
-        Self::built(address, reqwest::Client::builder().http2_prior_knowledge())
+        Self::built(address, builder().http2_prior_knowledge())
     }
 
     /// A client that keeps at most one connection while it asks nothing.
     pub(crate) fn keeping_one(address: SocketAddr) -> Self {
-        Self::built(address, reqwest::Client::builder().pool_max_idle_per_host(1))
+        Self::built(address, builder().pool_max_idle_per_host(1))
     }
 
-    fn built(address: SocketAddr, builder: reqwest::ClientBuilder) -> Self {
+    /// A client that speaks TLS, and trusts the authorities in the file and no others.
+    pub(crate) fn trusting(address: SocketAddr, authorities: &Path) -> Self {
+        let pem = fs::read(authorities).unwrap();
+        let authorities = Certificate::from_pem_bundle(&pem).unwrap();
+        Self::of("https", address, builder().tls_certs_only(authorities))
+    }
+
+    fn of(scheme: &str, address: SocketAddr, builder: ClientBuilder) -> Self {
         let http = builder.timeout(REQUEST_TIMEOUT).no_proxy().build().unwrap();
-        Self { http, base: format!("http://{address}") }
+        Self { http, base: format!("{scheme}://{address}") }
+    }
+
+    fn built(address: SocketAddr, builder: ClientBuilder) -> Self {
+        Self::of("http", address, builder)
     }
 
     /// `http://ADDRESS`.
@@ -123,6 +136,12 @@ impl Client {
         };
         text.lines().filter(|line| !line.starts_with('#')).filter_map(of_series).sum()
     }
+}
+
+/// Begins a client that trusts nobody. reqwest needs cryptography also for clients without TLS.
+fn builder() -> ClientBuilder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().tls_certs_only([])
 }
 
 /// A document in the form that requests take.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
+use weir_test_redis::Certificates;
 
 use super::environment;
 
@@ -77,6 +78,12 @@ impl Config {
             };
         }
         self
+    }
+
+    /// Has the listener of a section speak TLS.
+    pub(crate) fn tls(&mut self, section: &str, certificates: &Certificates) -> &mut Self {
+        self.set(&format!("{section}.tls.certificate_file"), text(&certificates.certificate()))
+            .set(&format!("{section}.tls.key_file"), text(&certificates.key()))
     }
 
     /// Adds the policy `name`.

@@ -9,6 +9,7 @@ mod config;
 mod environment;
 mod raw;
 mod server;
+mod tls;
 mod wait;
 
 pub(crate) use client::{Answer, Client, document};
@@ -16,4 +17,5 @@ pub(crate) use config::{Config, guest, in_model, outside, plugin};
 pub(crate) use environment::{binary, model, tokenizer};
 pub(crate) use raw::{Raw, connect_from};
 pub(crate) use server::{Ended, Program, Server, weir};
+pub(crate) use tls::{Version, secure};
 pub(crate) use wait::eventually;

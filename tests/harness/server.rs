@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
+use weir_test_redis::Certificates;
 
 use super::client::{Answer, Client};
 use super::config::Config;
@@ -37,6 +38,8 @@ pub(crate) struct Server {
     _stdout: BufReader<ChildStdout>,
     folder: TempDir,
     program: Program,
+    /// The authorities of its certificate, if it speaks TLS.
+    authorities: Option<PathBuf>,
 }
 
 /// What a server runs.
@@ -66,7 +69,19 @@ impl Server {
 
     /// The same with a program.
     pub(crate) async fn running(program: Program, configure: impl FnOnce(&mut Config)) -> Self {
-        Self::launch(configured(configure), program).await
+        Self::launch(configured(configure), program, None).await
+    }
+
+    /// A server that speaks TLS on both listeners, with this certificate.
+    pub(crate) async fn secured(
+        certificates: &Certificates,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
+        let folder = configured(|config| {
+            config.tls("server", certificates).tls("admin", certificates);
+            configure(config);
+        });
+        Self::launch(folder, Program::Shipped, Some(certificates.authority())).await
     }
 
     /// Starts another server on the folder of this one, which is killed if it is still running.
@@ -74,12 +89,12 @@ impl Server {
         if self.child.id().is_some() {
             self.kill9().await;
         }
-        Self::launch(self.folder, self.program).await
+        Self::launch(self.folder, self.program, self.authorities).await
     }
 
     /// Starts another program on the folder of this server, which has ended.
     pub(crate) async fn replaced_by(self, program: Program) -> Self {
-        Self::launch(self.folder, program).await
+        Self::launch(self.folder, program, self.authorities).await
     }
 
     /// Gives whatever runs on the folder of this server next another configuration.
@@ -100,10 +115,10 @@ impl Server {
     pub(crate) async fn restart_with(mut self, configure: impl FnOnce(&mut Config)) -> Self {
         self.kill9().await;
         self.reconfigure(configure);
-        Self::launch(self.folder, self.program).await
+        Self::launch(self.folder, self.program, self.authorities).await
     }
 
-    async fn launch(folder: TempDir, program: Program) -> Self {
+    async fn launch(folder: TempDir, program: Program, authorities: Option<PathBuf>) -> Self {
         let log = folder.path().join("weir.log");
         let log = File::options().create(true).append(true).open(log).unwrap();
         let mut child = program
@@ -127,8 +142,13 @@ impl Server {
         let Some(admin) = admin.and_then(|address| address.parse().ok()) else {
             panic!("there is no admin listener: {read:?}, {line:?}\n{}", log_of(folder.path()));
         };
-        let (client, admin) = (Client::new(address), Client::new(admin));
-        let server = Self { client, address, admin, child, _stdout: stdout, folder, program };
+        let client = |address| match &authorities {
+            Some(authorities) => Client::trusting(address, authorities),
+            None => Client::new(address),
+        };
+        let (client, admin) = (client(address), client(admin));
+        let _stdout = stdout;
+        let server = Self { client, address, admin, child, _stdout, folder, program, authorities };
         server.ready().await;
         server
     }

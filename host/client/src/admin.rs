@@ -1,5 +1,6 @@
 //! Requests to the admin listener of a server. Out of scope: what they ask for.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -7,6 +8,7 @@ use reqwest::{RequestBuilder, Response, header};
 use serde_json::Value;
 
 use crate::client::{refusal, unreachable};
+use crate::trust;
 
 /// An invalidation may have to wait for the search index to hear of it, and a plugin for its compilation.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
@@ -17,6 +19,8 @@ pub struct Server {
     pub url: String,
     /// The administrator's token.
     pub token: String,
+    /// The authorities that its certificate may be from, instead of the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A client of the admin listener.
@@ -30,7 +34,7 @@ impl Admin {
         let mut token = header::HeaderValue::from_str(&format!("Bearer {}", server.token))
             .context("the admin token has characters that an HTTP header cannot carry")?;
         token.set_sensitive(true);
-        let http = reqwest::Client::builder()
+        let http = trust::builder(&server.url, server.ca_file.as_deref())?
             .default_headers(header::HeaderMap::from_iter([(header::AUTHORIZATION, token)]))
             .read_timeout(REQUEST_TIMEOUT)
             .build()

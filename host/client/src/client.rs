@@ -1,11 +1,14 @@
 //! The HTTP client of `weir ingest`: requests with retries, and readable refusals.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use reqwest::{RequestBuilder, Response, StatusCode, header};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
+
+use crate::trust;
 
 /// How often a request is attempted before it fails.
 const MAX_ATTEMPTS: u32 = 8;
@@ -35,7 +38,12 @@ pub(super) struct Written {
 }
 
 impl Client {
-    pub(super) fn new(url: &str, api_key: Option<&str>, collection: &str) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        url: &str,
+        ca_file: Option<&Path>,
+        api_key: Option<&str>,
+        collection: &str,
+    ) -> anyhow::Result<Self> {
         let mut headers = header::HeaderMap::new();
         if let Some(key) = api_key {
             let mut value = header::HeaderValue::from_str(&format!("Bearer {key}"))
@@ -43,7 +51,7 @@ impl Client {
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }
-        let http = reqwest::Client::builder()
+        let http = trust::builder(url, ca_file)?
             .default_headers(headers)
             .timeout(REQUEST_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -122,6 +130,9 @@ impl Client {
 /// Why no answer came from `server`.
 pub(super) fn unreachable(error: reqwest::Error, server: &str) -> anyhow::Error {
     let is_connect = error.is_connect();
+    if let Some(advice) = trust::advice(&error) {
+        return anyhow!(error).context(format!("{server} is not spoken to: {advice}"));
+    }
     let error = anyhow!(error);
     if is_connect {
         error.context(format!("no server answers at {server}: is it running?"))

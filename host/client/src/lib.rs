@@ -2,7 +2,7 @@
 //! a collection, and `weir cache` ([`cache`]) administers the cache, and `weir plugin` ([`plugin`]) what is deployed.
 //!
 //! [`files`] finds and reads the files, [`extract`] extracts their text, [`client`] talks to
-//! the server, and [`report`] shows progress and results. Out of scope: splitting and
+//! the server, [`trust`] says which servers are trusted, and [`report`] shows progress and results. Out of scope: splitting and
 //! embedding, which the server does.
 
 use std::path::PathBuf;
@@ -23,6 +23,7 @@ mod files;
 pub mod plugin;
 mod report;
 mod table;
+mod trust;
 
 /// The most that one request carries, unless a single document is larger. It is small so that
 /// progress is visible and a request does not occupy the server for long.
@@ -45,6 +46,10 @@ pub struct Arguments {
     /// arguments.
     #[arg(long, env = "WEIR_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
+    /// The authorities that a server with TLS may have its certificate from, in PEM format, instead of those
+    /// that the system trusts.
+    #[arg(long, value_name = "FILE", env = "WEIR_CA_FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 /// Ingests the files and prints a summary.
@@ -65,8 +70,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 async fn ingest(arguments: &Arguments) -> anyhow::Result<Summary> {
     let started = Instant::now();
-    let client =
-        Client::new(&arguments.url, arguments.api_key.as_deref(), arguments.collection.as_str())?;
+    let Arguments { url, api_key, ca_file, collection, .. } = arguments;
+    let client = Client::new(url, ca_file.as_deref(), api_key.as_deref(), collection.as_str())?;
     client.create_collection().await?;
     let (sources, skipped) = files::find(&arguments.paths);
     let mut run = Run {

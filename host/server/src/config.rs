@@ -58,6 +58,8 @@ pub struct Server {
     pub position_timeout_ms: u64,
     /// How long requests in flight have to finish after SIGTERM; at most 10 s.
     pub drain_timeout_ms: u64,
+    /// Its certificate.
+    pub tls: Tls,
 }
 
 impl Default for Server {
@@ -81,6 +83,7 @@ impl Default for Server {
             max_concurrent_streams: 256,
             position_timeout_ms: 2_000,
             drain_timeout_ms: 10_000,
+            tls: Tls::default(),
         }
     }
 }
@@ -97,12 +100,65 @@ pub struct Admin {
     /// Whether the public listener shows tenants the analytics of their caches also if they do not ask
     /// from this machine.
     pub open_analytics: bool,
+    /// Its certificate. Beyond a loopback address, it needs one.
+    pub tls: Tls,
 }
 
 impl Default for Admin {
     fn default() -> Self {
         let listen = "127.0.0.1:8081".to_owned();
-        Self { listen, token_file: PathBuf::new(), open_analytics: false }
+        Self { listen, token_file: PathBuf::new(), open_analytics: false, tls: Tls::default() }
+    }
+}
+
+/// `[server.tls]` and `[admin.tls]`: the certificate of a listener. Without one, it does not speak TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate and those that lead to its authority, in PEM format; empty for none.
+    pub certificate_file: PathBuf,
+    /// The key of the certificate, in PEM format.
+    pub key_file: PathBuf,
+    /// From the beginning of a connection to the end of its handshake.
+    pub handshake_timeout_ms: u64,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        let (certificate_file, key_file) = (PathBuf::new(), PathBuf::new());
+        Self { certificate_file, key_file, handshake_timeout_ms: 10_000 }
+    }
+}
+
+impl Tls {
+    /// Whether the listener speaks TLS.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.certificate_file.as_os_str().is_empty()
+    }
+
+    /// The files that this names, with their keys.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let files = [("certificate_file", &self.certificate_file), ("key_file", &self.key_file)];
+        files.into_iter().filter(|(_, path)| !path.as_os_str().is_empty())
+    }
+
+    /// The same files, to make their paths absolute.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let files = [&mut self.certificate_file, &mut self.key_file];
+        files.into_iter().filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// What is missing, if only one of the files is named.
+    #[must_use]
+    pub fn problem(&self) -> Option<&'static str> {
+        match (self.is_on(), self.key_file.as_os_str().is_empty()) {
+            (true, true) => Some("key_file: name the file with the key of certificate_file"),
+            (false, false) => {
+                Some("certificate_file: name the file with the certificate of key_file")
+            }
+            _ => None,
+        }
     }
 }
 

@@ -37,6 +37,7 @@ use weir_search::catch_up::{CatchUp, Index, Settings};
 use weir_search::exact::ExactStore;
 use weir_server::http::app::App;
 use weir_server::http::body::Room;
+use weir_server::http::cors::Cors;
 use weir_server::http::parsing::Parsing;
 use weir_server::identity::requests::RequestLimits;
 use weir_server::identity::{Member, Tenants};
@@ -143,7 +144,10 @@ pub async fn app(config: Config, apply: bool) -> anyhow::Result<App> {
     tracing::info!(deployments = deployments.current().all().count(), "deployed");
     let weights = tenants.iter().map(|tenant| (&tenant.name, weight_of(&config, &tenant.name)));
     let parsing = Parsing::start(weights).context("cannot start the threads that parse bodies")?;
+    let pipelines = config.pipelines.iter().map(|(name, of)| (name, of.cors.as_ref()));
+    let cors = Cors::of(pipelines, config.plugins.cors.as_ref());
     Ok(App {
+        cors,
         deployments,
         registry,
         tenants,

@@ -134,7 +134,7 @@ impl Server {
 
     async fn ready(&mut self) -> Result<()> {
         let url = format!("{}/health/readiness", self.url());
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
+        let http = crate::client::http().timeout(Duration::from_secs(2)).build()?;
         let deadline = Instant::now() + READY_TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait()? {

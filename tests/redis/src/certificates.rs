@@ -1,14 +1,16 @@
-//! A private authority of certificates, and a certificate for this machine.
+//! A private authority of certificates, and certificates for this machine.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
-/// PEM files of an authority, and of a certificate from it for `localhost`.
+/// PEM files of an authority, and of a certificate from it for `localhost` and 127.0.0.1.
 pub struct Certificates {
     folder: TempDir,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 impl Certificates {
@@ -19,15 +21,24 @@ impl Certificates {
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_certificate = authority.self_signed(&authority_key).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         let issuer = Issuer::new(authority, authority_key);
-        let certificate = certificate.signed_by(&key, &issuer).unwrap();
-        let made = Self { folder: tempfile::tempdir().unwrap() };
+        let made = Self { folder: tempfile::tempdir().unwrap(), issuer };
         fs::write(made.authority(), authority_certificate.pem()).unwrap();
-        fs::write(made.certificate(), certificate.pem()).unwrap();
-        fs::write(made.key(), key.serialize_pem()).unwrap();
+        let (certificate, key) = made.issue();
+        fs::write(made.certificate(), certificate).unwrap();
+        fs::write(made.key(), key).unwrap();
+        fs::set_permissions(made.key(), Permissions::from_mode(0o600)).unwrap();
         made
+    }
+
+    /// Another certificate from the same authority, and its key, in PEM format.
+    #[must_use]
+    pub fn issue(&self) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let certificate = CertificateParams::new(names).unwrap();
+        let certificate = certificate.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
     }
 
     /// The authority's certificate.
@@ -36,7 +47,7 @@ impl Certificates {
         self.folder.path().join("authority.pem")
     }
 
-    /// The certificate for `localhost`.
+    /// The certificate.
     #[must_use]
     pub fn certificate(&self) -> PathBuf {
         self.folder.path().join("certificate.pem")

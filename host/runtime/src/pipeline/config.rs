@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use weir_core::name::Name;
 
+use super::cors::Cors;
 use crate::capability::grants::Grants;
 use crate::engine::size::Size;
 use crate::settings::Settings;
@@ -45,6 +46,8 @@ pub struct Pipeline {
     /// What its clients may ask of the cache by `Cache-Control`. Other directives are ignored.
     #[serde(default)]
     pub client_cache_control: Allowed,
+    /// Which web pages may call it. Without it, none of another origin.
+    pub cors: Option<Cors>,
     /// The values that its `settings` import returns.
     #[serde(default)]
     pub settings: Settings,
@@ -65,6 +68,7 @@ impl Default for Pipeline {
             weight: one(),
             consistent: false,
             client_cache_control: Allowed::new(),
+            cors: None,
             settings: Settings::default(),
         }
     }

@@ -2,13 +2,14 @@
 //!
 //! [`load`] turns a component and its grants into a [`Pipeline`]. A [`Runner`] runs it for
 //! a tenant, which results in an [`answer`] or an [`error`]. [`latencies`] are how long its requests
-//! took. Out of scope: whether to run it at all,
+//! took, and [`cors`] is which web pages may call it. Out of scope: whether to run it at all,
 //! which the cache decides (`answers`), what its imports do (`capability`), and which pipeline
 //! serves a name (`deploy`).
 
 pub mod answer;
 pub mod canary;
 pub mod config;
+pub mod cors;
 mod counters;
 pub mod error;
 mod invoke;

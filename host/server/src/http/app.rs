@@ -11,6 +11,7 @@ use weir_runtime::tenant::config::Ingest;
 use weir_store::{DataFolder, SystemStore};
 
 use super::body::{BodyLimits, Room};
+use super::cors::Cors;
 use super::parsing::Parsing;
 use crate::config;
 use crate::identity::Tenants;
@@ -24,6 +25,8 @@ pub struct App {
     pub server: config::Server,
     /// Whether analytics are shown also to those who do not ask from this machine.
     pub open_analytics: bool,
+    /// What web pages may do with pipelines, if anything.
+    pub cors: Option<Box<Cors>>,
     /// The limits of what one request may ingest.
     pub ingest: Ingest,
     /// The deadline of a request whose pipeline does not set its own, in milliseconds.

@@ -26,6 +26,7 @@ use self::admin::Sender;
 use self::admin::access::Access;
 use self::app::App;
 use self::body::RequestBody;
+use self::cors::Asked;
 use self::problem::{Problem, codes};
 use self::respond::Exchange;
 use self::unread::Unread;
@@ -40,6 +41,7 @@ mod analytics;
 pub mod app;
 pub mod body;
 mod cache_control;
+pub mod cors;
 mod documents;
 mod embeddings;
 mod handler;
@@ -121,6 +123,7 @@ impl Service {
         let (mut head, body) = RequestBody::wrap(request).into_parts();
         let in_flight = self.requests.begin();
         let mut of_tenant = None;
+        let asked = self.asked_by_page(&head);
         let (route, mut response) = if in_flight.is_some() {
             let caller = handler::Caller { client, id: exchange.id() };
             let answer = async {
@@ -129,7 +132,7 @@ impl Service {
                 {
                     return (Route::Other, problem.into_response());
                 }
-                match self.destination(&mut head, caller, &mut of_tenant) {
+                match self.destination(&mut head, caller, asked.as_ref(), &mut of_tenant) {
                     Destination::Pipeline(member, name) => {
                         let answer = handler::run(&self.app, member, &name, &head, body, caller);
                         (Route::Pipeline, answer.await)
@@ -150,8 +153,22 @@ impl Service {
             response = problem.into_response();
             Charge::none()
         });
-        let response = exchange.finish(response, &self.app.metrics, route);
+        let mut response = exchange.finish(response, &self.app.metrics, route);
+        if let Some(asked) = asked {
+            asked.stamp(response.headers_mut());
+        }
         Answered { response, charge, in_flight, of_tenant }
+    }
+
+    /// What is to be said of a request to a pipeline that pages of other origins may call.
+    fn asked_by_page(&self, head: &Parts) -> Option<Asked<'_>> {
+        let cors = self.app.cors.as_deref()?;
+        if let Audience::Admins(_) = &self.audience {
+            return None;
+        }
+        let path = &head.uri.path()[self.app.tenants.prefix_bytes(head)..];
+        let name = path::pipeline(path.strip_prefix(PIPELINES)?).ok()?;
+        cors.asked(head, &name)
     }
 
     /// Finds the tenant and the route of a request. It counts among those of the tenant while `counted` is
@@ -160,6 +177,7 @@ impl Service {
         &self,
         head: &mut Parts,
         caller: handler::Caller<'_>,
+        asked: Option<&Asked<'_>>,
         counted: &mut Option<InFlight>,
     ) -> Destination<'_> {
         if !self.hosts.accept(head) {
@@ -170,6 +188,10 @@ impl Service {
         if let Audience::Admins(_) = &self.audience {
             introduce(head, caller);
             return Destination::Router;
+        }
+        // Browsers send no key with it.
+        if let Some(preflight) = asked.and_then(Asked::preflight) {
+            return Destination::Nowhere(Route::Other, preflight);
         }
         let Identified { member, prefix_bytes } = match self.app.tenants.identify(head) {
             Ok(identified) => identified,

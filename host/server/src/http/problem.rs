@@ -68,6 +68,7 @@ codes! {
     QUOTA_EXCEEDED = FORBIDDEN "quota-exceeded" "The tenant's quota is used up";
     LOCAL_ONLY = FORBIDDEN "local-only" "Only this machine may ask";
     ADMIN_DISABLED = FORBIDDEN "admin-disabled" "The server has no administrators";
+    ORIGIN_NOT_ALLOWED = FORBIDDEN "origin-not-allowed" "Pages of this origin may not call the pipeline";
     UNKNOWN_HOST = MISDIRECTED_REQUEST "unknown-host" "The server does not answer to this name";
     UNKNOWN_TENANT = NOT_FOUND "unknown-tenant" "The request does not identify a tenant";
     METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "method-not-allowed" "The method is not allowed here";

@@ -133,6 +133,15 @@ impl Tenants {
         self.by_name.values()
     }
 
+    /// How much of the path is the prefix of a tenant, whether or not the request has the tenant's key.
+    #[must_use]
+    pub fn prefix_bytes(&self, head: &Parts) -> usize {
+        match &self.rule {
+            Rule::Always(_) => 0,
+            Rule::Configured(rule) => rule.named(head).map_or(0, |named| named.prefix_bytes),
+        }
+    }
+
     /// The tenant of the request with this `head`. If tenants are configured, the API key is
     /// removed from the headers, so that no pipeline can read it.
     ///

@@ -1,4 +1,4 @@
-//! One connection, HTTP/1.1 or HTTP/2, from its first byte to its last.
+//! One connection, HTTP/1.1 or HTTP/2, from its first byte to its last, with TLS or without.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::debug;
@@ -40,7 +40,7 @@ pub(super) enum Ended {
 /// too old, or until the requests in flight are finished after `draining` becomes true.
 pub(super) async fn drive(
     shared: &Arc<Shared>,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     client: Client,
     mut draining: watch::Receiver<bool>,
 ) -> Ended {

@@ -2,12 +2,13 @@
 //!
 //! `axum::serve` sets no timeouts and no limits, so Weir has its own loop. It accepts at most
 //! `server.max_connections` at once; further ones wait in the system's backlog. [`connection`]
-//! serves each of them with the timeouts of [`watcher`]. A client
+//! serves each of them with the timeouts of [`watcher`], after a handshake if the listener speaks [`tls`]. A client
 //! gets no more connections than are still free, and has to wait for new ones when it opens very many a
 //! second. A drain stops accepting, lets requests in
 //! flight finish, and ends after `server.drain_timeout_ms` at the latest. Out of scope: requests
 //! (`http`).
 
+use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,10 +35,12 @@ mod connection;
 mod outgoing;
 mod pace;
 mod signals;
+pub mod tls;
 mod watcher;
 
 use self::connection::Ended;
 pub use self::signals::Signals;
+use self::tls::{Certificate, PairError, Tls};
 
 /// The window of an HTTP/2 stream: what may arrive of a body that nobody reads.
 const STREAM_WINDOW_BYTES: u32 = 128 << 10;
@@ -93,20 +96,51 @@ pub async fn bind(address: &str, option: &'static str) -> Result<TcpListener, Bi
     })
 }
 
-/// Serves each listener of `app` with its service until the first signal, then drains all. A second
-/// signal ends the drain at once.
-pub async fn serve(app: Arc<App>, listeners: Vec<(TcpListener, Service)>, mut signals: Signals) {
-    let (listeners, servers): (Vec<_>, Vec<_>) =
-        listeners.into_iter().map(|(listener, service)| (listener, Server::new(service))).unzip();
-    let accepting = servers.iter().zip(listeners).map(|(server, listener)| server.accept(listener));
+/// What is to be served on an address.
+pub struct Listener {
+    /// What it is called in the log and in metrics.
+    pub name: &'static str,
+    /// The address.
+    pub socket: TcpListener,
+    /// What answers.
+    pub service: Service,
+    /// Its certificate. Without one, it does not speak TLS.
+    pub certificate: Option<Certificate>,
+}
+
+/// Serves each listener of `app` until the first signal, then drains all. A second signal ends the drain at
+/// once.
+///
+/// # Errors
+/// TLS cannot be set up.
+pub async fn serve(
+    app: Arc<App>,
+    listeners: Vec<Listener>,
+    mut signals: Signals,
+) -> Result<(), PairError> {
+    let (mut servers, mut sockets, mut followers) = (Vec::new(), Vec::new(), Vec::new());
+    for Listener { name, socket, service, certificate } in listeners {
+        let tls = certificate.map(|certificate| Tls::new(name, certificate)).transpose()?;
+        let (tls, follower) = tls.unzip();
+        servers.push(Server::new(service, tls));
+        sockets.push(socket);
+        followers.push(follower);
+    }
+    let accepting = servers.iter().zip(sockets).map(|(server, socket)| server.accept(socket));
+    let following = servers.iter().zip(followers);
+    let following =
+        following.filter_map(|(server, follower)| Some(server.tls.as_deref()?.follow(follower?)));
     tokio::select! {
         _ = join_all(accepting) => {}
         () = signals.next() => {}
+        // Never ends before, and does nothing while there is no TLS.
+        _ = async { (join_all(following).await, pending::<()>().await) } => {}
     }
     tokio::select! {
         () = drain(&app, &servers) => {}
         () = signals.next() => warn!("second signal: ending without waiting"),
     }
+    Ok(())
 }
 
 /// Lets requests in flight finish, and closes what they use.
@@ -138,6 +172,8 @@ async fn drain(app: &App, servers: &[Server]) {
 
 struct Server {
     shared: Arc<connection::Shared>,
+    /// What its connections begin with.
+    tls: Option<Arc<Tls>>,
     /// Becomes `true` once, when connections should finish their requests in flight.
     draining: watch::Sender<bool>,
     connections: TaskTracker,
@@ -149,7 +185,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(service: Service) -> Self {
+    fn new(service: Service, tls: Option<Tls>) -> Self {
         let limits = &service.app().server;
         let places = Arc::new(Semaphore::new(limits.max_connections));
         let protocol = protocol(limits);
@@ -164,6 +200,7 @@ impl Server {
         };
         Self {
             shared: Arc::new(connection::Shared { service, protocol, limits }),
+            tls: tls.map(Arc::new),
             draining: watch::Sender::new(false),
             connections: TaskTracker::new(),
             places,
@@ -213,7 +250,7 @@ impl Server {
             warn!(%error, "cannot set TCP_NODELAY");
         }
         let shared = self.shared.clone();
-        let arrivals = self.arrivals.clone();
+        let (arrivals, tls) = (self.arrivals.clone(), self.tls.clone());
         let mut draining = self.draining.subscribe();
         let wait = arrivals.take(client, 1, Instant::now());
         self.connections.spawn(async move {
@@ -222,7 +259,11 @@ impl Server {
                 // What waits when a drain begins is served at once.
                 let _ = timeout(wait, draining.wait_for(|draining| *draining)).await;
             }
-            let ended = connection::drive(&shared, stream, client, draining).await;
+            let ended = match tls {
+                None => connection::drive(&shared, stream, client, draining).await,
+                // Apart, so that connections without TLS are not larger for it.
+                Some(tls) => Box::pin(secured(&shared, &tls, stream, client, draining)).await,
+            };
             if ended == Ended::ForViolation {
                 arrivals.take(client, VIOLATION_COST, Instant::now());
             }
@@ -230,6 +271,28 @@ impl Server {
             drop::<Share<Client>>(share);
             drop(place);
         });
+    }
+}
+
+/// Serves a connection after its handshake. A drain ends one that has not had it: its client has asked
+/// nothing.
+async fn secured(
+    shared: &Arc<connection::Shared>,
+    tls: &Tls,
+    stream: TcpStream,
+    client: Client,
+    mut draining: watch::Receiver<bool>,
+) -> Ended {
+    let connections = &shared.service.app().metrics.connections;
+    connections.increment(1.0);
+    let accepted = tokio::select! {
+        accepted = tls.accept(stream) => accepted,
+        _ = draining.wait_for(|draining| *draining) => Err(Ended::Usual),
+    };
+    connections.decrement(1.0);
+    match accepted {
+        Ok(stream) => connection::drive(shared, stream, client, draining).await,
+        Err(ended) => ended,
     }
 }
 

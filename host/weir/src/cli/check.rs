@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use weir_runtime::engine::Engines;
+use weir_server::listener::tls::Certificate;
 
 use crate::build;
 use crate::config::Config;
@@ -24,6 +25,10 @@ pub(super) fn run(path: &Path) -> anyhow::Result<()> {
         .collect();
     ensure!(missing.is_empty(), "{}:\n  {}", path.display(), missing.join("\n  "));
     shared::check(&config.cache)?;
+    for (section, tls) in [("[server.tls]", &config.server.tls), ("[admin.tls]", &config.admin.tls)]
+    {
+        Certificate::load(tls).context(section)?;
+    }
     let engines = Engines::new(&config.engine, config.sizes())?;
     build::check_plugins(&engines, &config)?;
     println!(

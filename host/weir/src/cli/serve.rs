@@ -8,7 +8,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use weir_server::http::Service;
 use weir_server::identity::admin_token::AdminToken;
-use weir_server::listener::{self, Signals};
+use weir_server::listener::tls::Certificate;
+use weir_server::listener::{self, Listener, Signals};
 use weir_server::telemetry::log::{self, Logging};
 use weir_server::telemetry::upkeep;
 
@@ -43,6 +44,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if let Some(listen) = &arguments.admin_listen {
         config.admin.listen.clone_from(listen);
+        // What the file says was checked when it was loaded.
+        if let Some(problem) = config.exposed_admin() {
+            anyhow::bail!("--admin-listen: {problem}");
+        }
     }
     let log = log::start(&config.log).context("log.level")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -57,7 +62,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 async fn serve(config: Config, apply: bool, log: &Logging) -> anyhow::Result<()> {
     let signals = Signals::new().context("cannot install signal handlers")?;
-    // First, so that a port in use is reported before a model is loaded.
+    // First, so that a port in use is reported before a model is loaded, and so is a certificate.
+    let certificate = Certificate::load(&config.server.tls).context("[server.tls]")?;
+    let admin_certificate = Certificate::load(&config.admin.tls).context("[admin.tls]")?;
     let public = listener::bind(&config.server.listen, "--listen or server.listen").await?;
     let admin = match config.admin.listen.as_str() {
         "" => None,
@@ -71,20 +78,28 @@ async fn serve(config: Config, apply: bool, log: &Logging) -> anyhow::Result<()>
     log.spawn_counting();
     let address = public.local_addr()?;
     let mut said = format!("weir listening on {address}\n");
-    tracing::info!("listening on http://{address}");
+    tracing::info!("listening on {}{address}", scheme(certificate.as_ref()));
     // The data folder exists by now.
     let token = admin.as_ref().map(|_| AdminToken::load_or_create(&token_file)).transpose()?;
     let token = token.map(Arc::new);
     let service = Service::public(Arc::clone(&app), address, token.clone());
-    let mut listeners = vec![(public, service)];
+    let mut listeners = vec![Listener { name: "public", socket: public, service, certificate }];
     if let (Some(admin), Some(token)) = (admin, token) {
         let address = admin.local_addr()?;
         let _ = writeln!(said, "weir admin listening on {address}");
-        tracing::info!(token_file = %token_file.display(), "listening on http://{address} for administrators");
-        listeners.push((admin, Service::admin(Arc::clone(&app), address, token)));
+        let (service, scheme) =
+            (Service::admin(Arc::clone(&app), address, token), scheme(admin_certificate.as_ref()));
+        let token_file = token_file.display();
+        tracing::info!(%token_file, "listening on {scheme}{address} for administrators");
+        let (name, certificate) = ("admin", admin_certificate);
+        listeners.push(Listener { name, socket: admin, service, certificate });
     }
     // For a parent process that waits for it. Nobody may be reading, so errors are ignored.
     let _ = std::io::stdout().write_all(said.as_bytes());
-    listener::serve(app, listeners, signals).await;
-    Ok(())
+    Ok(listener::serve(app, listeners, signals).await?)
+}
+
+/// How URLs of a listener with this certificate begin.
+fn scheme(certificate: Option<&Certificate>) -> &'static str {
+    if certificate.is_some() { "https://" } else { "http://" }
 }

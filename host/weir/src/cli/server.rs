@@ -20,6 +20,10 @@ pub(super) struct ServerArguments {
     /// The file of the token, instead of the configuration's.
     #[arg(long, value_name = "FILE", env = "WEIR_ADMIN_TOKEN_FILE", global = true)]
     token_file: Option<PathBuf>,
+    /// The authorities that a server with TLS may have its certificate from, in PEM format, instead of those
+    /// that the system trusts.
+    #[arg(long, value_name = "FILE", env = "WEIR_ADMIN_CA_FILE", global = true)]
+    ca_file: Option<PathBuf>,
 }
 
 impl ServerArguments {
@@ -31,6 +35,7 @@ impl ServerArguments {
         let config = self.config.as_deref().map(Config::load).transpose()?.unwrap_or_default();
         let url = match &self.url {
             Some(url) => url.clone(),
+            None if config.admin.tls.is_on() => format!("https://{}", config.admin.listen),
             None => format!("http://{}", config.admin.listen),
         };
         let has_source = self.config.is_some() || self.token_file.is_some();
@@ -38,6 +43,7 @@ impl ServerArguments {
         let file = self.token_file.clone().unwrap_or_else(|| config.admin_token_file());
         let token = fs::read_to_string(&file)
             .with_context(|| format!("cannot read the admin token {}", file.display()))?;
-        Ok(Server { url, token: token.trim().to_owned() })
+        let ca_file = self.ca_file.clone();
+        Ok(Server { url, token: token.trim().to_owned(), ca_file })
     }
 }

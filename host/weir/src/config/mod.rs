@@ -140,7 +140,11 @@ impl Config {
         let redis = (shared.backend == Backend::Redis).then(|| shared.redis.files());
         let redis = redis.into_iter().flatten();
         let redis = redis.map(|(key, path)| (format!("cache.shared.redis.{key}"), path));
-        let all = library.into_iter().chain(models).chain(components).chain(redis);
+        let tls = [("server.tls", &self.server.tls), ("admin.tls", &self.admin.tls)];
+        let tls = tls.into_iter().flat_map(|(section, tls)| {
+            tls.files().map(move |(key, path)| (format!("{section}.{key}"), path))
+        });
+        let all = library.into_iter().chain(models).chain(components).chain(redis).chain(tls);
         all.map(|(key, path)| (key, path.as_path()))
     }
 
@@ -165,6 +169,8 @@ impl Config {
         if !self.admin.token_file.as_os_str().is_empty() {
             resolve(&mut self.admin.token_file);
         }
+        let tls = self.server.tls.files_mut().chain(self.admin.tls.files_mut());
+        tls.for_each(resolve);
         resolve(&mut self.embedding.library);
         self.cache.shared.redis.files_mut().for_each(resolve);
         for model in self.embedding.models.values_mut() {
@@ -195,6 +201,18 @@ impl Config {
                 ));
             }
         }
+        for (section, tls) in [("server", &self.server.tls), ("admin", &self.admin.tls)] {
+            problems.extend(tls.problem().map(|problem| format!("{section}.tls.{problem}")));
+        }
+        problems.extend(self.exposed_admin());
+        let of_pipelines = self.pipelines.iter().filter_map(|(name, pipeline)| {
+            Some((format!("pipelines.{name}"), pipeline.cors.as_ref()?))
+        });
+        let of_others = self.plugins.cors.iter().map(|cors| ("plugins".to_owned(), cors));
+        for (section, cors) in of_pipelines.chain(of_others) {
+            let own = cors.problems().into_iter();
+            problems.extend(own.map(|problem| format!("{section}.cors.{problem}")));
+        }
         for (name, pipeline) in &self.pipelines {
             let Some(policy) = &pipeline.policy else { continue };
             if !self.policies.contains_key(policy) {
@@ -206,6 +224,18 @@ impl Config {
             }
         }
         problems
+    }
+
+    /// What is wrong with the admin listener if other machines reach it and it does not speak TLS.
+    #[must_use]
+    pub fn exposed_admin(&self) -> Option<String> {
+        let listen = self.admin.listen.parse::<SocketAddr>().ok()?;
+        let is_local = listen.ip().to_canonical().is_loopback();
+        (!is_local && !self.admin.tls.is_on()).then(|| {
+            format!(
+                "admin.listen: other machines reach {listen}, and without TLS the token can be read on its                  way: set admin.tls.certificate_file and admin.tls.key_file, or listen on 127.0.0.1"
+            )
+        })
     }
 
     fn check_models(&self, problems: &mut Vec<String>) {

@@ -6,7 +6,7 @@ const MIB_U64: u64 = 1 << 20;
 
 /// Adds a line for each number that is out of its range.
 pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
-    let Config { server, ingest, embedding, engine, cache, .. } = config;
+    let Config { server, admin, ingest, embedding, engine, cache, .. } = config;
     let mut within = |key: &str, value: u64, least: u64, most: u64| {
         if !(least..=most).contains(&value) {
             problems.push(if most == u64::MAX {
@@ -45,6 +45,10 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     within("server.max_concurrent_streams", server.max_concurrent_streams.into(), 1, 65_536);
     within("server.drain_timeout_ms", server.drain_timeout_ms, 0, 10_000);
     within("server.position_timeout_ms", server.position_timeout_ms, 0, HOUR_MS);
+    for (section, tls) in [("server", &server.tls), ("admin", &admin.tls)] {
+        let key = format!("{section}.tls.handshake_timeout_ms");
+        within(&key, tls.handshake_timeout_ms, 100, HOUR_MS);
+    }
     within("ingest.max_body_bytes", ingest.max_body_bytes as u64, 1, 1 << 30);
     let least = two_bodies(ingest.max_body_bytes);
     within("ingest.max_bodies_bytes", ingest.max_bodies_bytes as u64, least, 1 << 40);

@@ -8,6 +8,7 @@ use weir_core::pattern::Scope;
 use weir_runtime::capability::grants::Grants;
 use weir_runtime::capability::{collections, embedding};
 use weir_runtime::pipeline::config::Pipeline;
+use weir_runtime::pipeline::cors::Cors;
 
 const MIB_U64: u64 = 1 << 20;
 
@@ -31,6 +32,8 @@ impl Default for Data {
 pub struct Plugins {
     /// What such pipelines may access.
     pub grants: Grants,
+    /// Which web pages may call them. Without it, none of another origin.
+    pub cors: Option<Cors>,
 }
 
 impl Default for Plugins {
@@ -42,7 +45,7 @@ impl Default for Plugins {
             logging: true,
             settings: true,
         };
-        Self { grants }
+        Self { grants, cors: None }
     }
 }
 

@@ -102,7 +102,7 @@ impl Cache {
 
 /// The bodies of answers, one a line.
 async fn answers(url: &str) -> Result<String> {
-    let http = reqwest::Client::new();
+    let http = crate::client::http().build()?;
     let mut lines = String::new();
     for number in 0..ANSWERS {
         let words = questions::words(number as u64, 4);

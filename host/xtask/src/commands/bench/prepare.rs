@@ -31,7 +31,8 @@ pub(super) async fn capture(
     case: &Case,
 ) -> Result<(Vec<(String, String)>, String)> {
     let url = format!("http://{}{}", target.address, case.path);
-    let request = reqwest::Client::new().post(&url).header("content-type", "application/json");
+    let request =
+        crate::client::http().build()?.post(&url).header("content-type", "application/json");
     let body = questions::body(0, case.mode);
     let answer = request.body(body).send().await?.error_for_status()?;
     let is_own = |name: &str| matches!(name, "date" | "content-length" | "connection");

@@ -93,7 +93,7 @@ impl Documents {
 
 async fn found(contender: &Contender, question: &Value) -> Result<HashSet<String>> {
     let url = format!("http://{}{}", contender.address, EMBEDDED.path);
-    let answer = reqwest::Client::new().post(url).json(question).send().await?;
+    let answer = crate::client::http().build()?.post(url).json(question).send().await?;
     let answer: Value = answer.error_for_status()?.json().await?;
     let results = answer["results"].as_array().context("the answer has no results")?;
     let id = |hit: &Value| hit["document_id"].as_str().map(str::to_owned);

@@ -217,7 +217,8 @@ impl Plain {
     /// Starts it with the current answer of Weir's cache.
     async fn start(workspace: &Workspace, folder: &Path, weir: &Server) -> Result<Self> {
         let url = format!("{}{}", weir.url(), CACHED.path);
-        let request = reqwest::Client::new().post(url).header("content-type", "application/json");
+        let request =
+            crate::client::http().build()?.post(url).header("content-type", "application/json");
         let answer = request.body(body(0, None)).send().await?.error_for_status()?;
         let is_own = |name: &str| matches!(name, "date" | "content-length" | "connection");
         let headers: Vec<(String, String)> = answer

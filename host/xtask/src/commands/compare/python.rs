@@ -92,7 +92,7 @@ impl Python {
     /// Waits until the service answers.
     async fn ready(&mut self) -> Result<()> {
         let url = format!("http://{}{}", self.address, CACHED.path);
-        let http = reqwest::Client::new();
+        let http = crate::client::http().build()?;
         let asking = async {
             loop {
                 if let Some(status) = self.service.child.try_wait()? {
