@@ -37,9 +37,13 @@ impl Client {
 
     /// A client that speaks TLS, and trusts the authorities in the file and no others.
     pub(crate) fn trusting(address: SocketAddr, authorities: &Path) -> Self {
-        let pem = fs::read(authorities).unwrap();
-        let authorities = Certificate::from_pem_bundle(&pem).unwrap();
-        Self::of("https", address, builder().tls_certs_only(authorities))
+        Self::of("https", address, trusting(authorities))
+    }
+
+    /// The same over HTTP/1.1, with a connection of its own for each request.
+    pub(crate) fn trusting_anew(address: SocketAddr, authorities: &Path) -> Self {
+        let builder = trusting(authorities).http1_only().pool_max_idle_per_host(0);
+        Self::of("https", address, builder)
     }
 
     fn of(scheme: &str, address: SocketAddr, builder: ClientBuilder) -> Self {
@@ -142,6 +146,11 @@ impl Client {
 fn builder() -> ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().tls_certs_only([])
+}
+
+fn trusting(authorities: &Path) -> ClientBuilder {
+    let pem = fs::read(authorities).unwrap();
+    builder().tls_certs_only(Certificate::from_pem_bundle(&pem).unwrap())
 }
 
 /// A document in the form that requests take.

@@ -204,7 +204,7 @@ impl Config {
         for (section, tls) in [("server", &self.server.tls), ("admin", &self.admin.tls)] {
             problems.extend(tls.problem().map(|problem| format!("{section}.tls.{problem}")));
         }
-        problems.extend(self.exposed_admin());
+        problems.extend(self.exposed_admin().map(|problem| format!("admin.listen: {problem}")));
         let of_pipelines = self.pipelines.iter().filter_map(|(name, pipeline)| {
             Some((format!("pipelines.{name}"), pipeline.cors.as_ref()?))
         });
@@ -233,7 +233,8 @@ impl Config {
         let is_local = listen.ip().to_canonical().is_loopback();
         (!is_local && !self.admin.tls.is_on()).then(|| {
             format!(
-                "admin.listen: other machines reach {listen}, and without TLS the token can be read on its                  way: set admin.tls.certificate_file and admin.tls.key_file, or listen on 127.0.0.1"
+                "other machines reach {listen}, and without TLS the token can be read on its way: set \
+                 admin.tls.certificate_file and admin.tls.key_file, or listen on 127.0.0.1"
             )
         })
     }

@@ -71,12 +71,16 @@ fn relative_paths_are_relative_to_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("weir.toml");
     let text = "[data]\nfolder = 'd'\n[embedding.models.m]\nmodel = '/m'\n\
-                [cache.shared.redis]\npassword_file = 'p'";
+                [cache.shared.redis]\npassword_file = 'p'\n[server.tls]\nkey_file = 'k'\n\
+                certificate_file = '/c'";
     std::fs::write(&file, text).unwrap();
     let mut config = Config::load(&file).unwrap();
     let redis = &config.cache.shared.redis;
     assert_eq!(redis.password_file, folder.path().join("p"));
     assert_eq!(redis.ca_file, Path::new(""), "none");
+    assert_eq!(config.server.tls.key_file, folder.path().join("k"));
+    assert_eq!(config.server.tls.certificate_file, Path::new("/c"));
+    assert_eq!(config.admin.tls.key_file, Path::new(""), "none");
     assert_eq!(config.data.folder, folder.path().join("d"));
     assert_eq!(config.embedding.models["m"].model, Path::new("/m"));
     config.data.folder = "~/weir".into();
@@ -106,6 +110,7 @@ fn the_example_has_the_defaults() {
     let default = Config::default();
     assert!(example.problems().is_empty(), "{:?}", example.problems());
     assert_eq!(example.server, default.server);
+    assert_eq!(example.admin, default.admin);
     assert_eq!(example.ingest, default.ingest);
     assert_eq!(example.engine, default.engine);
     assert_eq!(example.cache, default.cache);
@@ -130,6 +135,8 @@ fn the_example_has_every_key_with_a_comment() {
         "cache.shared",
         "cache.shared.disk",
         "cache.shared.redis",
+        "server.tls",
+        "admin.tls",
     ]
     .map(ToOwned::to_owned);
     for section in sections.iter().chain(&in_the_example).filter(|section| *section != "tenants") {
@@ -162,6 +169,8 @@ fn is_table(key: &str, section: &str) -> bool {
     matches!(
         (section, key),
         ("policies" | "pipelines", "settings" | "grants")
+            | ("pipelines" | "plugins", "cors")
+            | ("server" | "admin", "tls")
             | ("embedding", "models")
             | ("engine", "large" | "compile")
             | ("cache", "shared")
@@ -188,6 +197,51 @@ fn the_example_documents_tenants() {
     let text = format!("[tenants.acme]\n{}", text.replace("0123456789abcdef:…", &stored));
     let config = Config::parse(&text).unwrap();
     assert!(config.problems().is_empty(), "{:?}", config.problems());
+}
+
+/// Pages of other origins are commented out, because the default is that none may call a pipeline.
+#[test]
+fn the_example_documents_cors() {
+    let (_, section) = EXAMPLE.split_once("\n# [pipelines.search.cors]\n").unwrap();
+    let lines = section.lines().take_while(|line| line.starts_with('#'));
+    let text: String =
+        lines.map(|line| line.strip_prefix("# ").unwrap_or(line).to_owned() + "\n").collect();
+    let sections =
+        ["[pipelines.search]\ncomponent = 'x'\n[pipelines.search.cors]\n", "[plugins.cors]\n"];
+    for header in sections {
+        for key in known_keys(header) {
+            let line = text.lines().position(|line| line.starts_with(&format!("{key} = ")));
+            let line = line.unwrap_or_else(|| panic!("{header} lacks {key}"));
+            assert!(text.lines().nth(line - 1).unwrap().starts_with('#'), "{key}");
+        }
+    }
+    let whole = Config::parse(&format!("{}{text}", sections[0])).unwrap();
+    assert!(whole.problems().is_empty(), "{:?}", whole.problems());
+    let least = format!("{}origins = ['https://app.example']", sections[0]);
+    let least = Config::parse(&least).unwrap();
+    let cors = |config: &Config| config.pipelines.values().next().unwrap().cors.clone();
+    assert_eq!(cors(&whole), cors(&least), "the rest is the default");
+}
+
+#[test]
+fn an_admin_listener_that_others_reach_needs_tls() {
+    let tls = "[admin.tls]\ncertificate_file = 'c'\nkey_file = 'k'\n";
+    for (listen, tls, refused) in [
+        ("127.0.0.1:8081", "", false),
+        ("127.1.2.3:0", "", false),
+        ("[::1]:8081", "", false),
+        ("[::ffff:127.0.0.1]:8081", "", false),
+        ("", "", false),
+        ("0.0.0.0:8081", "", true),
+        ("[::]:8081", "", true),
+        ("192.0.2.1:8081", "", true),
+        ("0.0.0.0:8081", tls, false),
+    ] {
+        let config = Config::parse(&format!("[admin]\nlisten = '{listen}'\n{tls}")).unwrap();
+        let problems = config.problems().join("\n");
+        assert_eq!(problems.contains("admin.listen: other machines"), refused, "{listen}");
+        assert_eq!(problems.is_empty(), !refused, "{problems}");
+    }
 }
 
 #[test]
