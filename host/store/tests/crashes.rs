@@ -1,5 +1,5 @@
 //! What a process leaves behind that is killed while it stores plugins and deploys them, or that has
-//! no room: the old or the new, never half of it, and nothing acknowledged is lost.
+//! no room; and while it makes tokens and revokes them: the old or the new, never half of it, and nothing acknowledged is lost.
 //!
 //! The process is this program: [`work`] and [`work_without_room`] are what it does. With the feature
 //! `faults`, it also dies at each point of the way (`weir_core::crash`):
@@ -19,7 +19,9 @@ use std::sync::Arc;
 use weir_core::digest::PluginDigest;
 use weir_core::name::Name;
 use weir_store::plugins::{PluginFileError, PluginFiles, Verified};
-use weir_store::system::{AuditRecord, Expected, Role, SystemError, UploadedPlugin};
+use weir_store::system::{
+    AuditPage, AuditRecord, Expected, Role, SystemError, Token, TokenId, TokenScope, UploadedPlugin,
+};
 use weir_store::{DataFolder, SystemStore, TruthError, open_system};
 
 /// Where the process works.
@@ -84,6 +86,37 @@ fn record(number: u64) -> UploadedPlugin {
     }
 }
 
+fn audited(action: &str, number: u64, outcome: &str) -> AuditRecord {
+    AuditRecord {
+        at_unix_ms: 0,
+        who: "alice".to_owned(),
+        token: None,
+        action: action.to_owned(),
+        target: number.to_string(),
+        tenant: None,
+        detail: String::new(),
+        outcome: outcome.to_owned(),
+    }
+}
+
+fn newest(limit: u32) -> AuditPage {
+    AuditPage { limit, ..AuditPage::default() }
+}
+
+fn token(number: u64) -> Token {
+    Token {
+        id: TokenId(number),
+        hash: [1; 32],
+        name: search(),
+        scopes: [TokenScope::Read].into(),
+        tenants: None,
+        made_unix_ms: 0,
+        made_by: "alice".to_owned(),
+        used_unix_ms: None,
+        revoked_unix_ms: None,
+    }
+}
+
 /// Stores plugins and deploys them, one after the other, and says so, until it is killed. The first
 /// plugin gets the revision 1, and so on.
 #[tokio::test]
@@ -102,15 +135,26 @@ async fn work() {
         if let Some(old) = number.checked_sub(KEPT_PLUGINS) {
             stores.remove(old).await;
         }
-        let audited = AuditRecord {
-            at_unix_ms: 0,
-            who: "alice".to_owned(),
-            action: "deploy".to_owned(),
-            target: number.to_string(),
-            outcome: format!("revision {revision}"),
-        };
-        stores.system.append_audit(audited).await.unwrap();
+        let line = audited("deploy", number, &format!("revision {revision}"));
+        stores.system.append_audit(line).await.unwrap();
         eprintln!("logged {number}");
+    }
+}
+
+/// Makes tokens and revokes the one before, one after the other, and says so, until it is killed.
+#[tokio::test]
+#[ignore = "what the other tests have a process do"]
+async fn work_with_tokens() {
+    let Some(folder) = env::var_os(FOLDER) else { return };
+    let Stores { system, .. } = Stores::open(Path::new(&folder)).await;
+    for number in 0..MOST_PLUGINS {
+        system.add_token(token(number), audited("made", number, "done")).await.unwrap();
+        eprintln!("made {number}");
+        if let Some(old) = number.checked_sub(1) {
+            let line = audited("revoked", old, "done");
+            assert!(system.revoke_token(TokenId(old), line).await.unwrap());
+            eprintln!("revoked {old}");
+        }
     }
 }
 
@@ -128,6 +172,8 @@ struct Acknowledged {
     stored: Option<u64>,
     deployed: Option<u64>,
     logged: Option<u64>,
+    made: Option<u64>,
+    revoked: Option<u64>,
 }
 
 /// Has a process work until it has acknowledged so much, kills it then, and returns everything that
@@ -144,6 +190,8 @@ fn work_and_kill(mut process: Command, lines: usize) -> (Acknowledged, ExitStatu
             "stored" => acknowledged.stored = number,
             "deployed" => acknowledged.deployed = number,
             "logged" => acknowledged.logged = number,
+            "made" => acknowledged.made = number,
+            "revoked" => acknowledged.revoked = number,
             _ => panic!("the process said: {line}"),
         }
         if read + 1 == lines {
@@ -181,7 +229,7 @@ async fn check(folder: &Path, acknowledged: &Acknowledged) -> Verified {
     for record in stores.system.plugins().await.unwrap() {
         assert!(names.contains(&record.digest), "{record:?} has no file");
     }
-    let logged = stores.system.audit(None, 1).await.unwrap().first().map(|entry| entry.id);
+    let logged = stores.system.audit(newest(1)).await.unwrap().first().map(|entry| entry.id);
     let acked = acknowledged.logged.map_or(0, |number| number + 1);
     assert!((acked..=acked + 1).contains(&logged.unwrap_or(0)), "{logged:?}, {said}");
 
@@ -189,6 +237,58 @@ async fn check(folder: &Path, acknowledged: &Acknowledged) -> Verified {
     stores.files.put(&content(MOST_PLUGINS)).unwrap();
     assert_eq!(stores.deploy(MOST_PLUGINS, expected).await.unwrap(), last + 1);
     found
+}
+
+/// Asserts that every token that was acknowledged is there, and at most one step more, that those that were
+/// revoked are not valid, and that the audit log says exactly what was done.
+async fn check_tokens(folder: &Path, acknowledged: &Acknowledged) {
+    let said = format!("{acknowledged:?}");
+    let stores = Stores::open(folder).await;
+    let tokens = stores.system.tokens().await.unwrap();
+    let mut done: Vec<_> = tokens.iter().map(|token| ("made", token.id.0)).collect();
+    let revoked = tokens.iter().filter(|token| token.revoked_unix_ms.is_some());
+    done.extend(revoked.map(|token| ("revoked", token.id.0)));
+    let count = |what: &str| done.iter().filter(|(of, _)| *of == what).count() as u64;
+    let acked = |number: Option<u64>| number.map_or(0, |number| number + 1);
+    let (made, ended) = (acked(acknowledged.made), acked(acknowledged.revoked));
+    assert!((made..=made + 1).contains(&count("made")), "{done:?}, {said}");
+    assert!((ended..=ended + 1).contains(&count("revoked")), "{done:?}, {said}");
+    let lines = stores.system.audit(newest(1_000)).await.unwrap();
+    let mut logged: Vec<_> = lines
+        .iter()
+        .map(|entry| (entry.record.action.as_str(), entry.record.target.parse().unwrap()))
+        .collect();
+    done.sort_unstable();
+    logged.sort_unstable();
+    assert_eq!(logged, done, "{said}");
+    let next = token(MOST_PLUGINS);
+    stores.system.add_token(next, audited("made", MOST_PLUGINS, "done")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_kill_while_tokens_are_made_and_revoked_leaves_the_old_or_the_new() {
+    for lines in [1, 2, 3, 4, 7, 10] {
+        let folder = tempfile::tempdir().unwrap();
+        let process = process("work_with_tokens", folder.path());
+        let (acknowledged, status) = work_and_kill(process, lines);
+        assert_eq!(status.signal(), Some(9), "{status}");
+        check_tokens(folder.path(), &acknowledged).await;
+    }
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test]
+async fn a_crash_while_tokens_are_made_and_revoked_leaves_the_old_or_the_new() {
+    for point in ["before-system-commit", "after-system-commit"] {
+        for passed in 0..6 {
+            let folder = tempfile::tempdir().unwrap();
+            let mut process = process("work_with_tokens", folder.path());
+            process.env("WEIR_CRASH_AT", format!("{point}:{passed}"));
+            let (acknowledged, status) = work_and_kill(process, usize::MAX);
+            assert_eq!(status.signal(), Some(6), "{point}:{passed}: {status}");
+            check_tokens(folder.path(), &acknowledged).await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,10 @@
 //!
 //! Out of scope: what is worth a line, and who may read it.
 
+use weir_core::name::Name;
+
+use super::TokenId;
+
 /// How many lines are kept, the newest.
 pub const KEPT_AUDIT: u32 = 100_000;
 
@@ -18,10 +22,16 @@ pub struct AuditRecord {
     pub at_unix_ms: u64,
     /// Who: a token's name, not the token.
     pub who: String,
+    /// The id of the token; `None` for the one in the administrator's file.
+    pub token: Option<TokenId>,
     /// What was done.
     pub action: String,
-    /// What it was done to.
+    /// What it was done to, as it can be asked for.
     pub target: String,
+    /// The tenant that it concerns; `None` if it is about the whole server.
+    pub tenant: Option<Name>,
+    /// What else there is to say about what was done.
+    pub detail: String,
     /// How it ended.
     pub outcome: String,
 }
@@ -33,6 +43,19 @@ pub struct AuditEntry {
     pub id: u64,
     /// What it says.
     pub record: AuditRecord,
+}
+
+/// Which lines of the audit log are asked for. By default, none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditPage {
+    /// Only those with smaller ids.
+    pub before: Option<u64>,
+    /// How many, at most [`MAX_AUDIT_PAGE`].
+    pub limit: u32,
+    /// Only those about this target.
+    pub target: Option<String>,
+    /// Only those about this tenant.
+    pub tenant: Option<Name>,
 }
 
 /// As much of `text` as is kept of it, without half a character.

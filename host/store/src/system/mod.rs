@@ -1,7 +1,7 @@
 //! The system store: what belongs to the server rather than to a tenant.
 //!
 //! It keeps which plugins were uploaded, what is deployed and was deployed before, the revision
-//! of that, and the audit log. Out of scope: the files of plugins
+//! of that, the tokens of administrators, and the audit log. Out of scope: the files of plugins
 //! ([`PluginFiles`](crate::plugins::PluginFiles)), and what a deployment's text means.
 
 use async_trait::async_trait;
@@ -14,12 +14,19 @@ use crate::TruthError;
 mod audit;
 mod deployment;
 mod plugin;
+mod token;
 
-pub use audit::{AuditEntry, AuditRecord, KEPT_AUDIT, MAX_AUDIT_PAGE, MAX_AUDIT_TEXT_BYTES};
+pub use audit::{
+    AuditEntry, AuditPage, AuditRecord, KEPT_AUDIT, MAX_AUDIT_PAGE, MAX_AUDIT_TEXT_BYTES,
+};
 pub use deployment::{
     Deployment, Expected, HistoryEntry, KEPT_HISTORY, MAX_DEPLOYMENTS, MAX_SPEC_BYTES,
 };
 pub use plugin::{MAX_PLUGINS, MAX_VERSION_BYTES, Role, UploadedPlugin};
+pub use token::{
+    MAX_TOKEN_TENANTS, MAX_TOKENS, Token, TokenError, TokenId, TokenIdError, TokenScope,
+    TokenScopeError,
+};
 
 pub(crate) use audit::cut;
 
@@ -100,9 +107,24 @@ pub trait SystemStore: Send + Sync {
     /// Appends a line to the audit log, and returns its id. Ids grow.
     async fn append_audit(&self, record: AuditRecord) -> Result<u64, TruthError>;
 
-    /// Lines of the audit log, the newest first: at most `limit`, and at most [`MAX_AUDIT_PAGE`],
-    /// of those with a smaller id than `before`, if it is given. [`KEPT_AUDIT`] lines are kept.
-    async fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditEntry>, TruthError>;
+    /// Lines of the audit log, the newest first. [`KEPT_AUDIT`] lines are kept.
+    async fn audit(&self, page: AuditPage) -> Result<Vec<AuditEntry>, TruthError>;
+
+    /// Records a token, and `audit` with it: both are there, or neither.
+    ///
+    /// # Errors
+    /// There are [`MAX_TOKENS`] that are valid, or it names too many tenants.
+    async fn add_token(&self, token: Token, audit: AuditRecord) -> Result<(), TokenError>;
+
+    /// Revokes a token, and records `audit` with it: both are done, or neither. Returns whether it was
+    /// valid; if it was not, nothing is recorded.
+    async fn revoke_token(&self, id: TokenId, audit: AuditRecord) -> Result<bool, TruthError>;
+
+    /// Records when a token was last used.
+    async fn note_use(&self, id: TokenId, unix_ms: u64) -> Result<(), TruthError>;
+
+    /// All tokens, also revoked ones, the newest first.
+    async fn tokens(&self) -> Result<Vec<Token>, TruthError>;
 
     /// Closes the store. Later calls fail.
     async fn close(&self);

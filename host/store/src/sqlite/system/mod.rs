@@ -2,7 +2,7 @@
 //!
 //! Calls are rare, so there is one connection. Every write is one transaction in a task of its own,
 //! which a caller that goes away does not interrupt. `revision` is the counter, and `deployments`,
-//! `plugins` and `audit` are the tables.
+//! `plugins`, `tokens` and `audit` are the tables.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use weir_core::name::Name;
 use super::{damaged, open_writer, options};
 use crate::data_folder::database_file;
 use crate::system::{
-    AuditEntry, AuditRecord, Deployment, Expected, HistoryEntry, Role, SystemError, UploadedPlugin,
+    AuditEntry, AuditPage, AuditRecord, Deployment, Expected, HistoryEntry, Role, SystemError,
+    Token, TokenError, TokenId, UploadedPlugin,
 };
 use crate::{SystemStore, TruthError};
 
@@ -30,6 +31,7 @@ mod plugins;
 mod revision;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/system");
 
@@ -153,8 +155,24 @@ impl SystemStore for SqliteSystem {
         self.insert_audit(record).await
     }
 
-    async fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditEntry>, TruthError> {
-        self.read_audit(before, limit).await
+    async fn audit(&self, page: AuditPage) -> Result<Vec<AuditEntry>, TruthError> {
+        self.read_audit(page).await
+    }
+
+    async fn add_token(&self, token: Token, audit: AuditRecord) -> Result<(), TokenError> {
+        self.insert_token(token, audit).await
+    }
+
+    async fn revoke_token(&self, id: TokenId, audit: AuditRecord) -> Result<bool, TruthError> {
+        self.end_token(id, audit).await
+    }
+
+    async fn note_use(&self, id: TokenId, unix_ms: u64) -> Result<(), TruthError> {
+        self.update_use(id, unix_ms).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>, TruthError> {
+        self.read_tokens().await
     }
 
     async fn close(&self) {
@@ -168,6 +186,12 @@ fn stored(number: u64) -> i64 {
 }
 
 impl From<sqlx::Error> for SystemError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<sqlx::Error> for TokenError {
     fn from(error: sqlx::Error) -> Self {
         Self::Store(error.into())
     }

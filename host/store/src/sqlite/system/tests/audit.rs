@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sqlite::system::audit::{FORGOTTEN_AT_ONCE, append};
-use crate::system::{MAX_AUDIT_PAGE, MAX_AUDIT_TEXT_BYTES};
+use crate::system::{AuditPage, MAX_AUDIT_PAGE, MAX_AUDIT_TEXT_BYTES};
 
 impl Fixture {
     async fn log(&self, action: &str) -> u64 {
@@ -11,7 +11,11 @@ impl Fixture {
 
     /// A page, each line as `id action`.
     async fn page(&self, before: Option<u64>, limit: u32) -> Vec<String> {
-        let page = self.store.audit(before, limit).await.unwrap();
+        self.lines(AuditPage { before, limit, ..AuditPage::default() }).await
+    }
+
+    async fn lines(&self, page: AuditPage) -> Vec<String> {
+        let page = self.store.audit(page).await.unwrap();
         page.iter().map(|entry| format!("{} {}", entry.id, entry.record.action)).collect()
     }
 
@@ -38,7 +42,8 @@ async fn lines_are_read_in_pages_newest_first() {
     assert_eq!(f.page(Some(2), 2).await, ["1 upload"]);
     assert_eq!(f.page(Some(1), 2).await, [""; 0]);
     assert_eq!(f.page(Some(u64::MAX), 1).await, ["4 revoke"]);
-    assert_eq!(f.store.audit(None, 1).await.unwrap()[0].record, audited("revoke"));
+    let newest = f.store.audit(AuditPage { limit: 1, ..AuditPage::default() }).await.unwrap();
+    assert_eq!(newest[0].record, audited("revoke"));
 }
 
 #[tokio::test]
@@ -47,7 +52,8 @@ async fn a_page_and_a_text_are_bounded() {
     let long = "ä".repeat(MAX_AUDIT_TEXT_BYTES);
     let record = AuditRecord { outcome: long.clone(), ..audited("deploy") };
     f.store.append_audit(record).await.unwrap();
-    let read = f.store.audit(None, 1).await.unwrap().remove(0).record;
+    let newest = AuditPage { limit: 1, ..AuditPage::default() };
+    let read = f.store.audit(newest).await.unwrap().remove(0).record;
     assert_eq!(read.outcome, long[..MAX_AUDIT_TEXT_BYTES]);
     sqlx::query(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1100)
@@ -87,4 +93,33 @@ async fn many_are_forgotten_in_small_steps() {
         left.push(f.page(None, MAX_AUDIT_PAGE).await.len());
     }
     assert_eq!(left, [111, 12, 5, 5]);
+}
+
+#[tokio::test]
+async fn lines_are_asked_for_by_what_they_are_about() {
+    let f = Fixture::new().await;
+    for (target, tenant) in [
+        ("pipeline search", None),
+        ("pipeline searching", None),
+        ("cache", Some("acme")),
+        ("cache", Some("globex")),
+        ("pipeline search", None),
+        ("cache", Some("acme")),
+    ] {
+        let (target, tenant) = (target.to_owned(), tenant.map(name));
+        f.store.append_audit(AuditRecord { target, tenant, ..audited("do") }).await.unwrap();
+    }
+    for (target, tenant, before, ids) in [
+        (Some("pipeline search"), None, None, &["5 do", "1 do"][..]),
+        (Some("pipeline search"), None, Some(5), &["1 do"]),
+        (Some("cache"), None, None, &["6 do", "4 do", "3 do"]),
+        (None, Some("acme"), None, &["6 do", "3 do"]),
+        (Some("cache"), Some("globex"), None, &["4 do"]),
+        (Some("pipeline search"), Some("acme"), None, &[]),
+        (Some("' OR 1 --"), None, None, &[]),
+    ] {
+        let (target, tenant) = (target.map(ToOwned::to_owned), tenant.map(name));
+        let page = AuditPage { before, limit: 10, target, tenant };
+        assert_eq!(f.lines(page.clone()).await, ids, "{page:?}");
+    }
 }

@@ -4,14 +4,20 @@ use sqlx::migrate::Migrator;
 
 use super::*;
 use crate::sqlite::system::MIGRATIONS;
+use crate::system::AuditPage;
 use crate::sqlite::{open_writer, options};
 
 /// Writes a file as version 0.2 did at first, and opens it.
 async fn migrated(data: &[&'static str]) -> Fixture {
+    migrated_from(1, data).await
+}
+
+/// Writes a file with so many of the migrations, and opens it.
+async fn migrated_from(migrations: usize, data: &[&'static str]) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("system.sqlite");
     let old = open_writer(&file, options(&file).create_if_missing(true)).await.unwrap();
-    let first = MIGRATIONS.iter().take(1).cloned().collect();
+    let first = MIGRATIONS.iter().take(migrations).cloned().collect();
     Migrator::with_migrations(first).run(&old).await.unwrap();
     for statement in data {
         sqlx::query(*statement).execute(&old).await.unwrap();
@@ -31,6 +37,19 @@ async fn the_counter_of_an_old_file_goes_on() {
     assert_eq!(f.deploy("1", Expected::Absent).await.unwrap(), 42);
     let f = migrated(&[]).await;
     assert_eq!(f.deploy("1", Expected::Absent).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn lines_of_the_audit_log_from_before_there_were_tokens_stay() {
+    const LINE: &str = "INSERT INTO audit (at_ms, who, action, target, outcome)
+                        VALUES (1, 'admin', 'deploy', 'pipeline search', 'done')";
+    let f = migrated_from(2, &[LINE]).await;
+    f.store.append_audit(audited("next")).await.unwrap();
+    let page = AuditPage { limit: 10, ..AuditPage::default() };
+    let read = f.store.audit(page).await.unwrap();
+    assert_eq!((read[0].id, &read[0].record), (2, &audited("next")));
+    let AuditRecord { who, token, detail, .. } = &read[1].record;
+    assert_eq!((who.as_str(), *token, detail.as_str()), ("admin", None, ""));
 }
 
 #[tokio::test]

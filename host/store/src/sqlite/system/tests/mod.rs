@@ -8,7 +8,7 @@ use weir_core::digest::PluginDigest;
 use weir_core::name::Name;
 
 use super::SqliteSystem;
-use crate::system::{AuditRecord, Expected, Role, SystemError, UploadedPlugin};
+use crate::system::{AuditRecord, Expected, Role, SystemError, TokenId, UploadedPlugin};
 use crate::{SystemStore, TruthError};
 
 mod audit;
@@ -17,6 +17,7 @@ mod file;
 mod model;
 mod plugins;
 mod revisions;
+mod tokens;
 
 /// A store, and a pipeline's name.
 struct Fixture {
@@ -100,8 +101,11 @@ fn audited(action: &str) -> AuditRecord {
     AuditRecord {
         at_unix_ms: 1_700_000_000_000,
         who: "alice".to_owned(),
+        token: Some(TokenId(7)),
         action: action.to_owned(),
-        target: "pipelines/search".to_owned(),
+        target: "pipeline search".to_owned(),
+        tenant: None,
+        detail: "the digest".to_owned(),
         outcome: "revision 7".to_owned(),
     }
 }
