@@ -40,6 +40,7 @@ use weir_server::http::body::Room;
 use weir_server::http::cors::Cors;
 use weir_server::http::parsing::Parsing;
 use weir_server::identity::requests::RequestLimits;
+use weir_server::identity::tokens::AdminTokens;
 use weir_server::identity::{Member, Tenants};
 use weir_server::lifecycle::Lifecycle;
 use weir_server::telemetry::metrics::Metrics;
@@ -132,6 +133,7 @@ pub async fn app(config: Config, apply: bool) -> anyhow::Result<App> {
     let vectors = Arc::new(SharedVectors::default());
     let models = Arc::new(load_models(&config, &vectors).await?);
     let lifecycle = Lifecycle::default();
+    let tokens = AdminTokens::load(Arc::clone(&system), lifecycle.detached.clone()).await?;
     let mut stores = SharedStores::open(&config.cache).await?;
     let tenants =
         open_tenants(&config, &folder, &models, &vectors, &lifecycle, &mut stores).await?;
@@ -153,6 +155,7 @@ pub async fn app(config: Config, apply: bool) -> anyhow::Result<App> {
         tenants,
         shared_tier: stores.into_service(&config.cache),
         system,
+        tokens: Arc::new(tokens),
         models,
         vectors,
         metrics,

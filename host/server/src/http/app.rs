@@ -15,6 +15,7 @@ use super::cors::Cors;
 use super::parsing::Parsing;
 use crate::config;
 use crate::identity::Tenants;
+use crate::identity::tokens::AdminTokens;
 use crate::lifecycle::Lifecycle;
 use crate::services::SharedTierService;
 use crate::telemetry::metrics::Metrics;
@@ -37,6 +38,8 @@ pub struct App {
     pub shared_tier: SharedTierService,
     /// State that belongs to the server rather than to a tenant.
     pub system: Arc<dyn SystemStore>,
+    /// The tokens that administrators have made for others.
+    pub tokens: Arc<AdminTokens>,
     /// The folder of the stores, locked as long as the server lives.
     pub data_folder: Arc<DataFolder>,
     /// The models that are loaded.

@@ -2,7 +2,7 @@
 //!
 //! A client's address counts, which it cannot choose, and no header that tells another one. A proxy on this
 //! machine has its address, but says that it forwards, and then nobody has asked from here. A web page that a
-//! browser here shows cannot read what is answered, because its host is not this machine's. Clearing needs the
+//! browser here shows cannot read what is answered, because its host is not this machine's. Clearing needs an
 //! administrator's token, too, in a header that no page can send unasked.
 //!
 //! A tenant is shown its own cache only. Out of scope: the same on the admin listener (`admin`).
@@ -18,13 +18,12 @@ use http::{HeaderMap, HeaderName, header};
 use serde_json::Value;
 use weir_limits::client::Client;
 
-use super::admin::access::Access;
+use super::admin::access::{Access, Administrator};
 use super::admin::{self, Sender};
 use super::analytics::{self, Viewer};
 use super::app::App;
 use super::problem::{Problem, codes};
 use super::tenant::TenantOf;
-use crate::identity::admin_token::AdminToken;
 use crate::identity::host::Hosts;
 
 /// The headers that proxies add.
@@ -42,16 +41,16 @@ struct Gate {
     access: Option<Access>,
 }
 
-/// The routes. `token` is the administrator's, if there is one, and `hosts` are names of this machine in
+/// The routes. `access` lets administrators in, if there are any, and `hosts` are names of this machine in
 /// addition to its usual ones.
 pub(super) fn routes(
-    token: Option<Arc<AdminToken>>,
+    access: Option<Access>,
     port: u16,
     hosts: impl IntoIterator<Item = String>,
 ) -> Router<Arc<App>> {
     // Also if the listener is open to others, where any host is accepted.
     let hosts = Hosts::of(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), hosts);
-    let gate = Gate { hosts, access: token.map(Access::new) };
+    let gate = Gate { hosts, access };
     Router::new()
         .route("/health/cache/analytics", get(analytics))
         .route("/health/cache/clear", post(clear))
@@ -86,8 +85,9 @@ async fn clear(
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     let (head, body) = request.into_parts();
-    gate.admit_admin(&head, sender.client).await?;
-    admin::clear(&app, &sender, Request::from_parts(head, body)).await
+    let by = gate.admit_admin(&head, sender).await?;
+    by.check(admin::CLEAR)?;
+    admin::clear(&app, by, Request::from_parts(head, body)).await
 }
 
 impl Gate {
@@ -102,14 +102,14 @@ impl Gate {
     }
 
     /// Returns once the request of an administrator on this machine may be answered.
-    async fn admit_admin(&self, head: &Parts, client: Client) -> Result<(), Problem> {
-        self.admit_local(head, client)?;
+    async fn admit_admin(&self, head: &Parts, sender: Sender) -> Result<Administrator, Problem> {
+        self.admit_local(head, sender.client)?;
         let Some(access) = &self.access else {
             let detail =
                 "Nobody can administer this server: admin.listen is empty, so it has no token.";
             return Err(Problem::new(codes::ADMIN_DISABLED, detail));
         };
-        access.admit(head, client).await
+        access.admit(head, sender).await
     }
 }
 
@@ -125,7 +125,11 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt as _;
 
+    use weir_runtime::request::RequestId;
+
     use super::*;
+    use crate::identity::admin_token::AdminToken;
+    use crate::identity::tokens::tests::Fixture;
 
     fn head(host: &str, forwarded: Option<HeaderName>) -> Parts {
         let mut request = Request::builder().uri("/health/cache/analytics");
@@ -175,7 +179,9 @@ mod tests {
         std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         let token = Arc::new(AdminToken::load_or_create(&file).unwrap());
         let hosts = || Hosts::of("127.0.0.1:8080".parse().unwrap(), []);
-        let with = Gate { hosts: hosts(), access: Some(Access::new(token)) };
+        let f = Fixture::new().await;
+        let access = Access::new(token, Arc::clone(&f.tokens));
+        let with = Gate { hosts: hosts(), access: Some(access) };
         let without = Gate { hosts: hosts(), access: None };
         let (here, there) = ("127.0.0.1", "192.0.2.1");
         for (gate, address, token, code) in [
@@ -192,7 +198,9 @@ mod tests {
                 let value = format!("Bearer {token}").parse().unwrap();
                 head.headers.insert(header::AUTHORIZATION, value);
             }
-            let admitted = gate.admit_admin(&head, Client::at(address.parse().unwrap())).await;
+            let client = Client::at(address.parse().unwrap());
+            let sender = Sender { client, id: RequestId::of([1, 2]) };
+            let admitted = gate.admit_admin(&head, sender).await;
             let refused = admitted.err().map(|problem| problem.code().to_owned());
             assert_eq!(refused.as_deref(), code, "{address}, {token:?}");
         }

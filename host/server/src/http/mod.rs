@@ -92,7 +92,8 @@ impl Service {
     /// administrators, if there are any.
     #[must_use]
     pub fn public(app: Arc<App>, address: SocketAddr, token: Option<Arc<AdminToken>>) -> Self {
-        let local = local::routes(token, address.port(), allowed_hosts(&app));
+        let access = token.map(|token| Access::new(token, Arc::clone(&app.tokens)));
+        let local = local::routes(access, address.port(), allowed_hosts(&app));
         let router = router::router(app.clone(), local);
         Self::new(app, address, router, Audience::Public)
     }
@@ -101,7 +102,8 @@ impl Service {
     #[must_use]
     pub fn admin(app: Arc<App>, address: SocketAddr, token: Arc<AdminToken>) -> Self {
         let router = admin::router(app.clone());
-        Self::new(app, address, router, Audience::Admins(Access::new(token)))
+        let access = Access::new(token, Arc::clone(&app.tokens));
+        Self::new(app, address, router, Audience::Admins(access))
     }
 
     fn new(app: Arc<App>, address: SocketAddr, router: Router, audience: Audience) -> Self {
@@ -127,10 +129,11 @@ impl Service {
         let (route, mut response) = if in_flight.is_some() {
             let caller = handler::Caller { client, id: exchange.id() };
             let answer = async {
-                if let Audience::Admins(access) = &self.audience
-                    && let Err(problem) = access.admit(&head, client).await
-                {
-                    return (Route::Other, problem.into_response());
+                if let Audience::Admins(access) = &self.audience {
+                    match access.admit(&head, sender(caller)).await {
+                        Ok(administrator) => head.extensions.insert(administrator),
+                        Err(problem) => return (Route::Other, problem.into_response()),
+                    };
                 }
                 match self.destination(&mut head, caller, asked.as_ref(), &mut of_tenant) {
                     Destination::Pipeline(member, name) => {
@@ -186,7 +189,6 @@ impl Service {
             return Problem::new(codes::UNKNOWN_HOST, detail).into();
         }
         if let Audience::Admins(_) = &self.audience {
-            introduce(head, caller);
             return Destination::Router;
         }
         // Browsers send no key with it.
@@ -235,7 +237,11 @@ impl Service {
 
 /// Tells the router's handlers who has sent a request.
 fn introduce(head: &mut Parts, caller: handler::Caller<'_>) {
-    head.extensions.insert(Sender { client: caller.client, id: caller.id.clone() });
+    head.extensions.insert(sender(caller));
+}
+
+fn sender(caller: handler::Caller<'_>) -> Sender {
+    Sender { client: caller.client, id: caller.id.clone() }
 }
 
 /// The names that requests may give, in addition to those of this machine: what the operator allows, and

@@ -61,10 +61,12 @@ codes! {
     UNKNOWN_DOCUMENT = NOT_FOUND "unknown-document" "There is no such document";
     UNKNOWN_PLUGIN = NOT_FOUND "unknown-plugin" "There is no such plugin";
     UNKNOWN_DEPLOYMENT = NOT_FOUND "unknown-deployment" "Nothing is deployed under this name";
+    UNKNOWN_TOKEN = NOT_FOUND "unknown-token" "There is no such token";
     UNKNOWN_MODEL = NOT_FOUND "unknown-model" "There is no such model";
     MISSING_API_KEY = UNAUTHORIZED "missing-api-key" "An API key is required";
     INVALID_API_KEY = UNAUTHORIZED "invalid-api-key" "The API key is not valid here";
-    INVALID_ADMIN_TOKEN = UNAUTHORIZED "invalid-admin-token" "The admin token is required";
+    INVALID_ADMIN_TOKEN = UNAUTHORIZED "invalid-admin-token" "A token of an administrator is required";
+    TOKEN_SCOPE = FORBIDDEN "token-scope" "The token does not allow this";
     QUOTA_EXCEEDED = FORBIDDEN "quota-exceeded" "The tenant's quota is used up";
     LOCAL_ONLY = FORBIDDEN "local-only" "Only this machine may ask";
     ADMIN_DISABLED = FORBIDDEN "admin-disabled" "The server has no administrators";
@@ -79,6 +81,7 @@ codes! {
     UNKNOWN_POSITION = CONFLICT "unknown-position" "The position was not given out";
     TOO_MANY_COLLECTIONS = CONFLICT "too-many-collections" "The tenant has too many collections";
     IN_USE = CONFLICT "in-use" "Something else needs it as it is";
+    TOO_MANY_TOKENS = CONFLICT "too-many-tokens" "There are too many tokens";
     NOTHING_BEFORE = CONFLICT "nothing-before" "Nothing else was deployed before";
     REVISION_CHANGED = PRECONDITION_FAILED "revision-changed" "Something else is deployed than was expected";
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The content type is not supported";

@@ -1,7 +1,8 @@
 //! The administrator's token: whoever can read its file may send requests to the admin listener.
 //!
 //! The server makes the file at its first start, readable for its own user only, with 256 random bits.
-//! It keeps a hash, which is compared in constant time. Out of scope: what an administrator may do.
+//! It keeps a hash, which is compared in constant time. Out of scope: what an administrator may do, and the tokens
+//! that administrators make for others ([`tokens`](super::tokens)).
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -83,15 +84,24 @@ impl AdminToken {
     /// Whether the headers have the token, as `Authorization: Bearer …`.
     #[must_use]
     pub fn is_in(&self, headers: &HeaderMap) -> bool {
-        let mut sent = headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(value), None) = (sent.next(), sent.next()) else { return false };
-        let Some((scheme, token)) = value.to_str().ok().and_then(|value| value.split_once(' '))
-        else {
-            return false;
-        };
-        // Hashes are compared in constant time.
-        scheme.eq_ignore_ascii_case("bearer") && hash(token.trim()) == self.0
+        bearer(headers).is_some_and(|token| self.is(token))
     }
+
+    /// Whether it is this one.
+    #[must_use]
+    pub fn is(&self, token: &str) -> bool {
+        // Hashes are compared in constant time.
+        hash(token) == self.0
+    }
+}
+
+/// The token that the headers have, as `Authorization: Bearer …`; `None` if there is none, or several.
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut sent = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (sent.next(), sent.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 fn hash(token: &str) -> blake3::Hash {

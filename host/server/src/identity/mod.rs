@@ -22,6 +22,7 @@ pub mod api_key;
 pub mod config;
 pub mod host;
 pub mod requests;
+pub mod tokens;
 
 use self::api_key::{StoredKey, public_id};
 use self::requests::RequestLimits;

@@ -45,7 +45,8 @@ impl FromStr for TokenId {
     type Err = TokenIdError;
 
     fn from_str(text: &str) -> Result<Self, TokenIdError> {
-        let is_id = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let is_id =
+            text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let id = is_id.then(|| u64::from_str_radix(text, 16).ok()).flatten();
         id.map(Self).ok_or(TokenIdError)
     }

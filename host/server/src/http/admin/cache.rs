@@ -1,6 +1,6 @@
 //! `/admin/v1/cache`: what to invalidate, and what a request would be answered with.
 
-use std::time::SystemTime;
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::Json;
@@ -8,13 +8,11 @@ use axum::extract::{Request, State};
 use http_body::Body as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tracing::{error, info};
 use weir_core::name::Name;
-use weir_runtime::deploy::registry::RegistryError;
-use weir_runtime::request::RequestId;
 use weir_runtime::tenant::invalidation::what::What;
-use weir_store::system::AuditRecord;
 
+use super::access::Administrator;
+use super::audit::{Line, to_its_end};
 use super::described::{Described, member};
 use super::{Admin, explained};
 use crate::http::app::App;
@@ -22,45 +20,8 @@ use crate::http::body::ChargedBody;
 use crate::http::json;
 use crate::http::problem::{Problem, codes};
 
-/// Whoever has the token, in the history of what is deployed.
-pub(super) const ADMINISTRATOR: &str = "admin";
-
-/// Who sent a request, and its id.
-#[derive(Clone)]
-pub(in crate::http) struct Sender {
-    pub(in crate::http) client: weir_limits::client::Client,
-    pub(in crate::http) id: RequestId,
-}
-
-impl Sender {
-    /// Puts a change of what is deployed into the audit log.
-    pub(super) async fn audit(
-        &self,
-        app: &App,
-        action: &'static str,
-        target: &str,
-        error: Option<&RegistryError>,
-    ) {
-        let error = error.map(ToString::to_string);
-        let (request_id, client) = (self.id.as_str(), format!("{:?}", self.client));
-        info!(target: "weir::audit", request_id, client, what = target, error, "{action}");
-        let record = AuditRecord {
-            at_unix_ms: unix_ms(),
-            who: ADMINISTRATOR.to_owned(),
-            action: action.to_owned(),
-            target: target.to_owned(),
-            outcome: error.unwrap_or_else(|| "done".to_owned()),
-        };
-        if let Err(error) = app.system.append_audit(record).await {
-            error!(request_id, %error, "the audit log of the system store has no line about this");
-        }
-    }
-}
-
-fn unix_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
-}
+/// What the audit log calls the cache.
+pub(super) const TARGET: &str = "cache";
 
 /// The body of `invalidate`.
 #[derive(Debug, Deserialize)]
@@ -77,7 +38,7 @@ struct Invalidate {
 /// Has nothing served any more that was made before. Answers when that holds for all later requests.
 pub(super) async fn invalidate(
     State(admin): State<Admin>,
-    Extension(sender): Extension<Sender>,
+    Extension(by): Extension<Administrator>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     let Invalidate { what, tenant, soft } = read(&admin.app, request).await?;
@@ -87,7 +48,7 @@ pub(super) async fn invalidate(
             format!("what: {}", json::sentence(&error.to_string())),
         )
     })?;
-    end(&admin.app, &sender, &what, tenant.as_ref(), soft).await
+    end(&admin.app, by, what, tenant.as_ref(), soft).await
 }
 
 /// The body of `clear`, if it has one.
@@ -101,61 +62,65 @@ struct Clear {
 /// Has nothing served any more that was made before, whatever it is. Answers when that holds for all later
 /// requests.
 pub(in crate::http) async fn clear(
-    app: &App,
-    sender: &Sender,
+    app: &Arc<App>,
+    by: Administrator,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     let is_empty = request.body().is_end_stream();
     let Clear { tenant } = if is_empty { Clear::default() } else { read(app, request).await? };
-    end(app, sender, &What::Everything, tenant.as_ref(), false).await
+    end(app, by, What::Everything, tenant.as_ref(), false).await
 }
 
 /// Invalidates `what` for one tenant, or for all, and puts that into the audit log.
 async fn end(
-    app: &App,
-    sender: &Sender,
-    what: &What,
+    app: &Arc<App>,
+    by: Administrator,
+    what: What,
     tenant: Option<&Name>,
     soft: bool,
 ) -> Result<Json<Value>, Problem> {
     let members: Vec<_> = match tenant {
-        Some(name) => vec![member(app, Some(name))?],
-        None => app.tenants.members().collect(),
+        Some(name) => vec![Arc::clone(member(app, &by, Some(name))?)],
+        None => {
+            by.check_tenant(None)?;
+            app.tenants.members().cloned().collect()
+        }
     };
-    let text = serde_json::to_string(what).unwrap_or_default();
-    let mut invalidated = Vec::new();
-    for member in members {
-        let tenant = &member.tenant;
-        let at = tenant.invalidate(what, soft).await;
-        let position = at.as_ref().map(|at| at.0).unwrap_or_default();
-        let error = at.as_ref().err().map(tracing::field::display);
-        let (request_id, name) = (sender.id.as_str(), tenant.name.as_str());
-        info!(
-            target: "weir::audit",
-            request_id,
-            client = ?sender.client,
-            tenant = name,
-            what = text,
-            soft,
-            position,
-            error,
-            "invalidate"
-        );
-        at?;
-        invalidated.push(json!({ "tenant": name, "position": position }));
-    }
-    Ok(Json(json!({ "invalidated": invalidated })))
+    let text = serde_json::to_string(&what).unwrap_or_default();
+    let detail = if soft { format!("{text}, soft") } else { text };
+    let served = Arc::clone(app);
+    to_its_end(app, async move {
+        let mut invalidated = Vec::new();
+        for member in members {
+            let tenant = &member.tenant;
+            let at = tenant.invalidate(&what, soft).await;
+            let outcome = match &at {
+                Ok(at) => format!("position {}", at.0),
+                Err(error) => error.to_string(),
+            };
+            let line = Line {
+                action: "invalidate",
+                target: TARGET.to_owned(),
+                tenant: Some(tenant.name.clone()),
+                detail: detail.clone(),
+            };
+            by.audit(&served, line, outcome).await;
+            invalidated.push(json!({ "tenant": tenant.name.as_str(), "position": at?.0 }));
+        }
+        Ok(Json(json!({ "invalidated": invalidated })))
+    })
+    .await
 }
 
 /// Says what a request would be answered with, and why. Changes nothing.
 pub(super) async fn explain(
     State(admin): State<Admin>,
-    Extension(sender): Extension<Sender>,
+    Extension(by): Extension<Administrator>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     let described: Described = read(&admin.app, request).await?;
-    let arrived = described.arrive(&admin.app).await?;
-    let source = arrived.source(&sender.id, sender.client);
+    let arrived = described.arrive(&admin.app, &by).await?;
+    let source = arrived.source(&by.sender);
     let (deployment, answers) = (arrived.deployment(&source), &arrived.member.answers);
     let explanation = answers.explain(deployment, &source, arrived.demand, arrived.wishes).await;
     Ok(Json(explained::shown(&explanation, deployment, arrived.wishes)))

@@ -1,5 +1,7 @@
 //! `/admin/v1/pipelines` and `/admin/v1/policies`: what is deployed under each name, and how that changes.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -9,7 +11,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use weir_core::digest::PluginDigest;
 use weir_core::name::Name;
-use weir_runtime::deploy::registry::{Applied, Candidate, Shown, Source, Spec};
+use weir_runtime::deploy::registry::{
+    Applied, Candidate, RegistryError, Shown, Source, Spec,
+};
 use weir_runtime::deploy::split::SplitBy;
 use weir_runtime::pipeline::canary::fisher::Share;
 use weir_runtime::pipeline::canary::{Pair, Seen};
@@ -17,7 +21,9 @@ use weir_runtime::settings::Settings;
 use weir_store::system::{Expected, HistoryEntry, Role};
 
 use super::Admin;
-use super::cache::{ADMINISTRATOR, Sender, read};
+use super::access::Administrator;
+use super::audit::{Line, to_its_end};
+use super::cache::read;
 use crate::http::problem::{Problem, codes};
 
 /// The body of a deployment.
@@ -89,7 +95,7 @@ impl<const IS_PIPELINE: bool> Of<IS_PIPELINE> {
     /// Puts a plugin in service under this name.
     pub(super) async fn deploy(
         State(admin): State<Admin>,
-        Extension(sender): Extension<Sender>,
+        Extension(by): Extension<Administrator>,
         Path(name): Path<String>,
         request: Request,
     ) -> Result<Response, Problem> {
@@ -105,67 +111,92 @@ impl<const IS_PIPELINE: bool> Of<IS_PIPELINE> {
                 list.into_iter().find(|one| one.name == name).and_then(|one| one.spec.policy)
             }
         };
-        let deployed = match weight_percent {
-            Some(_) if !IS_PIPELINE => return Err(no_weight()),
-            Some(weight_percent) => {
-                let candidate = Candidate {
-                    digest,
-                    policy,
-                    settings,
-                    weight_percent,
-                    split_by: split_by.unwrap_or_default(),
-                    roll_back: roll_back.unwrap_or(true),
-                    base_revision: 0,
-                };
-                registry.try_out(name.clone(), candidate, expected, ADMINISTRATOR).await
-            }
-            None if split_by.is_some() || roll_back.is_some() => {
-                let detail = "'split_by' and 'roll_back' are about a part of the requests: add 'weight_percent'.";
-                return Err(Problem::new(codes::INVALID_REQUEST, detail));
-            }
-            None => {
-                let source = Source::Admin;
-                let spec =
-                    Spec { digest, policy, settings, candidate: None, source, allowed: None };
-                registry.deploy(Self::ROLE, name.clone(), spec, expected, ADMINISTRATOR).await
-            }
-        };
-        let target = format!("{} {name} {digest}", Self::ROLE);
-        sender.audit(&admin.app, "deploy", &target, deployed.as_ref().err()).await;
-        Ok(changed(&name, deployed?))
+        if weight_percent.is_some() && !IS_PIPELINE {
+            return Err(no_weight());
+        }
+        if weight_percent.is_none() && (split_by.is_some() || roll_back.is_some()) {
+            let detail = "'split_by' and 'roll_back' are about a part of the requests: add 'weight_percent'.";
+            return Err(Problem::new(codes::INVALID_REQUEST, detail));
+        }
+        let (app, registry) = (Arc::clone(&admin.app), Arc::clone(registry));
+        to_its_end(&admin.app, async move {
+            let (deployed, detail) = match weight_percent {
+                Some(weight_percent) => {
+                    let candidate = Candidate {
+                        digest,
+                        policy,
+                        settings,
+                        weight_percent,
+                        split_by: split_by.unwrap_or_default(),
+                        roll_back: roll_back.unwrap_or(true),
+                        base_revision: 0,
+                    };
+                    let tried = registry.try_out(name.clone(), candidate, expected, &by.by()).await;
+                    (tried, format!("{digest} for {weight_percent} %"))
+                }
+                None => {
+                    let source = Source::Admin;
+                    let spec =
+                        Spec { digest, policy, settings, candidate: None, source, allowed: None };
+                    let deployed =
+                        registry.deploy(Self::ROLE, name.clone(), spec, expected, &by.by()).await;
+                    (deployed, digest.to_string())
+                }
+            };
+            by.audit(&app, Self::line("deploy", &name, detail), outcome(&deployed)).await;
+            Ok(changed(&name, deployed?))
+        })
+        .await
     }
 
     /// Removes what is deployed.
     pub(super) async fn undeploy(
         State(admin): State<Admin>,
-        Extension(sender): Extension<Sender>,
+        Extension(by): Extension<Administrator>,
         Path(name): Path<String>,
         headers: HeaderMap,
     ) -> Result<Response, Problem> {
         let name = named(name)?;
         let expected = expected(&headers)?;
-        let registry = &admin.app.registry;
-        let gone = registry.undeploy(Self::ROLE, name.clone(), expected, ADMINISTRATOR).await;
-        let target = format!("{} {name}", Self::ROLE);
-        sender.audit(&admin.app, "undeploy", &target, gone.as_ref().err()).await;
-        Ok(changed(&name, gone?))
+        let (app, registry) = (Arc::clone(&admin.app), Arc::clone(&admin.app.registry));
+        to_its_end(&admin.app, async move {
+            let gone = registry.undeploy(Self::ROLE, name.clone(), expected, &by.by()).await;
+            let line = Self::line("undeploy", &name, String::new());
+            by.audit(&app, line, outcome(&gone)).await;
+            Ok(changed(&name, gone?))
+        })
+        .await
     }
 
     /// Puts in service again what was before.
     pub(super) async fn roll_back(
         State(admin): State<Admin>,
-        Extension(sender): Extension<Sender>,
+        Extension(by): Extension<Administrator>,
         Path(name): Path<String>,
         headers: HeaderMap,
     ) -> Result<Response, Problem> {
         let name = named(name)?;
         let expected = expected(&headers)?;
-        let registry = &admin.app.registry;
-        let deployed = registry.roll_back(Self::ROLE, name.clone(), expected, ADMINISTRATOR);
-        let deployed = deployed.await;
-        let target = format!("{} {name}", Self::ROLE);
-        sender.audit(&admin.app, "rollback", &target, deployed.as_ref().err()).await;
-        Ok(changed(&name, deployed?))
+        let (app, registry) = (Arc::clone(&admin.app), Arc::clone(&admin.app.registry));
+        to_its_end(&admin.app, async move {
+            let deployed = registry.roll_back(Self::ROLE, name.clone(), expected, &by.by()).await;
+            let line = Self::line("rollback", &name, String::new());
+            by.audit(&app, line, outcome(&deployed)).await;
+            Ok(changed(&name, deployed?))
+        })
+        .await
+    }
+
+    fn line(action: &'static str, name: &Name, detail: String) -> Line {
+        Line { action, target: format!("{} {name}", Self::ROLE), tenant: None, detail }
+    }
+}
+
+/// How it ended, for the audit log.
+fn outcome(deployed: &Result<u64, RegistryError>) -> String {
+    match deployed {
+        Ok(revision) => format!("revision {revision}"),
+        Err(error) => error.to_string(),
     }
 }
 

@@ -11,12 +11,12 @@ use serde_json::value::RawValue;
 use weir_core::json::{CanonicalJson, JsonLimits, canonicalize};
 use weir_core::name::Name;
 use weir_limits::charge::Charge;
-use weir_limits::client::Client;
 use weir_runtime::deploy::Deployment;
-use weir_runtime::request::{RequestId, Source};
+use weir_runtime::request::Source;
 use weir_runtime::tenant::reading::Demand;
 use weir_runtime::wishes::Wishes;
 
+use super::access::{Administrator, Sender};
 use crate::http::app::App;
 use crate::http::json::MAX_DEPTH;
 use crate::http::problem::{Problem, codes};
@@ -50,8 +50,16 @@ pub(super) struct Arrived {
     charge: Charge,
 }
 
-/// The tenant of this name, or the only one.
-pub(super) fn member<'a>(app: &'a App, name: Option<&Name>) -> Result<&'a Arc<Member>, Problem> {
+/// The tenant of this name, or the only one, if the token is for it.
+///
+/// # Errors
+/// The token is not for it, or there is no such tenant.
+pub(super) fn member<'a>(
+    app: &'a App,
+    by: &Administrator,
+    name: Option<&Name>,
+) -> Result<&'a Arc<Member>, Problem> {
+    by.check_tenant(name)?;
     let mut members = app.tenants.members();
     let Some(name) = name else {
         return match (members.next(), members.next()) {
@@ -68,12 +76,17 @@ pub(super) fn member<'a>(app: &'a App, name: Option<&Name>) -> Result<&'a Arc<Me
 }
 
 impl Described {
+    /// The tenant that it names.
+    pub(super) fn tenant(&self) -> Option<&Name> {
+        self.tenant.as_ref()
+    }
+
     /// The request as it would arrive.
     ///
     /// # Errors
-    /// There is no such tenant or pipeline, or a client could not send it.
-    pub(super) async fn arrive(self, app: &App) -> Result<Arrived, Problem> {
-        let member = member(app, self.tenant.as_ref())?;
+    /// The token is not for the tenant, there is no such tenant or pipeline, or a client could not send it.
+    pub(super) async fn arrive(self, app: &App, by: &Administrator) -> Result<Arrived, Problem> {
+        let member = member(app, by, self.tenant.as_ref())?;
         let (tenant, pipeline) = (&member.tenant, &self.pipeline);
         let deployment = app.deployments.get(&tenant.name, pipeline).ok_or_else(|| {
             let detail = format!("There is no pipeline '{pipeline}' for {}.", tenant.name);
@@ -112,10 +125,10 @@ impl Arrived {
     }
 
     /// What its key is made from.
-    pub(super) fn source<'a>(&'a self, id: &'a RequestId, client: Client) -> Source<'a> {
+    pub(super) fn source<'a>(&'a self, sender: &'a Sender) -> Source<'a> {
         Source {
-            id,
-            client,
+            id: &sender.id,
+            client: sender.client,
             method: &Method::POST,
             path: &self.deployment.path,
             query: &self.query,

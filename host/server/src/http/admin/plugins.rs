@@ -1,5 +1,6 @@
 //! `/admin/v1/plugins`: which plugins are stored, and more of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -13,14 +14,16 @@ use weir_core::digest::PluginDigest;
 use weir_runtime::deploy::registry::{Need, Needs, RegistryError, Stored};
 
 use super::Admin;
-use super::cache::{ADMINISTRATOR, Sender, read};
+use super::access::Administrator;
+use super::audit::{DONE, Line, to_its_end};
+use super::cache::read;
 use crate::http::body::ChargedBody;
 use crate::http::problem::{Problem, codes};
 
 /// Checks a plugin and stores it. Answers 201 with its digest, or 200 if it was stored before.
 pub(super) async fn upload(
     State(admin): State<Admin>,
-    Extension(sender): Extension<Sender>,
+    Extension(by): Extension<Administrator>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
@@ -30,14 +33,18 @@ pub(super) async fn upload(
     let reader = app.tenants.members().next().map(|member| &member.tenant.name);
     let reader = reader.ok_or_else(|| Problem::internal("there is no tenant"))?;
     let body = admin.uploads.read(reader, body, &head.headers, limits).await?;
-    let ChargedBody { bytes, held } = body;
-    let uploaded = app.registry.upload(bytes, ADMINISTRATOR).await;
-    drop(held);
-    let target = uploaded.as_ref().map(|stored| stored.digest.to_string()).unwrap_or_default();
-    sender.audit(app, "upload", &target, uploaded.as_ref().err()).await;
-    let stored = uploaded?;
-    let status = if stored.is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(shown(&stored))).into_response())
+    let served = Arc::clone(app);
+    to_its_end(app, async move {
+        let ChargedBody { bytes, held } = body;
+        let uploaded = served.registry.upload(bytes, &by.by()).await;
+        drop(held);
+        let digest = uploaded.as_ref().ok().map(|stored| stored.digest);
+        by.audit(&served, line("upload", digest), outcome(&uploaded)).await;
+        let stored = uploaded?;
+        let status = if stored.is_new { StatusCode::CREATED } else { StatusCode::OK };
+        Ok((status, Json(shown(&stored))).into_response())
+    })
+    .await
 }
 
 /// All plugins, the newest upload first.
@@ -64,14 +71,18 @@ pub(super) async fn one(
 /// Removes a plugin that nothing needs.
 pub(super) async fn remove(
     State(admin): State<Admin>,
-    Extension(sender): Extension<Sender>,
+    Extension(by): Extension<Administrator>,
     Path(digest): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let digest = parsed(&digest)?;
-    let removed = admin.app.registry.remove(digest).await;
-    sender.audit(&admin.app, "remove", &digest.to_string(), removed.as_ref().err()).await;
-    removed?;
-    Ok(Json(json!({ "removed": [digest] })))
+    let app = Arc::clone(&admin.app);
+    to_its_end(&admin.app, async move {
+        let removed = app.registry.remove(digest).await;
+        by.audit(&app, line("remove", Some(digest)), outcome(&removed)).await;
+        removed?;
+        Ok(Json(json!({ "removed": [digest] })))
+    })
+    .await
 }
 
 /// The body of a collection.
@@ -93,18 +104,39 @@ fn a_day_s() -> u64 {
 /// Removes all plugins that nothing needs.
 pub(super) async fn collect(
     State(admin): State<Admin>,
-    Extension(sender): Extension<Sender>,
+    Extension(by): Extension<Administrator>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
     let Collect { uploaded_before_s, only_say } = read(&admin.app, request).await?;
     let before = Duration::from_secs(uploaded_before_s);
-    let unused = admin.app.registry.remove_unused(before, only_say).await;
-    if !only_say {
-        let digests = unused.iter().flatten().map(ToString::to_string).collect::<Vec<_>>();
-        sender.audit(&admin.app, "remove", &digests.join(" "), unused.as_ref().err()).await;
-    }
-    let key = if only_say { "unused" } else { "removed" };
-    Ok(Json(json!({ key: unused? })))
+    let app = Arc::clone(&admin.app);
+    to_its_end(&admin.app, async move {
+        let unused = app.registry.remove_unused(before, only_say).await;
+        if only_say {
+            return Ok(Json(json!({ "unused": unused? })));
+        }
+        match &unused {
+            Ok(removed) => {
+                for digest in removed {
+                    by.audit(&app, line("remove", Some(*digest)), DONE.to_owned()).await;
+                }
+            }
+            Err(error) => by.audit(&app, line("remove", None), error.to_string()).await,
+        }
+        Ok(Json(json!({ "removed": unused? })))
+    })
+    .await
+}
+
+/// Of a plugin that was known, or of those that are stored.
+fn line(action: &'static str, digest: Option<PluginDigest>) -> Line {
+    let target = digest.map_or_else(|| "plugin".to_owned(), |digest| format!("plugin {digest}"));
+    Line { action, target, tenant: None, detail: String::new() }
+}
+
+/// How it ended, for the audit log.
+fn outcome<T>(done: &Result<T, RegistryError>) -> String {
+    done.as_ref().map_or_else(ToString::to_string, |_| DONE.to_owned())
 }
 
 fn parsed(digest: &str) -> Result<PluginDigest, Problem> {

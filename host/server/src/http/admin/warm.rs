@@ -4,6 +4,7 @@
 //! Each is answered like a client's. The response is a line of JSON for each, as it is answered, and one
 //! for all at the end; a client that leaves ends it.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::info;
+use weir_core::name::Name;
 
 use super::Admin;
-use super::cache::{Sender, read};
+use super::access::Administrator;
+use super::audit::{Line, to_its_end};
+use super::cache::{TARGET, read};
 use super::described::Described;
 use crate::http::app::App;
 use crate::http::handler;
@@ -47,7 +50,7 @@ struct Warm {
 /// Answers the requests, one after another.
 pub(super) async fn warm(
     State(admin): State<Admin>,
-    Extension(sender): Extension<Sender>,
+    Extension(by): Extension<Administrator>,
     request: Request,
 ) -> Result<Response, Problem> {
     let Warm { requests, rate_per_second } = read(&admin.app, request).await?;
@@ -57,16 +60,27 @@ pub(super) async fn warm(
             format!("Give 1 to {MAX_REQUESTS} requests, and a rate_per_second of 1 to {MAX_RATE}.");
         return Err(Problem::new(codes::INVALID_REQUEST, detail));
     }
+    for described in &requests {
+        by.check_tenant(described.tenant())?;
+    }
     let turn = Arc::clone(&admin.warming).try_acquire_owned().map_err(|_| {
         let detail = "Another list is being warmed. Try again when it has ended.";
         Problem::new(codes::OVERLOADED, detail).retry_after(1)
     })?;
-    let request_id = sender.id.as_str();
-    let client = sender.client;
-    info!(target: "weir::audit", request_id, ?client, requests = requests.len(), rate, "warm");
+    let named = named(&admin.app, &requests);
+    let (app, sent_by) = (Arc::clone(&admin.app), by.clone());
+    to_its_end(&admin.app, async move {
+        for (tenant, requests) in named {
+            let detail = format!("{requests} requests, {rate} a second");
+            let line = Line { action: "warm", target: TARGET.to_owned(), tenant, detail };
+            sent_by.audit(&app, line, "begun".to_owned()).await;
+        }
+        Ok(())
+    })
+    .await?;
     let (lines, reader) = mpsc::channel(WAITING_LINES);
     // It ends when nobody reads what it says.
-    tokio::spawn(answer_all(Arc::clone(&admin.app), sender, requests, rate, lines, turn));
+    tokio::spawn(answer_all(Arc::clone(&admin.app), by, requests, rate, lines, turn));
     let lines = stream::unfold(reader, async |mut reader| {
         let line = reader.recv().await?;
         Some((Ok::<_, Infallible>(line), reader))
@@ -77,9 +91,23 @@ pub(super) async fn warm(
     Ok(response)
 }
 
+/// How many of the requests are for each tenant. Those that name none, or none that there is, are for nobody if
+/// there are several.
+fn named(app: &App, requests: &[Described]) -> BTreeMap<Option<Name>, usize> {
+    let mut tenants = app.tenants.iter();
+    let only = tenants.next().filter(|_| tenants.next().is_none()).map(|only| only.name.clone());
+    let mut named = BTreeMap::new();
+    for described in requests {
+        let is_known = |name: &&Name| app.tenants.iter().any(|tenant| tenant.name == **name);
+        let tenant = described.tenant().filter(is_known).cloned().or_else(|| only.clone());
+        *named.entry(tenant).or_default() += 1;
+    }
+    named
+}
+
 async fn answer_all(
     app: Arc<App>,
-    sender: Sender,
+    by: Administrator,
     requests: Vec<Described>,
     rate: u32,
     lines: mpsc::Sender<Bytes>,
@@ -93,7 +121,7 @@ async fn answer_all(
         if app.lifecycle.is_draining() {
             break;
         }
-        let line = match answer(&app, &sender, described).await {
+        let line = match answer(&app, &by, described).await {
             Ok(cache_status) => {
                 answered += 1;
                 json!({ "index": index, "cache_status": cache_status })
@@ -117,9 +145,9 @@ fn line_of(value: &Value) -> Bytes {
 }
 
 /// The `Cache-Status` of the answer.
-async fn answer(app: &App, sender: &Sender, described: Described) -> Result<String, Problem> {
-    let arrived = described.arrive(app).await?;
-    let source = arrived.source(&sender.id, sender.client);
+async fn answer(app: &App, by: &Administrator, described: Described) -> Result<String, Problem> {
+    let arrived = described.arrive(app, by).await?;
+    let source = arrived.source(&by.sender);
     let (answers, deployment) = (&arrived.member.answers, arrived.deployment(&source));
     if deployment.pipeline().writes {
         let detail =

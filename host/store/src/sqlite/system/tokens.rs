@@ -142,5 +142,8 @@ fn words<T: Ord, E: std::error::Error + Send + Sync + 'static>(
     text: &str,
     read: impl Fn(&str) -> Result<T, E>,
 ) -> Result<BTreeSet<T>, TruthError> {
-    text.split(' ').filter(|word| !word.is_empty()).map(|word| read(word).map_err(damaged)).collect()
+    text.split(' ')
+        .filter(|word| !word.is_empty())
+        .map(|word| read(word).map_err(damaged))
+        .collect()
 }

@@ -4,8 +4,8 @@ use sqlx::migrate::Migrator;
 
 use super::*;
 use crate::sqlite::system::MIGRATIONS;
-use crate::system::AuditPage;
 use crate::sqlite::{open_writer, options};
+use crate::system::AuditPage;
 
 /// Writes a file as version 0.2 did at first, and opens it.
 async fn migrated(data: &[&'static str]) -> Fixture {
