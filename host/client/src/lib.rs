@@ -1,5 +1,6 @@
 //! What the command line does with a running server, over HTTP: `weir ingest` turns files into documents of
-//! a collection, and `weir cache` ([`cache`]) administers the cache, and `weir plugin` ([`plugin`]) what is deployed.
+//! a collection, and `weir cache` ([`cache`]) administers the cache, `weir plugin` ([`plugin`]) what is deployed,
+//! and `weir token` ([`token`]) who may.
 //!
 //! [`files`] finds and reads the files, [`extract`] extracts their text, [`client`] talks to
 //! the server, [`trust`] says which servers are trusted, and [`report`] shows progress and results. Out of scope: splitting and
@@ -24,6 +25,7 @@ pub mod plugin;
 mod report;
 mod table;
 mod trust;
+pub mod token;
 
 /// The most that one request carries, unless a single document is larger. It is small so that
 /// progress is visible and a request does not occupy the server for long.

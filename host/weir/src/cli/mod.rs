@@ -1,5 +1,5 @@
 //! The command line: `weir serve`, `weir ingest`, `weir check`, `weir cache`,
-//! `weir plugin`, `weir apply`, `weir api-key`.
+//! `weir plugin`, `weir apply`, `weir token`, `weir audit`, `weir api-key`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +14,7 @@ mod compile;
 mod plugin;
 mod serve;
 mod server;
+mod token;
 
 /// An edge runtime for query pipelines written as WebAssembly components.
 #[derive(Debug, Parser)]
@@ -55,6 +56,10 @@ enum Command {
     ///
     /// It is the weir.toml that the server started with. What it does not name stays as it is.
     Apply(apply::Arguments),
+    /// Make tokens for others who administer a running server, and revoke them.
+    Token(token::Arguments),
+    /// Show what administrators have changed on a running server, and who it was.
+    Audit(token::AuditArguments),
     /// Compile a component for the server that starts this.
     #[command(hide = true)]
     Compile,
@@ -75,6 +80,8 @@ pub fn run() -> ExitCode {
         Command::Cache(arguments) => cache::run(&arguments),
         Command::Plugin(arguments) => plugin::run(&arguments),
         Command::Apply(arguments) => apply::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments),
+        Command::Audit(arguments) => token::audit(&arguments),
         Command::Compile => compile::run(),
         Command::ApiKey => api_key::run(),
     };
