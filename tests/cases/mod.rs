@@ -36,4 +36,5 @@ mod startup;
 mod telemetry;
 mod tenants;
 mod tls;
+mod tokens;
 mod writers;

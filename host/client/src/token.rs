@@ -147,11 +147,7 @@ impl Create {
     }
 
     /// Makes the token. If there is a file for its secret, that is not in what is returned.
-    async fn make(
-        &self,
-        admin: &Admin,
-        out: Option<&mut (&Path, File)>,
-    ) -> anyhow::Result<Value> {
+    async fn make(&self, admin: &Admin, out: Option<&mut (&Path, File)>) -> anyhow::Result<Value> {
         let mut body = json!({ "name": self.name.as_str(), "scopes": self.scopes });
         if !self.tenants.is_empty() {
             body["tenants"] = self.tenants.iter().map(Name::as_str).collect();
@@ -235,7 +231,8 @@ fn listed(answer: &Value) -> String {
 }
 
 fn audited(answer: &Value) -> String {
-    let heads = ["id", "when (UTC)", "who", "token", "what", "target", "tenant", "outcome", "detail"];
+    let heads =
+        ["id", "when (UTC)", "who", "token", "what", "target", "tenant", "outcome", "detail"];
     let mut rows = vec![heads.map(ToOwned::to_owned).to_vec()];
     for entry in answer["entries"].as_array().into_iter().flatten() {
         let or_none = |key: &str| entry[key].as_str().unwrap_or("-").to_owned();
@@ -289,9 +286,17 @@ mod tests {
         }] });
         let shown = audited(&answer);
         let line = shown.lines().nth(1).unwrap_or_default();
-        let words: Vec<_> = line.split("  ").map(str::trim).filter(|word| !word.is_empty()).collect();
+        let words: Vec<_> =
+            line.split("  ").map(str::trim).filter(|word| !word.is_empty()).collect();
         let expected = [
-            "7", "1970-01-01 00:00:00", "admin", "-", "deploy", "pipeline search", "-", "revision 3",
+            "7",
+            "1970-01-01 00:00:00",
+            "admin",
+            "-",
+            "deploy",
+            "pipeline search",
+            "-",
+            "revision 3",
             "9f2c",
         ];
         assert_eq!(words, expected);
