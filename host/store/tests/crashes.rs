@@ -1,7 +1,8 @@
-//! What a process leaves behind that is killed while it stores plugins and deploys them, or that has
-//! no room; and while it makes tokens and revokes them: the old or the new, never half of it, and nothing acknowledged is lost.
+//! What a process leaves behind that is killed while it stores plugins and deploys them, or while it makes
+//! tokens and revokes them, or that has no room: the old or the new, never half of it, and nothing
+//! acknowledged is lost.
 //!
-//! The process is this program: [`work`] and [`work_without_room`] are what it does. With the feature
+//! The process is this program: [`work`], [`work_with_tokens`] and [`work_without_room`] are what it does. With the feature
 //! `faults`, it also dies at each point of the way (`weir_core::crash`):
 //! `cargo test -p weir-store --features faults --test crashes`. Out of scope: a loss of power.
 

@@ -4,7 +4,7 @@
 //! Each is answered like a client's. The response is a line of JSON for each, as it is answered, and one
 //! for all at the end; a client that leaves ends it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,13 +94,12 @@ pub(super) async fn warm(
 /// How many of the requests are for each tenant. Those that name none, or none that there is, are for nobody if
 /// there are several.
 fn named(app: &App, requests: &[Described]) -> BTreeMap<Option<Name>, usize> {
-    let mut tenants = app.tenants.iter();
-    let only = tenants.next().filter(|_| tenants.next().is_none()).map(|only| only.name.clone());
+    let tenants: BTreeSet<_> = app.tenants.iter().map(|tenant| &tenant.name).collect();
+    let only = tenants.first().filter(|_| tenants.len() == 1).map(|only| (*only).clone());
     let mut named = BTreeMap::new();
     for described in requests {
-        let is_known = |name: &&Name| app.tenants.iter().any(|tenant| tenant.name == **name);
-        let tenant = described.tenant().filter(is_known).cloned().or_else(|| only.clone());
-        *named.entry(tenant).or_default() += 1;
+        let tenant = described.tenant().filter(|name| tenants.contains(name)).cloned();
+        *named.entry(tenant.or_else(|| only.clone())).or_default() += 1;
     }
     named
 }
