@@ -53,6 +53,15 @@ impl Pattern {
         }
     }
 
+    /// The only name that the pattern matches, if there is one.
+    #[must_use]
+    pub fn only(&self) -> Option<&Name> {
+        match &self.0 {
+            Kind::Exactly(name) => Some(name),
+            Kind::StartsWith(_) => None,
+        }
+    }
+
     /// Whether the pattern matches every name that `other` matches. A name never covers a prefix.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {

@@ -2,7 +2,8 @@
 //! access, and how a request gets its answer.
 //!
 //! From top to bottom: [`answers`] finds an answer in the cache or runs the pipeline;
-//! [`deploy`] says which pipeline and policy serve a name; [`plugin`] reads what a plugin's file says of
+//! [`deploy`] says which pipeline and policy serve a name; [`trial`] runs a pipeline before it is one of
+//! them, over an empty tenant; [`plugin`] reads what a plugin's file says of
 //! it, and what it gets; [`pipeline`] runs components on the
 //! threads of [`engine`] with the host functions of [`capability`]; [`policy`] computes keys;
 //! [`tenant`] owns the stores; [`request`] is what keys are computed from and what guests read,
@@ -22,4 +23,5 @@ pub mod policy;
 pub mod request;
 pub mod settings;
 pub mod tenant;
+pub mod trial;
 pub mod wishes;

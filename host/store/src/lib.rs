@@ -4,7 +4,7 @@
 //! log of changes that everything else is derived from. The [`SystemStore`] keeps what belongs
 //! to the server rather than to a tenant: uploaded plugins, deployments, the audit log. A
 //! [`DataFolder`] is the folder that holds the embedded engines' files and those of [`plugins`];
-//! one process at a time can use it. [`open_truth`] and [`open_system`] open the engines. No
+//! one process at a time can use it. [`open_truth`], [`memory_truth`] and [`open_system`] open the engines. No
 //! engine-specific type leaves this crate.
 //!
 //! Out of scope: what is derived from the truth (`weir-search`), and the cache.
@@ -51,6 +51,14 @@ pub struct Limits {
 /// The file cannot be written, is damaged, or is from a newer Weir.
 pub async fn open_truth(folder: &Path, limits: Limits) -> Result<Arc<dyn Truth>, TruthError> {
     Ok(Arc::new(sqlite::SqliteTruth::open(folder, limits).await?))
+}
+
+/// An empty truth in memory, which is gone when it is closed.
+///
+/// # Errors
+/// SQLite refuses.
+pub async fn memory_truth(limits: Limits) -> Result<Arc<dyn Truth>, TruthError> {
+    Ok(Arc::new(sqlite::SqliteTruth::in_memory(limits).await?))
 }
 
 /// Opens the embedded system store in `folder`, which is the data folder itself. Creates the

@@ -33,6 +33,7 @@ use weir_runtime::policy::{Policy, PolicyError};
 use weir_runtime::tenant::Tenant;
 use weir_runtime::tenant::documents::DocumentService;
 use weir_runtime::tenant::invalidation::Ended;
+use weir_runtime::trial::Trials;
 use weir_search::catch_up::{CatchUp, Index, Settings};
 use weir_search::exact::ExactStore;
 use weir_server::http::app::App;
@@ -141,7 +142,9 @@ pub async fn app(config: Config, apply: bool) -> anyhow::Result<App> {
     let guests = guests.context("cannot start the guest threads")?;
     let hosts = hosts(&config, &tenants);
     let hosting = Hosting::new(hosts, guests, Arc::clone(&models), Handle::current());
-    let registry = beginning.serve(hosting, lifecycle.detached.clone()).await?;
+    let (sizes, of_trials) = (config.sizes(), Some(Arc::clone(&models)));
+    let trials = Trials::start(&config.engine, sizes, of_trials, Handle::current())?;
+    let registry = beginning.serve(hosting, trials, lifecycle.detached.clone()).await?;
     let deployments = Arc::clone(registry.in_service());
     tracing::info!(deployments = deployments.current().all().count(), "deployed");
     let weights = tenants.iter().map(|tenant| (&tenant.name, weight_of(&config, &tenant.name)));
@@ -186,7 +189,14 @@ fn open_code(folder: &DataFolder, limits: &Compile) -> Option<CodeCache> {
     opened.inspect_err(warn).ok()
 }
 
-async fn load_models(config: &Config, vectors: &Arc<SharedVectors>) -> anyhow::Result<Models> {
+/// Loads the models of a configuration.
+///
+/// # Errors
+/// One cannot be loaded, or there is none.
+pub(crate) async fn load_models(
+    config: &Config,
+    vectors: &Arc<SharedVectors>,
+) -> anyhow::Result<Models> {
     let mut models: Vec<Arc<dyn Embedder>> = Vec::new();
     for (name, model) in &config.embedding.models {
         let (onnx, vectors) = (onnx_config(config, name, model), Arc::clone(vectors));

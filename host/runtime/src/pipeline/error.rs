@@ -1,5 +1,6 @@
 //! Why a run failed.
 
+use http::StatusCode;
 use thiserror::Error;
 use weir_core::Position;
 
@@ -91,6 +92,21 @@ pub enum FailureKind {
     TimedOut,
     /// The pipeline failed.
     Failed,
+}
+
+impl FailureKind {
+    /// The status that clients are answered with.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidRequest => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Denied => StatusCode::FORBIDDEN,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
 }
 
 impl RunError {

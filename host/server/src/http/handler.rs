@@ -16,7 +16,6 @@ use weir_limits::client::Client;
 use weir_runtime::answers::{Failed, Kept, Served, Stale, Via};
 use weir_runtime::deploy::Deployment;
 use weir_runtime::pipeline::RunError;
-use weir_runtime::pipeline::error::FailureKind;
 use weir_runtime::request::{RequestId, Source};
 use weir_runtime::wishes::{Freshness, Wishes};
 
@@ -292,7 +291,7 @@ impl From<RunError> for Problem {
             }
             RunError::TooLarge { .. } => Self::new(codes::ANSWER_TOO_LARGE, detail),
             RunError::Failure { kind, code, message } => {
-                Self::of_pipeline(status_of(kind), code, message)
+                Self::of_pipeline(kind.status(), code, message)
             }
             RunError::PositionNotReached { .. } => {
                 Self::new(codes::POSITION_NOT_REACHED, detail).retry_after(RETRY_AFTER_SECONDS)
@@ -303,17 +302,6 @@ impl From<RunError> for Problem {
             RunError::NotCached => Self::new(codes::NOT_CACHED, detail),
             RunError::Panicked => Self::internal(detail),
         }
-    }
-}
-
-fn status_of(kind: FailureKind) -> StatusCode {
-    match kind {
-        FailureKind::InvalidRequest => StatusCode::BAD_REQUEST,
-        FailureKind::NotFound => StatusCode::NOT_FOUND,
-        FailureKind::Denied => StatusCode::FORBIDDEN,
-        FailureKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        FailureKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-        FailureKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

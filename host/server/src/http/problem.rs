@@ -87,6 +87,7 @@ codes! {
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The content type is not supported";
     UNSUPPORTED_ENCODING = UNSUPPORTED_MEDIA_TYPE "unsupported-encoding" "The content encoding is not supported";
     INVALID_PLUGIN = UNPROCESSABLE_ENTITY "invalid-plugin" "The plugin cannot be used";
+    SAMPLE_FAILED = UNPROCESSABLE_ENTITY "sample-failed" "The plugin cannot handle its samples";
     NOT_ALLOWED = UNPROCESSABLE_ENTITY "not-allowed" "What is asked for is wrong or not allowed";
     IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY "idempotency-key-reused" "The idempotency key belongs to another request";
     RATE_LIMITED = TOO_MANY_REQUESTS "rate-limited" "Requests are sent too fast";
@@ -201,7 +202,7 @@ impl Problem {
 
     /// The problem document for the client.
     #[must_use]
-    pub(super) fn body(&self, request_id: &str) -> Vec<u8> {
+    pub fn body(&self, request_id: &str) -> Vec<u8> {
         let document = json!({
             "type": format!("urn:weir:problem:{}", self.code),
             "title": self.title,

@@ -1,5 +1,5 @@
 //! The embedded engine: SQLite, with one file for each tenant's truth and one for the system
-//! store.
+//! store. A truth can also be in memory, for a tenant that is gone in a moment.
 //!
 //! Every write of the truth is one transaction on the single writing connection. It runs on its
 //! own task, so a caller that goes away does not interrupt it. Every read is one statement or one
@@ -97,6 +97,27 @@ impl SqliteTruth {
         let writer = open_writer(&file, options.clone()).await?;
         MIGRATIONS.run(&writer).await?;
         let readers = pool(READERS).connect_lazy_with(options.read_only(true));
+        Self::of(writer, readers, limits).await
+    }
+
+    /// An empty truth that is gone when it is closed.
+    pub(crate) async fn in_memory(limits: Limits) -> Result<Self, TruthError> {
+        let options = SqliteConnectOptions::new()
+            .in_memory(true)
+            // Otherwise whoever knows the name of the database could open it, and reads could find it locked.
+            .shared_cache(false)
+            .foreign_keys(true);
+        // The database is its connection, so there is one, and reads wait for writes.
+        let only = pool(1).connect_with(options).await?;
+        MIGRATIONS.run(&only).await?;
+        Self::of(only.clone(), only, limits).await
+    }
+
+    async fn of(
+        writer: SqlitePool,
+        readers: SqlitePool,
+        limits: Limits,
+    ) -> Result<Self, TruthError> {
         let (id, secret): (Vec<u8>, Vec<u8>) =
             sqlx::query_as("SELECT id, secret FROM truth").fetch_one(&readers).await?;
         let id = id.try_into().map_err(|_| damaged("the id is not 16 bytes"))?;

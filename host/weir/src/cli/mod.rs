@@ -50,7 +50,7 @@ enum Command {
     },
     /// Explain, invalidate and warm the cache of a running server.
     Cache(cache::Arguments),
-    /// Push plugins to a running server, deploy them, and roll them back.
+    /// Test plugins, push them to a running server, deploy them, and roll them back.
     Plugin(plugin::Arguments),
     /// Deploy what weir.toml says, where administrators have deployed something else.
     ///

@@ -1,7 +1,7 @@
 //! Which running server a command is for: its admin listener, and the token.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use weir_client::admin::Server;
@@ -27,6 +27,11 @@ pub(super) struct ServerArguments {
 }
 
 impl ServerArguments {
+    /// The configuration, if it is given.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// Reads what is needed to administer it.
     ///
     /// # Errors

@@ -11,6 +11,8 @@ use super::unused::Need;
 use crate::engine::compile::CompileError;
 use crate::engine::component::LoadError;
 use crate::policy::PolicyError;
+use crate::trial::TrialError;
+use crate::trial::samples::SamplesError;
 
 /// Why something is not stored or not deployed.
 #[derive(Debug, Error)]
@@ -104,6 +106,12 @@ pub enum RegistryError {
     /// The component cannot be loaded as a policy.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// The plugin cannot handle the samples of its manifest.
+    #[error(transparent)]
+    Samples(#[from] SamplesError),
+    /// The plugin could not be tried.
+    #[error(transparent)]
+    Trial(#[from] TrialError),
     /// The system store refuses it, or failed.
     #[error(transparent)]
     System(#[from] SystemError),

@@ -160,7 +160,8 @@ impl Loader {
         bytes: Bytes,
     ) -> Result<Loaded, RegistryError> {
         let kind = Kind::of_pipelines(config.size);
-        let component = self.compile(spec.source, kind, &config.component, bytes).await?;
+        let component =
+            self.compile(&self.engines, spec.source, kind, &config.component, bytes).await?;
         let (loader, name, digest) = (Arc::clone(self), name.clone(), spec.digest.to_string());
         let link = move || {
             let Self { engines, limits, .. } = &*loader;
@@ -178,7 +179,8 @@ impl Loader {
         bytes: Bytes,
     ) -> Result<Loaded, RegistryError> {
         let kind = Kind::Policies;
-        let component = self.compile(spec.source, kind, &config.component, bytes).await?;
+        let component =
+            self.compile(&self.engines, spec.source, kind, &config.component, bytes).await?;
         let (loader, name, digest) = (Arc::clone(self), name.clone(), spec.digest.to_string());
         let link = move || {
             let Self { engines, limits, .. } = &*loader;
@@ -188,15 +190,16 @@ impl Loader {
         Ok(Loaded::Policy(Arc::new(blocking(link).await??)))
     }
 
-    /// Compiles a component, unless its code is kept.
+    /// Compiles a component for one of these engines, unless its code is kept.
     pub(super) async fn compile(
         self: &Arc<Self>,
+        engines: &Engines,
         source: Source,
         kind: Kind,
         path: &Path,
         bytes: Bytes,
     ) -> Result<Component, RegistryError> {
-        let engine = self.engines.of(kind).ok_or(LoadError::NoLargeGuests)?.clone();
+        let engine = engines.of(kind).ok_or(LoadError::NoLargeGuests)?.clone();
         if source == Source::Admin {
             let compiled = self.compiler.compile(kind, &engine, path, &bytes).await;
             return compiled.map_err(|error| match error {

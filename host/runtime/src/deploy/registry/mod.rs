@@ -20,6 +20,7 @@ use self::deployed::{Deployed, Loaded};
 use self::loader::blocking;
 use super::Deployments;
 use super::hosting::Hosting;
+use crate::trial::Trials;
 
 mod apply;
 mod candidate;
@@ -47,6 +48,7 @@ pub struct Registry {
     loader: Arc<Loader>,
     system: Arc<dyn SystemStore>,
     hosting: Hosting,
+    trials: Arc<Trials>,
     deployed: Mutex<Deployed>,
     /// What the configuration deploys, as it was at the start.
     named: BTreeMap<(Role, Name), Spec>,

@@ -27,6 +27,7 @@ use crate::deploy::hosting::Hosting;
 use crate::engine::component::read_component;
 use crate::pipeline;
 use crate::pipeline::canary::Canary;
+use crate::trial::Trials;
 
 /// Who deploys what the configuration names, in the history.
 pub(super) const CONFIGURATION: &str = "weir.toml";
@@ -152,13 +153,15 @@ impl Beginning {
         Ok(Self { loader, system, deployed, named: all_named })
     }
 
-    /// Puts all of it in service. Changes run in `detached`, which a drain waits for.
+    /// Puts all of it in service. What is uploaded is tried by `trials`. Changes run in `detached`, which a drain
+    /// waits for.
     ///
     /// # Errors
     /// A truth failed.
     pub async fn serve(
         self,
         hosting: Hosting,
+        trials: Trials,
         detached: TaskTracker,
     ) -> Result<Arc<Registry>, TruthError> {
         let Self { loader, system, deployed, named } = self;
@@ -169,7 +172,9 @@ impl Beginning {
         });
         let tried: Vec<_> = tried.collect();
         let deployed = Mutex::new(deployed);
-        let registry = Arc::new(Registry { loader, system, hosting, deployed, named, detached });
+        let trials = Arc::new(trials);
+        let registry =
+            Arc::new(Registry { loader, system, hosting, trials, deployed, named, detached });
         for (name, canary) in tried {
             registry.watch(name, &canary);
         }

@@ -1,7 +1,7 @@
-//! Stores plugins: checked and compiled first, so that what is stored can be deployed.
+//! Stores plugins: checked, compiled and tried first, so that what is stored can be deployed.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use weir_core::digest::PluginDigest;
@@ -11,14 +11,21 @@ use weir_store::system::{Role, UploadedPlugin};
 
 use super::Registry;
 use super::error::RegistryError;
-use super::loader::{Loader, blocking, called, manifest};
+use super::loader::{blocking, called, manifest};
 use super::spec::Source;
 use crate::engine::kind::Kind;
 use crate::pipeline::Pipeline;
 use crate::plugin::manifest::Manifest;
+use crate::plugin::settings::complete;
 use crate::policy::{Policy, PolicyError};
 use crate::settings::Settings;
+use crate::trial::samples::{self, SamplesError};
 use crate::{pipeline, policy};
+
+/// The name of a pipeline that is tried, in metrics.
+const TRIED: &str = "weir.trial";
+/// How long the samples of one plugin may take together.
+const SAMPLES_BUDGET: Duration = Duration::from_secs(30);
 
 /// A plugin that is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +61,8 @@ impl Registry {
         Ok(self.system.plugins().await?.into_iter().map(|plugin| stored(plugin, false)).collect())
     }
 
-    /// Checks a plugin: its manifest, its world, its imports, and that it compiles, within the limits of that.
-    /// Then it is stored.
+    /// Checks a plugin: its manifest, its world, its imports, that it compiles, within the limits of that, and that
+    /// it can handle the samples of its manifest. Then it is stored.
     ///
     /// # Errors
     /// The plugin cannot be used, or a store failed. Then it is not stored.
@@ -80,7 +87,8 @@ impl Registry {
         Ok(stored(plugin, is_new))
     }
 
-    /// Loads a plugin with everything that its manifest asks for, which is what it may import.
+    /// Loads a plugin with everything that its manifest asks for, which is what it may import, and tries it.
+    /// All of that is on the engines of trials, so it takes no place of what is served.
     async fn check(
         &self,
         digest: PluginDigest,
@@ -88,26 +96,38 @@ impl Registry {
         bytes: Bytes,
     ) -> Result<(), RegistryError> {
         let (loader, path) = (Arc::clone(&self.loader), called(digest));
-        let (name, digest) = (manifest.name.clone(), digest.to_string());
+        let trials = Arc::clone(&self.trials);
+        let digest = digest.to_string();
         match manifest.role {
             Role::Pipeline => {
-                let size = manifest.limits.size.unwrap_or_default();
-                let kind = Kind::of_pipelines(size);
-                let component = loader.compile(Source::Admin, kind, &path, bytes).await?;
-                let config = pipeline::config::Pipeline {
-                    component: path,
-                    grants: manifest.grants.clone(),
-                    size,
-                    ..Default::default()
+                let settings = complete(&manifest.settings, &Settings::default()).ok();
+                let config = trials.config(manifest, settings.clone().unwrap_or_default());
+                let config = pipeline::config::Pipeline { component: path.clone(), ..config };
+                let kind = Kind::of_pipelines(config.size);
+                let engines = trials.engines();
+                let component = loader.compile(engines, Source::Admin, kind, &path, bytes).await?;
+                let link = {
+                    let trials = Arc::clone(&trials);
+                    // One name for all: it is a label of metrics.
+                    let name = Name::new(TRIED).map_err(RegistryError::refused)?;
+                    move || {
+                        let (engines, limits) = (trials.engines(), trials.limits());
+                        Pipeline::of_component(engines, name, &config, limits, &component, digest)
+                    }
                 };
-                let link = move || {
-                    let Loader { engines, limits, .. } = &*loader;
-                    Pipeline::of_component(engines, name, &config, limits, &component, digest)
-                };
-                blocking(link).await??;
+                let pipeline = Arc::new(blocking(link).await??);
+                match settings {
+                    Some(_) => self.try_samples(&pipeline, manifest).await?,
+                    None => tracing::info!(
+                        plugin = manifest.name.as_str(),
+                        "the samples of a plugin are not tried, because it has a setting that must be set"
+                    ),
+                }
             }
             Role::Policy => {
-                let component = loader.compile(Source::Admin, Kind::Policies, &path, bytes).await?;
+                let (engines, name) = (trials.engines(), manifest.name.clone());
+                let component =
+                    loader.compile(engines, Source::Admin, Kind::Policies, &path, bytes).await?;
                 let defaults = manifest
                     .settings
                     .iter()
@@ -116,7 +136,7 @@ impl Registry {
                 let must_be_set = settings.0.len() < manifest.settings.len();
                 let config = policy::config::Policy { component: path, settings };
                 let link = move || {
-                    let (engine, limits) = (&loader.engines.policies, &loader.limits);
+                    let (engine, limits) = (&trials.engines().policies, trials.limits());
                     Policy::of_component(engine, name, &config, limits, &component, digest)
                 };
                 match blocking(link).await? {
@@ -127,6 +147,25 @@ impl Registry {
             }
         }
         Ok(())
+    }
+}
+
+impl Registry {
+    async fn try_samples(
+        &self,
+        pipeline: &Arc<Pipeline>,
+        manifest: &Manifest,
+    ) -> Result<(), RegistryError> {
+        if manifest.samples.is_empty() {
+            return Ok(());
+        }
+        let trial = self.trials.begin(&manifest.name).await?;
+        let failed = samples::failed(&trial, pipeline, manifest, SAMPLES_BUDGET).await?;
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let plugin = format!("{} {}", manifest.name, manifest.version);
+        Err(SamplesError { plugin, failed }.into())
     }
 }
 

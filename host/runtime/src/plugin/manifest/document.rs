@@ -205,6 +205,11 @@ impl<'d> Reader<'d> {
         self.faults.push(Mistake { line, key, message });
     }
 
+    /// The line of what is at `path`, or of the last step of it that is there; 0 if there is none.
+    pub(super) fn line(&self, path: &Path<'_>) -> usize {
+        self.document.follow(path).0.map_or(0, |at| line_of(&self.document.line_ends, at))
+    }
+
     /// Whether there is anything at `path`.
     pub(super) fn has(&self, path: &Path<'_>) -> bool {
         self.document.value(path).is_some()

@@ -1,7 +1,7 @@
 //! The requests of a manifest: samples for the smoke call, and the author's test cases.
 //!
 //! They are read into the form that a pipeline gets: canonical JSON, a query and headers. Out of scope:
-//! making them, and comparing answers.
+//! making them ([`crate::trial`]), and comparing answers ([`crate::plugin::expected`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +29,8 @@ const MAX_NAME_CHARS: usize = 128;
 /// A request: `POST`, to wherever the pipeline is deployed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
+    /// The line of the manifest that it begins in.
+    pub line: usize,
     /// Its body.
     pub body: CanonicalJson,
     /// Its query, percent-encoded, without `?`; empty if it has none.
@@ -147,7 +149,8 @@ fn request(reader: &mut Reader<'_>, path: &Path<'_>, written: WrittenSample) -> 
     };
     let body = canonicalize(text, JsonLimits::default());
     let body = body.map_err(|error| reader.fault(&key, error.to_string())).ok()?;
-    Some(Request { body, query: query?, headers: headers? })
+    let line = reader.line(path);
+    Some(Request { line, body, query: query?, headers: headers? })
 }
 
 fn expected(reader: &mut Reader<'_>, path: &Path<'_>, written: WrittenExpect) -> Option<Expect> {

@@ -126,6 +126,11 @@ impl Plan {
         self.parts.iter().map(|part| (part.name(), part.value(source).map(text))).collect()
     }
 
+    /// The names of all parts, for people.
+    pub fn part_names(&self) -> impl Iterator<Item = String> {
+        self.parts.iter().map(Part::name)
+    }
+
     /// The request as the guest sees it: the parts of the key have the form that was hashed.
     #[must_use]
     pub fn request(&self, source: &Source<'_>) -> KeyedRequest {

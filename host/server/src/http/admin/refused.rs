@@ -2,6 +2,7 @@
 
 use weir_runtime::deploy::registry::RegistryError;
 use weir_runtime::engine::compile::CompileError;
+use weir_runtime::trial::TrialError;
 use weir_store::plugins::PluginFileError;
 use weir_store::system::SystemError;
 
@@ -40,7 +41,9 @@ fn code(error: &RegistryError) -> Option<&'static Code> {
         RegistryError::NoManifest | RegistryError::Load(_) | RegistryError::Policy(_) => {
             codes::INVALID_PLUGIN
         }
-        RegistryError::Compile(CompileError::Busy { .. }) => codes::OVERLOADED,
+        RegistryError::Samples(_) => codes::SAMPLE_FAILED,
+        RegistryError::Compile(CompileError::Busy { .. })
+        | RegistryError::Trial(TrialError::Busy) => codes::OVERLOADED,
         RegistryError::Compile(CompileError::Failed { .. }) => return None,
         RegistryError::Compile(_) => codes::INVALID_PLUGIN,
         RegistryError::OtherRole { .. }
@@ -54,6 +57,7 @@ fn code(error: &RegistryError) -> Option<&'static Code> {
         ) => codes::NOT_ALLOWED,
         RegistryError::System(SystemError::Store(_))
         | RegistryError::Files(_)
+        | RegistryError::Trial(_)
         | RegistryError::NotInService { .. }
         | RegistryError::Failed(_) => return None,
     })

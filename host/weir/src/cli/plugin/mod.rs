@@ -1,13 +1,16 @@
-//! `weir plugin`: finds the admin listener and its token, and leaves the rest to the client.
+//! `weir plugin`: what authors do with a component on their own machine, and what it takes to leave the rest to the
+//! client: the admin listener and its token.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
-use weir_client::plugin::{self, Command};
+use weir_client::plugin;
 use weir_runtime::plugin::section::embed;
 
 use super::server::ServerArguments;
+
+mod test;
 
 /// The arguments of `weir plugin`.
 #[derive(Debug, clap::Args)]
@@ -21,12 +24,28 @@ pub(super) struct Arguments {
     command: Command,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run the cases and the samples of a plugin's manifest, without a server.
+    ///
+    /// Each request is answered by the plugin on the engine that servers have, over a tenant that is empty, in
+    /// memory and gone afterwards. The exit status is not 0 if an answer is not as expected. With --config, the
+    /// plugin embeds with the models of that configuration; without it, there is no model.
+    Test(test::Arguments),
+    #[command(flatten)]
+    OfServer(plugin::Command),
+}
+
 /// Does what the arguments say.
 ///
 /// # Errors
-/// There is no token, or the server cannot be reached or refuses.
+/// A test fails; or there is no token, or the server cannot be reached or refuses.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    plugin::run(&arguments.server.find()?, &arguments.command, arguments.json, read)
+    let Arguments { server, json, command } = arguments;
+    match command {
+        Command::Test(arguments) => test::run(arguments, server.config(), *json),
+        Command::OfServer(command) => plugin::run(&server.find()?, command, *json, read),
+    }
 }
 
 /// The name of a manifest's file.
