@@ -37,4 +37,5 @@ mod telemetry;
 mod tenants;
 mod tls;
 mod tokens;
+mod trials;
 mod writers;

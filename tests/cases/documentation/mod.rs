@@ -77,6 +77,11 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
         "it is not a configuration; the tests of weir_runtime::plugin read it",
     ),
     (
+        "docs/plugin-toml.md",
+        "$ weir plugin test target/handbook-search.wasm",
+        "`cases::trials` runs it, with components of its own",
+    ),
+    (
         "examples/search/README.md",
         "$ cargo xtask setup          # the model, ONNX Runtime, a way to build plugins",
         "CI runs both commands, and the test serves this configuration",

@@ -122,3 +122,81 @@ pub async fn failed(
     }
     Ok(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::engine::slots::NoSlot;
+    use crate::pipeline::Answer;
+    use crate::pipeline::error::FailureKind;
+
+    fn answered(status: StatusCode) -> Result<Answer, RunError> {
+        let content_type = HeaderValue::from_static("text/plain");
+        Ok(Answer { status, content_type, headers: Vec::new(), body: Bytes::new() })
+    }
+
+    fn failed_with(kind: FailureKind) -> Result<Answer, RunError> {
+        Err(RunError::Failure { kind, code: "c".to_owned(), message: "m".to_owned() })
+    }
+
+    fn said(outcome: Result<Answer, RunError>, degraded: bool) -> Option<String> {
+        let tried = Tried { outcome, lacked_model: false, degraded, took: Duration::ZERO };
+        fault(&tried).map(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn an_answer_below_500_is_one() {
+        let trapped = Err(RunError::Trapped("t".to_owned()));
+        let late = Err(RunError::DeadlineExceeded { deadline_ms: 7 });
+        let large = Err(RunError::MemoryExceeded { max_bytes: 9 });
+        for (outcome, expected) in [
+            (answered(StatusCode::OK), None),
+            (answered(StatusCode::FOUND), None),
+            (answered(StatusCode::NOT_FOUND), None),
+            (answered(StatusCode::BAD_GATEWAY), Some("it is answered with the status 502")),
+            (failed_with(FailureKind::InvalidRequest), None),
+            (failed_with(FailureKind::NotFound), None),
+            (failed_with(FailureKind::Denied), None),
+            (
+                failed_with(FailureKind::Unavailable),
+                Some("the pipeline failed with Unavailable (c)"),
+            ),
+            (failed_with(FailureKind::TimedOut), Some("the pipeline failed with TimedOut (c)")),
+            (failed_with(FailureKind::Failed), Some("the pipeline failed with Failed (c): m")),
+            (trapped, Some("the pipeline trapped: t")),
+            (late, Some("the pipeline took longer than its deadline of 7 ms: do less, or")),
+            (large, Some("the pipeline asked for more than 9 bytes of memory: use less, or")),
+            (Err(RunError::NoSlot(NoSlot)), Some("all guest slots are busy")),
+            (Err(RunError::Panicked), Some("the host failed while running the pipeline")),
+        ] {
+            let said = said(outcome, false);
+            let matches = match expected {
+                Some(expected) => said.as_deref().is_some_and(|said| said.starts_with(expected)),
+                None => said.is_none(),
+            };
+            assert!(matches, "{said:?} is not {expected:?}");
+        }
+        let degraded = said(failed_with(FailureKind::Unavailable), true);
+        assert!(degraded.is_some_and(|said| said.ends_with("after a call to the host had failed")));
+    }
+
+    #[test]
+    fn every_sample_that_fails_has_a_line() {
+        let budget = Duration::from_millis(5);
+        let failed = [(3, 0), (9, 2)].map(|(line, index)| FailedSample {
+            line,
+            index,
+            fault: Fault::OutOfTime { budget },
+        });
+        let error = SamplesError { plugin: "a 1".to_owned(), failed: failed.into() };
+        let lines: Vec<_> = error.to_string().lines().map(ToOwned::to_owned).collect();
+        assert_eq!(lines[0], "a 1 cannot handle the samples of its manifest:");
+        let late = "it was not answered within the 5 ms for all samples";
+        assert_eq!(lines[1], format!("  plugin.toml:3: samples[0]: {late}"));
+        assert_eq!(lines[2], format!("  plugin.toml:9: samples[2]: {late}"));
+        assert_eq!(lines.len(), 4);
+    }
+}

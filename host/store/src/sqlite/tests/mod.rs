@@ -18,6 +18,7 @@ mod history;
 mod idempotency;
 mod invalidations;
 mod last_changes;
+mod memory;
 mod migration;
 mod model;
 mod model_change;
