@@ -71,11 +71,31 @@ impl Engines {
         limits: &config::Engine,
         sizes: impl IntoIterator<Item = Size>,
     ) -> Result<Self, EngineError> {
-        let small = pipeline_engine(limits, Size::Small)?;
+        Self::set_up(limits, sizes, true)
+    }
+
+    /// The same, of which no metric says anything: those of what is served do.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn unmeasured(
+        limits: &config::Engine,
+        sizes: impl IntoIterator<Item = Size>,
+    ) -> Result<Self, EngineError> {
+        Self::set_up(limits, sizes, false)
+    }
+
+    fn set_up(
+        limits: &config::Engine,
+        sizes: impl IntoIterator<Item = Size>,
+        is_measured: bool,
+    ) -> Result<Self, EngineError> {
+        let small = pipeline_engine(limits, Size::Small, is_measured)?;
         let has_large = sizes.into_iter().any(|size| size == Size::Large)
             && limits.large.max_concurrent_guests > 0;
-        let large = has_large.then(|| pipeline_engine(limits, Size::Large)).transpose()?;
-        let policies = policy_engine(limits)?;
+        let large =
+            has_large.then(|| pipeline_engine(limits, Size::Large, is_measured)).transpose()?;
+        let policies = policy_engine(limits, is_measured)?;
         let interrupted: Vec<_> = std::iter::once(&small).chain(&large).collect();
         let ticker = Ticker::start(&interrupted).map_err(wasmtime::Error::from)?;
         Ok(Self { small, large, policies, ticker })
@@ -107,32 +127,39 @@ impl Engines {
     }
 }
 
-fn pipeline_engine(limits: &config::Engine, size: Size) -> Result<wasmtime::Engine, EngineError> {
+fn pipeline_engine(
+    limits: &config::Engine,
+    size: Size,
+    is_measured: bool,
+) -> Result<wasmtime::Engine, EngineError> {
     let (guests, key) = match size {
         Size::Small => (limits.max_concurrent_guests, "engine.max_concurrent_guests"),
         Size::Large => (limits.large.max_concurrent_guests, "engine.large.max_concurrent_guests"),
     };
-    let max_memory_bytes = limits.max_memory_bytes_of(size);
-    engine(Kind::of_pipelines(size), guests, key, max_memory_bytes, limits)
-}
-
-fn policy_engine(limits: &config::Engine) -> Result<wasmtime::Engine, EngineError> {
-    let (guests, key) = (limits.max_concurrent_decisions, "engine.max_concurrent_decisions");
-    engine(Kind::Policies, guests, key, MAX_DECISION_MEMORY_BYTES, limits)
-}
-
-fn engine(
-    kind: Kind,
-    guests: usize,
-    key: &'static str,
-    max_memory_bytes: usize,
-    limits: &config::Engine,
-) -> Result<wasmtime::Engine, EngineError> {
+    let kind = Kind::of_pipelines(size);
     let places = Places {
         engine: kind.name(),
+        is_measured,
         guests,
         key,
-        max_memory_bytes,
+        max_memory_bytes: limits.max_memory_bytes_of(size),
+        shape: kind.shape(),
+        kept_bytes_of_guest: Division::of(limits).kept_bytes_of_guest,
+    };
+    pooled(kind.config(), &places, limits.pool)
+}
+
+fn policy_engine(
+    limits: &config::Engine,
+    is_measured: bool,
+) -> Result<wasmtime::Engine, EngineError> {
+    let kind = Kind::Policies;
+    let places = Places {
+        engine: kind.name(),
+        is_measured,
+        guests: limits.max_concurrent_decisions,
+        key: "engine.max_concurrent_decisions",
+        max_memory_bytes: MAX_DECISION_MEMORY_BYTES,
         shape: kind.shape(),
         kept_bytes_of_guest: Division::of(limits).kept_bytes_of_guest,
     };

@@ -6,7 +6,7 @@
 //! returns it, so after a rush of guests all places can have theirs. [`Division`] sees to it
 //! that this, too, is within the memory of all guests. Out of scope: memory that is in use (`memory`).
 
-use metrics::gauge;
+use metrics::{Gauge, gauge};
 use tracing::warn;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -41,6 +41,8 @@ pub(super) struct Division {
 pub(super) struct Places {
     /// The engine's name, in the metric.
     pub(super) engine: &'static str,
+    /// Whether the metric says if there is a pool.
+    pub(super) is_measured: bool,
     /// How many guests there are at once.
     pub(super) guests: usize,
     /// The key of the configuration that says so.
@@ -75,7 +77,10 @@ pub(super) fn pooled(
     wanted: config::Pool,
 ) -> Result<wasmtime::Engine, EngineError> {
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(places.pool()));
-    let is_pooled = gauge!("weir_engine_pooled", "engine" => places.engine);
+    let is_pooled = match places.is_measured {
+        true => gauge!("weir_engine_pooled", "engine" => places.engine),
+        false => Gauge::noop(),
+    };
     match (wasmtime::Engine::new(&config), wanted) {
         (Ok(engine), _) => {
             is_pooled.set(1.0);
@@ -157,6 +162,7 @@ mod tests {
 
     fn places(guests: usize, size: Size, kept_bytes_of_guest: usize) -> Places {
         Places {
+            is_measured: false,
             engine: "test",
             guests,
             key: "engine.max_concurrent_guests",

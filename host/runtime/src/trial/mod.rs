@@ -128,7 +128,7 @@ impl Trials {
         io: Handle,
     ) -> Result<Self, TrialsError> {
         let limits = for_one_guest(engine);
-        let engines = Engines::new(&limits, sizes)?;
+        let engines = Engines::unmeasured(&limits, sizes)?;
         let guests = Guests::start(&limits, 1, &engines.clock(), &io)?;
         let tenant = guests.of_tenant(1);
         // Once: accounts are never given back.

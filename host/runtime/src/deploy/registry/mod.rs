@@ -3,8 +3,9 @@
 //! A change is loaded first, then recorded in the system store, which decides between two at once, and then put
 //! in service. So what is recorded works, and after a crash at any point the server starts with the old or with
 //! the new. [`spec`] is what a name is deployed with, and [`deployed`] is that of all names, loaded. [`loader`] loads
-//! plugins, [`upload`] stores them, [`candidate`] tries them, [`unused`] removes them, [`start`] is what a server begins with, [`apply`] goes back to the configuration, and [`error`] is
-//! why something is refused. Out of scope: who may do it (`weir-server`).
+//! plugins, [`upload`] stores them, after a [`check`], [`candidate`] tries them, [`unused`] removes them, [`start`] is
+//! what a server begins with, [`apply`] goes back to the configuration, and [`error`] is why something is refused. Out of
+//! scope: who may do it (`weir-server`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::trial::Trials;
 
 mod apply;
 mod candidate;
+mod check;
 mod deployed;
 mod error;
 mod loader;

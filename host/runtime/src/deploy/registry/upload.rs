@@ -1,7 +1,7 @@
-//! Stores plugins: checked, compiled and tried first, so that what is stored can be deployed.
+//! Stores plugins: checked, compiled and tried first (`check`), so that what is stored can be deployed.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use weir_core::digest::PluginDigest;
@@ -10,22 +10,9 @@ use weir_store::plugins::PluginFileError;
 use weir_store::system::{Role, UploadedPlugin};
 
 use super::Registry;
+use super::check;
 use super::error::RegistryError;
-use super::loader::{blocking, called, manifest};
-use super::spec::Source;
-use crate::engine::kind::Kind;
-use crate::pipeline::Pipeline;
-use crate::plugin::manifest::Manifest;
-use crate::plugin::settings::complete;
-use crate::policy::{Policy, PolicyError};
-use crate::settings::Settings;
-use crate::trial::samples::{self, SamplesError};
-use crate::{pipeline, policy};
-
-/// The name of a pipeline that is tried, in metrics.
-const TRIED: &str = "weir.trial";
-/// How long the samples of one plugin may take together.
-const SAMPLES_BUDGET: Duration = Duration::from_secs(30);
+use super::loader::{blocking, manifest};
 
 /// A plugin that is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +56,7 @@ impl Registry {
     pub async fn upload(&self, bytes: Bytes, by: &str) -> Result<Stored, RegistryError> {
         let digest = PluginDigest::of(&bytes);
         let manifest = manifest(&bytes)?.ok_or(RegistryError::NoManifest)?;
-        self.check(digest, &manifest, bytes.clone()).await?;
+        check::check(&self.loader, &self.trials, digest, &manifest, bytes.clone()).await?;
         // So that nobody removes it in between.
         let _deployed = self.deployed.lock().await;
         let (loader, size) = (Arc::clone(&self.loader), bytes.len() as u64);
@@ -85,87 +72,6 @@ impl Registry {
         };
         let is_new = self.system.add_plugin(plugin.clone()).await?;
         Ok(stored(plugin, is_new))
-    }
-
-    /// Loads a plugin with everything that its manifest asks for, which is what it may import, and tries it.
-    /// All of that is on the engines of trials, so it takes no place of what is served.
-    async fn check(
-        &self,
-        digest: PluginDigest,
-        manifest: &Manifest,
-        bytes: Bytes,
-    ) -> Result<(), RegistryError> {
-        let (loader, path) = (Arc::clone(&self.loader), called(digest));
-        let trials = Arc::clone(&self.trials);
-        let digest = digest.to_string();
-        match manifest.role {
-            Role::Pipeline => {
-                let settings = complete(&manifest.settings, &Settings::default()).ok();
-                let config = trials.config(manifest, settings.clone().unwrap_or_default());
-                let config = pipeline::config::Pipeline { component: path.clone(), ..config };
-                let kind = Kind::of_pipelines(config.size);
-                let engines = trials.engines();
-                let component = loader.compile(engines, Source::Admin, kind, &path, bytes).await?;
-                let link = {
-                    let trials = Arc::clone(&trials);
-                    // One name for all: it is a label of metrics.
-                    let name = Name::new(TRIED).map_err(RegistryError::refused)?;
-                    move || {
-                        let (engines, limits) = (trials.engines(), trials.limits());
-                        Pipeline::of_component(engines, name, &config, limits, &component, digest)
-                    }
-                };
-                let pipeline = Arc::new(blocking(link).await??);
-                match settings {
-                    Some(_) => self.try_samples(&pipeline, manifest).await?,
-                    None => tracing::info!(
-                        plugin = manifest.name.as_str(),
-                        "the samples of a plugin are not tried, because it has a setting that must be set"
-                    ),
-                }
-            }
-            Role::Policy => {
-                let (engines, name) = (trials.engines(), manifest.name.clone());
-                let component =
-                    loader.compile(engines, Source::Admin, Kind::Policies, &path, bytes).await?;
-                let defaults = manifest
-                    .settings
-                    .iter()
-                    .filter_map(|(name, declared)| Some((name.clone(), declared.default.clone()?)));
-                let settings = Settings(defaults.collect());
-                let must_be_set = settings.0.len() < manifest.settings.len();
-                let config = policy::config::Policy { component: path, settings };
-                let link = move || {
-                    let (engine, limits) = (&trials.engines().policies, trials.limits());
-                    Policy::of_component(engine, name, &config, limits, &component, digest)
-                };
-                match blocking(link).await? {
-                    // It may refuse to be without what a deployment must set.
-                    Err(PolicyError::Refused { .. }) if must_be_set => {}
-                    linked => drop(linked?),
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Registry {
-    async fn try_samples(
-        &self,
-        pipeline: &Arc<Pipeline>,
-        manifest: &Manifest,
-    ) -> Result<(), RegistryError> {
-        if manifest.samples.is_empty() {
-            return Ok(());
-        }
-        let trial = self.trials.begin(&manifest.name).await?;
-        let failed = samples::failed(&trial, pipeline, manifest, SAMPLES_BUDGET).await?;
-        if failed.is_empty() {
-            return Ok(());
-        }
-        let plugin = format!("{} {}", manifest.name, manifest.version);
-        Err(SamplesError { plugin, failed }.into())
     }
 }
 
