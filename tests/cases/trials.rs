@@ -268,6 +268,26 @@ async fn a_sample_reads_and_writes_nothing_of_a_tenant() {
     assert_eq!(stored(&server).await.as_array().unwrap().len(), 3);
 }
 
+/// Neither does it keep the next upload waiting.
+#[tokio::test]
+async fn all_samples_together_have_one_budget() {
+    let server = Server::with(|config| {
+        config.set("engine.samples_timeout_ms", 500);
+        config.pipeline("echo", &plugin("echo"), &[]);
+    })
+    .await;
+    let sample = "[[samples]]\nbody = 1\n";
+    let refused = upload(&server, &guest("loop-forever"), &sample.repeat(2)).await;
+    refused.assert_problem(422, "sample-failed");
+    let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+    for index in 0..2 {
+        let late =
+            format!("samples[{index}]: it was not answered within the 500 ms for all samples");
+        assert!(detail.contains(&late), "{detail}");
+    }
+    upload(&server, &plugin("echo"), sample).await.assert_status(201);
+}
+
 /// Nobody knows with which values it would be deployed.
 #[tokio::test]
 async fn a_plugin_with_a_setting_that_must_be_set_is_not_tried() {

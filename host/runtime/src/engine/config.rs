@@ -35,6 +35,8 @@ pub struct Engine {
     pub max_concurrent_host_calls: usize,
     /// Fuel of one policy decision, in wasmtime's unit: about one per instruction.
     pub policy_fuel: u64,
+    /// How long an uploaded plugin may take to handle all samples of its manifest.
+    pub samples_timeout_ms: u64,
     /// `[engine.large]`: guests of the other size.
     pub large: Large,
     /// `[engine.compile]`: what compiling a component may take.
@@ -125,6 +127,7 @@ impl Default for Engine {
             max_component_bytes: 32 * MIB_U64,
             max_concurrent_host_calls: 64,
             policy_fuel: 10_000_000,
+            samples_timeout_ms: 30_000,
             large: Large::default(),
             compile: Compile::default(),
         }

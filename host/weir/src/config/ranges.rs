@@ -88,6 +88,7 @@ pub(super) fn check(config: &Config, problems: &mut Vec<String>) {
     within("engine.max_component_bytes", engine.max_component_bytes, 1, 1 << 30);
     within("engine.max_concurrent_host_calls", engine.max_concurrent_host_calls as u64, 1, 4_096);
     within("engine.policy_fuel", engine.policy_fuel, 1, ANY);
+    within("engine.samples_timeout_ms", engine.samples_timeout_ms, 1, HOUR_MS);
     let compile = &engine.compile;
     let of_compile = [
         ("max_concurrent", compile.max_concurrent as u64, 1, 64),

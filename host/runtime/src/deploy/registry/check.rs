@@ -27,8 +27,6 @@ use crate::{pipeline, policy};
 
 /// The name of every pipeline that is tried, as a label of metrics.
 const TRIED: &str = "weir.trial";
-/// How long the samples of one plugin may take together.
-const SAMPLES_BUDGET: Duration = Duration::from_secs(30);
 
 /// Checks a plugin.
 ///
@@ -79,7 +77,8 @@ async fn pipeline(
         return Ok(());
     }
     let trial = trials.begin(&manifest.name).await?;
-    let failed = samples::failed(&trial, &pipeline, manifest, SAMPLES_BUDGET).await?;
+    let budget = Duration::from_millis(trials.limits().samples_timeout_ms);
+    let failed = samples::failed(&trial, &pipeline, manifest, budget).await?;
     if failed.is_empty() {
         return Ok(());
     }
