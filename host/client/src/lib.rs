@@ -24,8 +24,9 @@ mod files;
 pub mod plugin;
 mod report;
 mod table;
-mod trust;
 pub mod token;
+mod trust;
+mod waiting;
 
 /// The most that one request carries, unless a single document is larger. It is small so that
 /// progress is visible and a request does not occupy the server for long.

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use reqwest::{Method, header};
 use serde_json::{Value, json};
+use weir_core::digest::PluginDigest;
 use weir_core::name::Name;
 
 use crate::admin::{Admin, Server};
 use crate::table::table;
+use crate::waiting::Waiting;
 
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
@@ -76,15 +78,17 @@ pub struct Deploy {
     name: Name,
     /// The digest of the plugin.
     digest: String,
-    /// The cache policy of the pipeline, instead of the one that it has.
-    #[arg(long, value_parser = |name: &str| Name::new(name))]
-    policy: Option<Name>,
-    /// Have the pipeline's answers not cached.
-    #[arg(long, conflicts_with = "policy")]
-    no_policy: bool,
-    /// A setting that differs from the manifest's default.
-    #[arg(long = "set", value_name = "NAME=VALUE")]
-    settings: Vec<String>,
+    #[command(flatten)]
+    with: With,
+    #[command(flatten)]
+    part: Part,
+    #[command(flatten)]
+    what: What,
+}
+
+/// Which requests it answers, if not all.
+#[derive(Debug, Default, clap::Args)]
+struct Part {
     /// Try it on so many percent of the pipeline's requests, 1 to 99, beside what is deployed.
     #[arg(long, value_name = "PERCENT")]
     weight: Option<u8>,
@@ -94,8 +98,20 @@ pub struct Deploy {
     /// Do not roll it back by itself if its runs fail more often or take longer.
     #[arg(long, requires = "weight")]
     keep: bool,
-    #[command(flatten)]
-    what: What,
+}
+
+/// What a plugin is deployed with.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct With {
+    /// The cache policy of the pipeline, instead of the one that it has.
+    #[arg(long, value_parser = |name: &str| Name::new(name))]
+    policy: Option<Name>,
+    /// Have the pipeline's answers not cached.
+    #[arg(long, conflicts_with = "policy")]
+    no_policy: bool,
+    /// A setting that differs from the manifest's default.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    settings: Vec<String>,
 }
 
 /// The arguments of `weir plugin rollback` and `weir plugin undeploy`.
@@ -137,6 +153,75 @@ struct What {
     if_revision: Option<u64>,
 }
 
+/// The plugins of a running server, and what it serves with them.
+pub struct Plugins {
+    admin: Admin,
+}
+
+impl Plugins {
+    /// Those of this server.
+    ///
+    /// # Errors
+    /// There is something wrong with the token.
+    pub fn new(server: &Server) -> anyhow::Result<Self> {
+        Ok(Self { admin: Admin::new(server)? })
+    }
+
+    /// Uploads a plugin, and returns what the server says of it. Shows that it is waited for.
+    ///
+    /// # Errors
+    /// The server cannot be reached or refuses the plugin.
+    pub async fn push(&self, plugin: Vec<u8>) -> anyhow::Result<Value> {
+        let _waiting = Waiting::new("The server checks and compiles the plugin");
+        let request = self.admin.request(Method::POST, "/admin/v1/plugins");
+        let request = request.header(header::CONTENT_TYPE, "application/wasm").body(plugin);
+        json_of(self.admin.send(request).await?).await
+    }
+
+    /// Deploys, and returns what is deployed then.
+    ///
+    /// # Errors
+    /// The server cannot be reached or refuses, or something is wrong with a setting.
+    pub async fn deploy(&self, deploy: &Deploy) -> anyhow::Result<Value> {
+        let request = self.admin.request(Method::PUT, &deploy.what.path(&deploy.name));
+        let request = deploy.what.expecting(request);
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        json_of(self.admin.send(request.body(deploy.body()?.to_string())).await?).await
+    }
+
+    async fn roll_back(&self, Rollback { name, what }: &Rollback) -> anyhow::Result<Value> {
+        let path = format!("{}/rollback", what.path(name));
+        json_of(self.admin.send(what.expecting(self.admin.request(Method::POST, &path))).await?)
+            .await
+    }
+
+    async fn undeploy(&self, name: &Name, what: &What) -> anyhow::Result<Value> {
+        let request = self.admin.request(Method::DELETE, &what.path(name));
+        json_of(self.admin.send(what.expecting(request)).await?).await
+    }
+
+    async fn remove(&self, digest: &str) -> anyhow::Result<Value> {
+        let path = format!("/admin/v1/plugins/{digest}");
+        json_of(self.admin.send(self.admin.request(Method::DELETE, &path)).await?).await
+    }
+
+    async fn collect(&self, Gc { older_than, dry_run }: &Gc) -> anyhow::Result<Value> {
+        let seconds = u64::from(*older_than) * 60 * 60;
+        let body = json!({ "uploaded_before_s": seconds, "only_say": dry_run });
+        json_of(self.admin.post("/admin/v1/plugins/collect", body.to_string()).await?).await
+    }
+
+    async fn list(&self) -> anyhow::Result<Value> {
+        let mut all = self.admin.get("/admin/v1/plugins").await?;
+        for (path, key) in
+            [("/admin/v1/pipelines", "pipelines"), ("/admin/v1/policies", "policies")]
+        {
+            all[key] = self.admin.get(path).await?[key].take();
+        }
+        Ok(all)
+    }
+}
+
 /// Does it, and prints the result, for people or as JSON. `read` makes the plugin of a component's file and
 /// of a manifest's, if that is given.
 ///
@@ -150,50 +235,19 @@ pub fn run(
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let admin = Admin::new(server)?;
+        let plugins = Plugins::new(server)?;
         let (answer, shown): (Value, fn(&Value) -> String) = match command {
             Command::Push(Push { component, manifest }) => {
-                let plugin = read(component, manifest.as_deref())?;
-                let request = admin.request(Method::POST, "/admin/v1/plugins");
-                let request = request.header(header::CONTENT_TYPE, "application/wasm").body(plugin);
-                (json_of(admin.send(request).await?).await?, pushed)
+                (plugins.push(read(component, manifest.as_deref())?).await?, pushed)
             }
-            Command::Deploy(deploy) => {
-                let request = admin.request(Method::PUT, &deploy.what.path(&deploy.name));
-                let request = deploy.what.expecting(request);
-                let request = request.header(header::CONTENT_TYPE, "application/json");
-                let request = request.body(deploy.body()?.to_string());
-                (json_of(admin.send(request).await?).await?, deployed)
-            }
-            Command::Rollback(Rollback { name, what }) => {
-                let path = format!("{}/rollback", what.path(name));
-                let request = what.expecting(admin.request(Method::POST, &path));
-                (json_of(admin.send(request).await?).await?, deployed)
-            }
+            Command::Deploy(deploy) => (plugins.deploy(deploy).await?, deployed),
+            Command::Rollback(rollback) => (plugins.roll_back(rollback).await?, deployed),
             Command::Undeploy(Rollback { name, what }) => {
-                let request = what.expecting(admin.request(Method::DELETE, &what.path(name)));
-                (json_of(admin.send(request).await?).await?, undeployed)
+                (plugins.undeploy(name, what).await?, undeployed)
             }
-            Command::Remove(Remove { digest }) => {
-                let path = format!("/admin/v1/plugins/{digest}");
-                let request = admin.request(Method::DELETE, &path);
-                (json_of(admin.send(request).await?).await?, removed)
-            }
-            Command::Gc(Gc { older_than, dry_run }) => {
-                let seconds = u64::from(*older_than) * 60 * 60;
-                let body = json!({ "uploaded_before_s": seconds, "only_say": dry_run });
-                let answer = admin.post("/admin/v1/plugins/collect", body.to_string()).await?;
-                (json_of(answer).await?, removed)
-            }
-            Command::List => {
-                let mut all = admin.get("/admin/v1/plugins").await?;
-                for (path, key) in
-                    [("/admin/v1/pipelines", "pipelines"), ("/admin/v1/policies", "policies")]
-                {
-                    all[key] = admin.get(path).await?[key].take();
-                }
-                (all, listed)
-            }
+            Command::Remove(Remove { digest }) => (plugins.remove(digest).await?, removed),
+            Command::Gc(gc) => (plugins.collect(gc).await?, removed),
+            Command::List => (plugins.list().await?, listed),
         };
         match as_json {
             true => println!("{answer:#}"),
@@ -208,6 +262,13 @@ async fn json_of(answer: reqwest::Response) -> anyhow::Result<Value> {
 }
 
 impl Deploy {
+    /// A deployment of this plugin under a name, whatever is deployed there now.
+    #[must_use]
+    pub fn of(name: Name, digest: PluginDigest, as_policy: bool, with: With) -> Self {
+        let what = What { as_policy, if_revision: None };
+        Self { name, digest: digest.to_string(), with, what }
+    }
+
     fn body(&self) -> anyhow::Result<Value> {
         let setting = |text: &String| {
             let (name, value) =
@@ -215,18 +276,18 @@ impl Deploy {
             anyhow::Ok((name.to_owned(), value.to_owned()))
         };
         let settings: BTreeMap<_, _> =
-            self.settings.iter().map(setting).collect::<Result<_, _>>()?;
+            self.with.settings.iter().map(setting).collect::<Result<_, _>>()?;
         let mut body = json!({ "digest": self.digest, "settings": settings });
-        if self.no_policy {
+        if self.with.no_policy {
             body["policy"] = Value::Null;
-        } else if let Some(policy) = &self.policy {
+        } else if let Some(policy) = &self.with.policy {
             body["policy"] = policy.as_str().into();
         }
-        if let Some(weight) = self.weight {
+        if let Some(weight) = self.part.weight {
             body["weight_percent"] = weight.into();
-            body["roll_back"] = (!self.keep).into();
+            body["roll_back"] = (!self.part.keep).into();
         }
-        match self.split_by.as_deref() {
+        match self.part.split_by.as_deref() {
             None => {}
             Some(by) => match by.strip_prefix("header:") {
                 Some(header) => body["split_by"] = json!({ "header": header }),
