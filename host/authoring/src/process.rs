@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 /// `cargo run` sets environment variables that describe the package `xtask`. They are removed,
 /// because build scripts that watch them would run again, and cause rebuilds, whenever a build is
 /// started here instead of from a shell.
-pub(crate) fn cargo() -> Command {
+pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let of_this_package = |name: &str| {
         ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
@@ -28,7 +28,7 @@ pub(crate) fn cargo() -> Command {
 }
 
 /// Runs a command to completion. A non-zero exit status is an error.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("starting `{}`", line(command)))?;
     if !status.success() {
         bail!("`{}` ended with {status}", line(command));
@@ -38,7 +38,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a command to completion and returns its standard output. If it fails, the error contains
 /// its standard error.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
+pub fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -52,7 +52,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 }
 
 /// Whether the command starts and succeeds. Its output is discarded.
-pub(crate) fn succeeds(command: &mut Command) -> bool {
+pub fn succeeds(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -62,7 +62,7 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 }
 
 /// The command line, without environment variables.
-pub(crate) fn line(command: &Command) -> String {
+pub fn line(command: &Command) -> String {
     let words: Vec<_> = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(OsStr::to_string_lossy)

@@ -10,7 +10,6 @@ mod components;
 mod interrupt;
 mod outside;
 mod packages;
-mod process;
 mod progress;
 mod server;
 mod set_up;
@@ -20,8 +19,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use weir_authoring::process;
 
-use crate::commands::{bench, ci, compare, demo, dist, eval, plugin, setup, soak, structure, test};
+use crate::commands::{bench, ci, compare, demo, dist, eval, setup, soak, structure, test};
 
 /// Set-up, demo, tests, evaluation and benchmarks of Weir.
 #[derive(Parser)]
@@ -40,7 +40,6 @@ enum Command {
     Structure(structure::Structure),
     Ci(ci::Ci),
     Eval(eval::Eval),
-    Plugin(plugin::Plugin),
     Dist(dist::Dist),
     Bench(bench::Bench),
     Compare(compare::Compare),
@@ -72,7 +71,6 @@ async fn run(command: Command) -> Result<()> {
         Command::Structure(structure) => structure.run(),
         Command::Ci(ci) => ci.run().await,
         Command::Dist(dist) => dist.run().await,
-        Command::Plugin(plugin) => plugin.run(),
         Command::Eval(eval) => eval.run().await,
         Command::Bench(bench) => bench.run().await,
         Command::Compare(compare) => compare.run().await,

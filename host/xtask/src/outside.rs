@@ -5,10 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use weir_authoring::component;
+use weir_authoring::toolchain::{Profile, Toolchain};
 use weir_documentation::{Package, blocks, packages};
 
 use crate::components::{self, Components};
-use crate::set_up::WasmToolchain;
 use crate::workspace::Workspace;
 
 /// The documents that develop crates.
@@ -18,7 +19,7 @@ const DOCUMENTS: &[&str] = &["plugins/README.md"];
 const REPOSITORY: &str = "…/plugins/";
 
 /// Builds the crates of all documents into `outside/` of [`Workspace::components`].
-pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<()> {
+pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
     let mut components = Components::new();
     for document in DOCUMENTS {
         let file = workspace.root.join(document);
@@ -40,18 +41,15 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<
     components::write(&workspace.components().join("outside"), &components)
 }
 
-fn build_one(
-    workspace: &Workspace,
-    toolchain: &WasmToolchain,
-    package: &Package,
-) -> Result<Vec<u8>> {
+fn build_one(workspace: &Workspace, toolchain: &Toolchain, package: &Package) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir().context("creating a folder for a crate")?;
     let folder = folder.path().join(&package.name);
     lay_out(package, &workspace.root, &folder)?;
     // The versions of the repository's plugins, which have already been fetched.
     fs::copy(workspace.root.join("plugins/Cargo.lock"), folder.join("Cargo.lock"))
         .context("copying plugins/Cargo.lock")?;
-    components::build_crate(workspace, toolchain, &folder)
+    let target = workspace.guests_target();
+    Ok(component::build(toolchain, &folder, Profile::Release, Some(&target))?.bytes)
 }
 
 /// Writes the crate's files, with the repository's path in place of `…`.

@@ -44,6 +44,21 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
     ),
     ("docs/comparison.md", "$ cargo xtask compare", "it installs Python packages"),
     (
+        "README.md",
+        "$ export WEIR_ADMIN_URL=http://127.0.0.1:8081 WEIR_ADMIN_TOKEN_FILE=data/admin-token",
+        "`cases::authoring` runs it, with cargo",
+    ),
+    (
+        "docs/authoring.md",
+        "$ export WEIR_ADMIN_URL=http://127.0.0.1:8081 WEIR_ADMIN_TOKEN_FILE=data/admin-token",
+        "the same",
+    ),
+    (
+        "docs/authoring.md",
+        "$ weir plugin dev --set greeting=Hi",
+        "the same, and it does not end by itself",
+    ),
+    (
         "docs/deploying.md",
         "$ export WEIR_ADMIN_URL=http://127.0.0.1:8081 WEIR_ADMIN_TOKEN_FILE=data/admin-token",
         "`cases::live` runs these commands, with components of its own",
@@ -98,13 +113,8 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
     ),
     (
         "plugins/README.md",
-        "$ cargo xtask plugin ../handbook --out handbook.wasm",
+        "$ weir plugin build --path handbook",
         "`cargo xtask test` builds the crate with the same code",
-    ),
-    (
-        "plugins/README.md",
-        "$ cargo build --release --target wasm32-unknown-unknown",
-        "it needs wasm-tools installed",
     ),
 ];
 

@@ -46,7 +46,7 @@ pub enum IncompletePackage {
 }
 
 /// The crates that the blocks of one document build, in order. A crate without a manifest is "like
-/// the one before": it takes all files but the code from that one, under its own name.
+/// the one before": it takes all files that it does not show from that one, under its own name.
 ///
 /// # Errors
 /// A crate lacks code or a manifest, or a file's name is wrong or given twice.
@@ -96,7 +96,7 @@ fn complete(package: &mut Package, before: Option<&Package>) -> Result<(), Incom
                 format!("{line}\n")
             }
         };
-        package.files.insert(path.clone(), text.lines().map(own).collect());
+        package.files.entry(path.clone()).or_insert_with(|| text.lines().map(own).collect());
     }
     Ok(())
 }
@@ -115,9 +115,11 @@ mod tests {
     fn a_crate_without_a_manifest_is_like_the_one_before() {
         let blocks = [
             block(1, "a/Cargo.toml", "[package]\nname = \"a\"\nedition = \"2024\"\n"),
+            block(4, "a/plugin.toml", "role of a"),
             block(5, "a/src/lib.rs", "one"),
             Block { line: 8, text: "no file".to_owned(), ..Block::default() },
             block(9, "b/src/lib.rs", "two"),
+            block(9, "b/plugin.toml", "role of b"),
         ];
         let found = packages(&blocks).unwrap();
         let summary: Vec<_> = found
@@ -127,6 +129,7 @@ mod tests {
         assert_eq!(summary, [("a", 5, "one"), ("b", 9, "two")]);
         let manifest = "[package]\nname = \"b\"\nedition = \"2024\"\n";
         assert_eq!(found[1].files[MANIFEST], manifest);
+        assert_eq!(found[1].files["plugin.toml"], "role of b");
     }
 
     #[test]

@@ -50,7 +50,7 @@ enum Command {
     },
     /// Explain, invalidate and warm the cache of a running server.
     Cache(cache::Arguments),
-    /// Test plugins, push them to a running server, deploy them, and roll them back.
+    /// Write, build and test plugins, push them to a running server, deploy them, and roll them back.
     Plugin(plugin::Arguments),
     /// Deploy what weir.toml says, where administrators have deployed something else.
     ///
@@ -105,7 +105,14 @@ fn with_causes(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+
+    #[test]
+    fn the_arguments_of_all_commands_fit_together() {
+        Arguments::command().debug_assert();
+    }
 
     #[test]
     fn every_cause_is_said_once() {

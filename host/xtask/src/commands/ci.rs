@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use weir_authoring::toolchain::TARGET;
 
 use crate::commands::bench::instructions;
 use crate::commands::demo::Demo;
@@ -13,7 +14,7 @@ use crate::commands::dist::Dist;
 use crate::commands::structure::Structure;
 use crate::commands::test::{Test, plugins_cargo};
 use crate::process;
-use crate::set_up::{self, WASM_TARGET};
+use crate::set_up;
 use crate::workspace::Workspace;
 
 /// What cargo-deny checks.
@@ -62,7 +63,7 @@ impl Ci {
                 let check = |manifest: &PathBuf| dependencies(&workspace, &cargo_deny, manifest);
                 hosts.iter().try_for_each(|host| process::run(check(host).args(CHECKS)))?;
                 guests.iter().try_for_each(|guest| {
-                    process::run(check(guest).args(["--target", WASM_TARGET]).args(CHECKS))
+                    process::run(check(guest).args(["--target", TARGET]).args(CHECKS))
                 })
             })
             .await?;

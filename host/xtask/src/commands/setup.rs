@@ -3,7 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::set_up::{self, WasmToolchain};
+use weir_authoring::toolchain::Toolchain;
+
+use crate::set_up;
 use crate::workspace::cache_folder;
 
 /// Fetch what is missing to build, run and test Weir
@@ -27,8 +29,8 @@ impl Setup {
         let valgrind = set_up::valgrind().unwrap_or_else(|error| format!("missing: {error:#}"));
         let redis = set_up::redis().unwrap_or_else(|error| format!("missing: {error:#}"));
         let wasm = match tools.wasm {
-            WasmToolchain::Installed => "the target of the Rust toolchain",
-            WasmToolchain::Debian { .. } => "Debian's rustc-web and rust-web-src",
+            Toolchain::Installed => "the target of the Rust toolchain",
+            Toolchain::Debian { .. } => "Debian's rustc-web and rust-web-src",
         };
         println!("WebAssembly: {wasm}");
         println!("Valgrind:    {valgrind}");

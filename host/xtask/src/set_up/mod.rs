@@ -15,6 +15,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use weir_authoring::toolchain::Toolchain;
 
 use self::assets::{
     Asset, CARGO_DENY, MODEL, MODEL_METADATA, ONNX_RUNTIME, ONNX_RUNTIME_LICENSE,
@@ -23,7 +24,6 @@ use self::assets::{
 pub(crate) use self::compilers::cpp_compiler;
 pub(crate) use self::redis::redis;
 pub(crate) use self::valgrind::valgrind;
-pub(crate) use self::wasm::{TARGET as WASM_TARGET, WasmToolchain};
 use crate::process;
 use crate::workspace::cache_folder;
 
@@ -32,7 +32,7 @@ const CARGO_DENY_VERSION: &str = "0.20.2";
 
 /// The tools of every command that starts a server or runs tests.
 pub(crate) struct Tools {
-    pub(crate) wasm: WasmToolchain,
+    pub(crate) wasm: Toolchain,
     pub(crate) embedding: Embedding,
 }
 
@@ -43,11 +43,6 @@ pub(crate) struct Embedding {
     pub(crate) tokenizer: PathBuf,
 }
 
-/// Finds or installs a way to compile to WebAssembly.
-pub(crate) fn wasm() -> Result<WasmToolchain> {
-    WasmToolchain::find_or_install()
-}
-
 /// Finds or installs all [`Tools`].
 pub(crate) fn set_up() -> Result<Tools> {
     ensure!(
@@ -56,7 +51,7 @@ pub(crate) fn set_up() -> Result<Tools> {
          server's configuration: `library` in [embedding], and `model` and `tokenizer` in \
          [embedding.models.NAME]"
     );
-    let wasm = WasmToolchain::find_or_install()?;
+    let wasm = wasm::find_or_install()?;
     let cache = ensure_assets(&[ONNX_RUNTIME, MODEL, TOKENIZER])?;
     let embedding = Embedding {
         library: cache.join(ONNX_RUNTIME.path),

@@ -15,11 +15,12 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::Args;
 use sha2::{Digest, Sha256};
+use weir_authoring::toolchain::TARGET;
 
 use self::archive::{Entries, Entry};
 use crate::commands::test::build_server;
 use crate::packages::{Package, Packages};
-use crate::set_up::{self, Tools, WASM_TARGET};
+use crate::set_up::{self, Tools};
 use crate::workspace::Workspace;
 use crate::{components, process};
 
@@ -113,7 +114,7 @@ fn readme(files: &[&Path]) -> Result<String> {
 fn licences_of_crates(root: &Path) -> Result<String> {
     let workspaces = [
         Packages::read(&root.join("Cargo.toml"), HOST_TARGET)?,
-        Packages::read(&root.join("plugins/Cargo.toml"), WASM_TARGET)?,
+        Packages::read(&root.join("plugins/Cargo.toml"), TARGET)?,
     ];
     let is_shipped =
         |package: &Package| package.name == "weir" || PLUGINS.contains(&package.name.as_str());

@@ -17,6 +17,7 @@ const ORDER: &[&str] = &[
     "weir-server",
     "weir-runtime",
     "weir-client",
+    "weir-authoring",
     "weir-bindings",
     "weir-search",
     "weir-embedding",
@@ -46,13 +47,13 @@ const KEPT_OUT: &[(&[&str], &[&str])] = &[
     (&["weir-core", "weir-limits", "weir-cache"], &["sqlx*", "ort", "tokenizers"]),
     (&["weir-store"], &["ort", "tokenizers", "moka"]),
     (&["weir-embedding"], &["sqlx*"]),
-    // The server does not contain what only `weir ingest` needs.
+    // The server does not contain what only the other commands need.
     (
         &["weir-server", "weir-runtime"],
-        &["weir-client", "reqwest", "scraper", "pulldown-cmark", "indicatif"],
+        &["weir-client", "weir-authoring", "reqwest", "scraper", "pulldown-cmark", "indicatif"],
     ),
-    // The client talks to the server only over HTTP.
-    (&["weir-client"], &["wasmtime*", "axum*", "sqlx*", "ort"]),
+    // The client talks to the server only over HTTP, and authors' tools need none.
+    (&["weir-client", "weir-authoring"], &["wasmtime*", "axum*", "sqlx*", "ort"]),
 ];
 
 /// The name and the root file of each target.
