@@ -3,6 +3,7 @@
 mod admin;
 mod asking;
 mod attacks;
+mod authoring;
 mod bad_input;
 mod cache;
 mod cache_control;

@@ -14,7 +14,7 @@ pub(super) fn faulty_binary() -> PathBuf {
 }
 
 /// The folder of components: `plugins/`, `guests/` and `outside/`.
-pub(super) fn components() -> PathBuf {
+pub(crate) fn components() -> PathBuf {
     file("WEIR_COMPONENTS")
 }
 

@@ -14,7 +14,7 @@ mod wait;
 
 pub(crate) use client::{Answer, Client, document};
 pub(crate) use config::{Config, guest, in_model, outside, plugin};
-pub(crate) use environment::{binary, model, tokenizer};
+pub(crate) use environment::{binary, components, model, tokenizer};
 pub(crate) use raw::{Raw, connect_from};
 pub(crate) use server::{Ended, Program, Server, weir};
 pub(crate) use tls::{Version, secure};
