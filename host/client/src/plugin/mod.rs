@@ -266,7 +266,7 @@ impl Deploy {
     #[must_use]
     pub fn of(name: Name, digest: PluginDigest, as_policy: bool, with: With) -> Self {
         let what = What { as_policy, if_revision: None };
-        Self { name, digest: digest.to_string(), with, what }
+        Self { name, digest: digest.to_string(), with, part: Part::default(), what }
     }
 
     fn body(&self) -> anyhow::Result<Value> {

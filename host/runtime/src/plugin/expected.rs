@@ -127,7 +127,8 @@ impl Differences {
                 serde_json::from_str::<String>(text).is_ok_and(|found| found == *expected)
             }
             Value::Number(expected) => expected.to_string() == text,
-            Value::Bool(_) | Value::Null => expected.to_string() == text,
+            Value::Bool(expected) => text == if *expected { "true" } else { "false" },
+            Value::Null => text == "null",
         };
         if !is_same {
             self.add(path, &expected.to_string(), text);

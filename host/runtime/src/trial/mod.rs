@@ -215,7 +215,7 @@ impl Trial<'_> {
         };
         let (models, guests) = (Arc::clone(models), Arc::clone(guests));
         let pipeline = Arc::clone(pipeline);
-        let runner = Runner::new(pipeline, Arc::clone(&tenant), guests, models, io.clone());
+        let runner = Runner::new(pipeline, Arc::clone(&tenant), guests, models, io.clone(), None);
         let began = Instant::now();
         let run = runner.run(Arc::new(self.keyed(request)), Demand::default());
         let ran = timeout_at(until.into(), run).await;

@@ -156,7 +156,10 @@ impl Registry {
             at_unix_ms: unix_ms(),
             who: WEIR.to_owned(),
             action: "rollback".to_owned(),
-            target: format!("pipeline {name} {digest}: {verdict}"),
+            token: None,
+            target: format!("pipeline {name}"),
+            tenant: None,
+            detail: format!("{digest}: {verdict}"),
             outcome,
         };
         if let Err(error) = self.system.append_audit(record).await {

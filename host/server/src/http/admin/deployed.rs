@@ -11,9 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use weir_core::digest::PluginDigest;
 use weir_core::name::Name;
-use weir_runtime::deploy::registry::{
-    Applied, Candidate, RegistryError, Shown, Source, Spec,
-};
+use weir_runtime::deploy::registry::{Applied, Candidate, RegistryError, Shown, Source, Spec};
 use weir_runtime::deploy::split::SplitBy;
 use weir_runtime::pipeline::canary::fisher::Share;
 use weir_runtime::pipeline::canary::{Pair, Seen};
@@ -247,12 +245,25 @@ fn shown(one: &Shown) -> Value {
 /// Deploys what the configuration says, where something else is deployed.
 pub(super) async fn apply(
     State(admin): State<Admin>,
-    Extension(sender): Extension<Sender>,
+    Extension(by): Extension<Administrator>,
 ) -> Result<Json<Value>, Problem> {
-    let applied = admin.app.registry.apply().await;
-    sender.audit(&admin.app, "apply", "weir.toml", applied.as_ref().err()).await;
-    let shown = |one: &Applied| json!({ "role": one.role.as_str(), "name": one.name.as_str(), "revision": one.revision });
-    Ok(Json(json!({ "applied": applied?.iter().map(shown).collect::<Vec<_>>() })))
+    let app = Arc::clone(&admin.app);
+    to_its_end(&admin.app, async move {
+        let applied = app.registry.apply().await;
+        let (target, detail) = ("weir.toml".to_owned(), String::new());
+        let line = Line { action: "apply", target, tenant: None, detail };
+        let ended = match &applied {
+            Ok(applied) => format!("{} deployed", applied.len()),
+            Err(error) => error.to_string(),
+        };
+        by.audit(&app, line, ended).await;
+        let shown = |one: &Applied| {
+            let (role, name) = (one.role.as_str(), one.name.as_str());
+            json!({ "role": role, "name": name, "revision": one.revision })
+        };
+        Ok(Json(json!({ "applied": applied?.iter().map(shown).collect::<Vec<_>>() })))
+    })
+    .await
 }
 
 /// How the runs of a candidate compare with those of the base.

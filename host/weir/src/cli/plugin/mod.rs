@@ -16,8 +16,6 @@ use weir_runtime::plugin::section::embed;
 
 use super::server::ServerArguments;
 
-mod test;
-
 /// The arguments of `weir plugin`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
