@@ -7,7 +7,7 @@ use weir_store::TruthError;
 use weir_store::plugins::PluginFileError;
 use weir_store::system::{Role, SystemError};
 
-use super::unused::Need;
+use super::need::Need;
 use crate::engine::compile::CompileError;
 use crate::engine::component::LoadError;
 use crate::policy::PolicyError;

@@ -29,6 +29,7 @@ mod check;
 mod deployed;
 mod error;
 mod loader;
+mod need;
 mod spec;
 mod start;
 mod unused;
@@ -37,9 +38,10 @@ mod upload;
 pub use self::apply::Applied;
 pub use self::error::RegistryError;
 pub use self::loader::{Configured, Loader};
+pub use self::need::{Need, Reason};
 pub use self::spec::{Candidate, Source, Spec};
 pub use self::start::{Beginning, StartError};
-pub use self::unused::{Need, Needs, Reason};
+pub use self::unused::Needs;
 pub use self::upload::Stored;
 
 /// How much of the history of a name is shown.
