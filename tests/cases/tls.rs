@@ -67,9 +67,14 @@ async fn replaced(server: &Server, certificates: &Certificates, before: &[u8]) -
     .await
 }
 
+/// Certificates for the addresses that the tests connect to.
+fn certificates() -> Certificates {
+    Certificates::of(&["localhost", "127.0.0.1"])
+}
+
 #[tokio::test]
 async fn both_versions_of_tls_and_of_http_are_spoken() {
-    let certificates = Certificates::make();
+    let certificates = certificates();
     let server = server(&certificates, |_| {}).await;
     for version in [Version::Tls12, Version::Tls13] {
         for (protocols, chosen) in
@@ -114,7 +119,7 @@ async fn get(stream: &mut TlsStream<TcpStream>, path: &str) -> String {
 
 #[tokio::test]
 async fn who_does_not_trust_the_certificate_is_counted_apart() {
-    let (certificates, others) = (Certificates::make(), Certificates::make());
+    let (certificates, others) = (certificates(), certificates());
     let server = server(&certificates, |_| {}).await;
     let refused = Client::trusting(server.address, &others.authority());
     let request = refused.request("GET", "/health/liveness");
@@ -134,7 +139,7 @@ async fn who_does_not_trust_the_certificate_is_counted_apart() {
 
 #[tokio::test]
 async fn a_certificate_is_replaced_under_load_without_losing_a_request() {
-    let certificates = Certificates::make();
+    let certificates = certificates();
     let server = server(&certificates, |_| {}).await;
     let mut old = connect(&server, &certificates).await;
     let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -173,7 +178,7 @@ async fn a_certificate_is_replaced_under_load_without_losing_a_request() {
 
 #[tokio::test]
 async fn a_pair_that_cannot_be_used_leaves_the_old_one() {
-    let certificates = Certificates::make();
+    let certificates = certificates();
     let server = server(&certificates, |_| {}).await;
     let before = served(&server, &certificates).await;
     let (certificate, key) = certificates.issue();
@@ -202,7 +207,7 @@ async fn a_pair_that_cannot_be_used_leaves_the_old_one() {
 
 #[tokio::test]
 async fn whoever_stalls_in_the_handshake_holds_nobody_up() {
-    let certificates = Certificates::make();
+    let certificates = certificates();
     let server = server(&certificates, |config| {
         config.set("server.tls.handshake_timeout_ms", 4_000).set("server.max_connections", 64);
     })
@@ -235,7 +240,7 @@ async fn whoever_stalls_in_the_handshake_holds_nobody_up() {
 
 #[tokio::test]
 async fn what_is_not_tls_is_explained_or_closed() {
-    let certificates = Certificates::make();
+    let certificates = certificates();
     let server = server(&certificates, |_| {}).await;
     for request in ["GET / HTTP/1.1\r\nhost: a\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let mut raw = Raw::connect(server.address).await;
@@ -263,7 +268,7 @@ async fn what_is_not_tls_is_explained_or_closed() {
 
 #[tokio::test]
 async fn a_drain_ends_handshakes_and_answers_what_was_asked() {
-    let certificates = Certificates::make();
+    let certificates = certificates();
     let mut server = server(&certificates, |config| {
         config.set("server.tls.handshake_timeout_ms", 60_000);
     })
@@ -298,7 +303,7 @@ async fn an_admin_listener_that_others_reach_needs_tls() {
         });
         ended.await.assert_refused(&["admin.listen: other machines reach", "admin.tls.key_file"]);
     }
-    let certificates = Certificates::make();
+    let certificates = certificates();
     let server = server(&certificates, |config| {
         config.set("admin.listen", "0.0.0.0:0");
     })
@@ -328,7 +333,7 @@ async fn an_admin_listener_that_others_reach_needs_tls() {
 
 #[tokio::test]
 async fn files_that_cannot_be_used_are_named_at_the_start() {
-    let (certificates, others) = (Certificates::make(), Certificates::make());
+    let (certificates, others) = (certificates(), certificates());
     let path = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
     let (certificate, key) = (path(certificates.certificate()), path(certificates.key()));
     for (keys, says) in [

@@ -7,22 +7,30 @@ use std::path::PathBuf;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
-/// PEM files of an authority, and of a certificate from it for `localhost` and 127.0.0.1.
+/// PEM files of an authority, and of a certificate from it.
 pub struct Certificates {
     folder: TempDir,
     issuer: Issuer<'static, KeyPair>,
+    names: Vec<String>,
 }
 
 impl Certificates {
-    /// Makes new ones.
+    /// Makes new ones, for `localhost`.
     #[must_use]
     pub fn make() -> Self {
+        Self::of(&["localhost"])
+    }
+
+    /// The same for these names.
+    #[must_use]
+    pub fn of(names: &[&str]) -> Self {
         let authority_key = KeyPair::generate().unwrap();
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_certificate = authority.self_signed(&authority_key).unwrap();
         let issuer = Issuer::new(authority, authority_key);
-        let made = Self { folder: tempfile::tempdir().unwrap(), issuer };
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let made = Self { folder: tempfile::tempdir().unwrap(), issuer, names };
         fs::write(made.authority(), authority_certificate.pem()).unwrap();
         let (certificate, key) = made.issue();
         fs::write(made.certificate(), certificate).unwrap();
@@ -35,8 +43,7 @@ impl Certificates {
     #[must_use]
     pub fn issue(&self) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let certificate = CertificateParams::new(names).unwrap();
+        let certificate = CertificateParams::new(self.names.clone()).unwrap();
         let certificate = certificate.signed_by(&key, &self.issuer).unwrap();
         (certificate.pem(), key.serialize_pem())
     }
