@@ -8,8 +8,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use weir_core::name::Name;
 use weir_embedding::Origin;
 use weir_embedding::models::Models;
@@ -39,8 +41,10 @@ const LIMITS: Limits = Limits {
 const MAX_BYTES: u64 = 16 << 20;
 /// It has no cache, so nobody reads its tags.
 const MAX_TAGS: usize = 64;
-/// How long a write waits until it is searchable: without a model, forever.
-const SEARCHABLE_TIMEOUT_MS: u64 = 2_000;
+/// How long a write waits until it is searchable, which it never is without a model. Nothing depends on it.
+const SEARCHABLE_TIMEOUT_MS: u64 = 500;
+/// How long its collections may take to exist.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// An empty tenant, for a pipeline with these grants.
 pub(super) async fn empty(models: &Models, grants: &Grants) -> Result<Arc<Tenant>, TrialError> {
@@ -67,9 +71,11 @@ pub(super) async fn empty(models: &Models, grants: &Grants) -> Result<Arc<Tenant
     let turns = Arc::new(Semaphore::new(limits.max_concurrent));
     let documents = DocumentService::new(truth.clone(), catch_up.clone(), limits, turns);
     let tenant = Tenant::new(name, truth, &catch_up, ended, Arc::new(documents));
-    if !tenant.documents.searchable(&created).await {
-        return Err(TrialError::failed("the collections of a trial cannot be read"));
-    }
+    let exist = tenant.progress.wait_for(|view| {
+        created.iter().all(|(collection, commit)| view.applied(collection) >= *commit)
+    });
+    let exist = timeout(MAX_WAIT, exist).await;
+    exist.map_err(|_| TrialError::failed("the collections of a trial cannot be read"))?;
     Ok(Arc::new(tenant))
 }
 
