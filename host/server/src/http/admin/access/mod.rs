@@ -177,7 +177,7 @@ impl Administrator {
         let Some(token) = self.token() else { return Ok(()) };
         let scopes = match &needs {
             Needs::Root => {
-                let detail = "Only the token in admin.token_file may make and revoke tokens.";
+                let detail = "Only the token in admin.token_file may do this.";
                 return Err(Problem::new(codes::TOKEN_SCOPE, detail));
             }
             Needs::Server(scopes) => scopes,
