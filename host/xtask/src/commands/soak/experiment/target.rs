@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::outcome::{self, Counts};
+use crate::client;
 
 /// A patient client: longer than a run, or a body for a pipeline, may take.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
@@ -36,8 +37,7 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn new(address: SocketAddr) -> Result<Self> {
-        let http =
-            Client::builder().timeout(TIMEOUT).local_address(Some(ATTACKER.into())).build()?;
+        let http = client::http().timeout(TIMEOUT).local_address(Some(ATTACKER.into())).build()?;
         Ok(Self { address, http, got: Arc::default() })
     }
 

@@ -11,6 +11,7 @@ use anyhow::{Result, ensure};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use tokio::task::JoinSet;
 
+use crate::client;
 use crate::commands::soak::experiment::outcome::{self, Counts, Outcome};
 use crate::commands::soak::experiment::schedule::{Clock, Real, open_loop};
 use crate::commands::soak::experiment::texts;
@@ -71,7 +72,7 @@ pub(super) struct GoodClient {
 impl GoodClient {
     /// Opens connections, and asks the warm set once.
     pub(super) async fn prepare(address: SocketAddr) -> Result<Self> {
-        let builder = || Client::builder().timeout(TIMEOUT).pool_idle_timeout(IDLE);
+        let builder = || client::http().timeout(TIMEOUT).pool_idle_timeout(IDLE);
         let good = Self {
             kept: builder().build()?,
             fresh: builder().pool_max_idle_per_host(0).build()?,
