@@ -204,8 +204,7 @@ async fn a_policy_is_loaded_and_its_plan_shown() {
     let ended = test_of("policy", &guest("policy-impure"), "", &[]).await;
     ended.assert_refused(&["a policy imports nothing"]);
     let ended = test_of("policy", &plugin("echo"), "", &[]).await;
-    // A pipeline needs what the engine of policies does not have.
-    ended.assert_refused(&["is not a WebAssembly component that this host can run"]);
+    ended.assert_refused(&["does not have the right world"]);
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use weir_runtime::plugin::expected::Seen;
 use weir_runtime::plugin::manifest::{Expect, Manifest, Request, Role};
 use weir_runtime::plugin::section;
 use weir_runtime::plugin::settings::complete;
-use weir_runtime::policy::{self, Policy};
+use weir_runtime::policy::{self, Policy, PolicyError};
 use weir_runtime::settings::{Setting, Settings};
 use weir_runtime::trial::samples::{Fault, fault};
 use weir_runtime::trial::{TrialError, Trials, Tried};
@@ -142,7 +142,8 @@ impl Plugin {
         let limits = Engine { max_concurrent_guests: 1, ..Engine::default() };
         let engines = Engines::new(&limits, [])?;
         let (engine, path) = (&engines.policies, &self.path);
-        let component = compile_here(None, Kind::Policies, engine, path, &self.bytes)?;
+        let component = compile_here(None, Kind::Policies, engine, path, &self.bytes)
+            .map_err(PolicyError::from)?;
         let config =
             policy::config::Policy { component: path.clone(), settings: self.settings.clone() };
         let (name, digest) = (self.manifest.name.clone(), self.digest());
@@ -211,7 +212,8 @@ impl Plugin {
         let config = pipeline::config::Pipeline { component: self.path.clone(), ..config };
         let kind = Kind::of_pipelines(config.size);
         let engine = trials.engines().of(kind).context("there is no engine of its size")?;
-        let component = compile_here(None, kind, engine, &self.path, &self.bytes)?;
+        let component = compile_here(None, kind, engine, &self.path, &self.bytes)
+            .map_err(|error| error.with_advice(config.size))?;
         let (name, digest) = (self.manifest.name.clone(), self.digest());
         let (engines, limits) = (trials.engines(), trials.limits());
         Ok(Arc::new(Pipeline::of_component(engines, name, &config, limits, &component, digest)?))
