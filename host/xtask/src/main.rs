@@ -2,17 +2,21 @@
 //!
 //! `commands` has one module per command. The code that several of them share is next to this
 //! file: `set_up` installs what a machine needs, `components` builds guests, `server` runs a server
-//! as a child process, and `client` talks to it over HTTP.
+//! as a child process, `client` talks to it over HTTP, `traffic` loads it, `watch` looks at its
+//! process, and `machine` tells what it runs on.
 
 mod client;
 mod commands;
 mod components;
 mod interrupt;
+mod machine;
 mod outside;
 mod packages;
 mod progress;
 mod server;
 mod set_up;
+mod traffic;
+mod watch;
 mod workspace;
 
 use std::process::ExitCode;

@@ -15,7 +15,8 @@ use super::comparison::{self, Comparison, Round};
 use super::measure::{Amount, Target, measure};
 use super::prepare::{capture, prepare};
 use super::side::{Side, target};
-use super::{Revision, Timing, machine, this_checkout};
+use super::{Revision, Timing, this_checkout};
+use crate::machine;
 
 const WARM_UP_SECONDS: f64 = 1.0;
 const SERVERS: usize = 4;

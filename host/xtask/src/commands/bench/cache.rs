@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::questions::{self, COLLECTION};
 use super::side::Side;
-use super::{machine, this_checkout};
+use super::this_checkout;
 use crate::commands::demo::corpus::Corpus;
-use crate::process;
+use crate::{machine, process};
 
 const ANSWERS: usize = 200;
 /// The most that a hit of the shared tier on Redis may take, as a multiple of fred's GET.

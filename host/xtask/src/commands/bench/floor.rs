@@ -13,7 +13,8 @@ use super::plain::Plain;
 use super::prepare::prepare;
 use super::side::{Side, target};
 use super::statistics::median;
-use super::{Timing, machine, plain, sandbox, this_checkout};
+use super::{Timing, plain, sandbox, this_checkout};
+use crate::machine;
 
 const WARM_UP_SECONDS: f64 = 1.0;
 

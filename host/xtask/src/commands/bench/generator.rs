@@ -11,19 +11,16 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use rand::SeedableRng;
 use rand::distr::Distribution;
 use rand::rngs::StdRng;
 use rand_distr::Zipf;
-use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use super::questions::body;
-use crate::client::is_cache_hit;
+use crate::traffic::connection::{Connection, Counted, request};
 
 /// How many keys are drawn beforehand. Each connection cycles through its own share of them.
 const DRAWS: usize = 1 << 20;
@@ -53,15 +50,6 @@ pub(crate) struct BenchLoad {
     /// For how many seconds to ask questions drawn by Zipf; by default, each is asked once
     #[arg(long)]
     pub(crate) seconds: Option<f64>,
-}
-
-/// The counts, printed as JSON.
-#[derive(Default, Serialize, Deserialize)]
-pub(crate) struct Counted {
-    pub(crate) answers: u64,
-    /// Answers whose `Cache-Status` reports a hit.
-    pub(crate) hits: u64,
-    pub(crate) seconds: f64,
 }
 
 impl BenchLoad {
@@ -157,136 +145,11 @@ fn share(length: usize, count: usize, index: usize) -> std::ops::Range<usize> {
     length * index / count..length * (index + 1) / count
 }
 
-/// Formats a request, with head and body.
-pub(crate) fn request(path: &str, body: &str) -> String {
-    format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-/// A kept-alive connection.
-pub(crate) struct Connection {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-    pub(crate) counted: Counted,
-}
-
-impl Connection {
-    pub(crate) async fn open(address: SocketAddr) -> Result<Self> {
-        Self::on(TcpStream::connect(address).await.context("connecting")?)
-    }
-
-    /// A connection that is already open.
-    pub(crate) fn on(stream: TcpStream) -> Result<Self> {
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(4096), counted: Counted::default() })
-    }
-
-    /// Sends a request, head and body, and reads its answer, which must be a success.
-    pub(crate) async fn ask(&mut self, request: &[u8]) -> Result<()> {
-        let Answer { head, .. } = self.exchange(request).await?;
-        let is_hit = head.is_hit;
-        if head.status != 200 {
-            bail!("the server answered {}", String::from_utf8_lossy(&self.buffer));
-        }
-        self.counted.answers += 1;
-        self.counted.hits += u64::from(is_hit);
-        Ok(())
-    }
-
-    /// Sends a request, head and body, and reads its answer, whatever it is.
-    pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<Answer<'_>> {
-        self.stream.write_all(request).await?;
-        self.buffer.clear();
-        let head = loop {
-            ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "the connection was closed");
-            if let Some(head) = Head::parse(&self.buffer)? {
-                break head;
-            }
-        };
-        while self.buffer.len() < head.answer_bytes {
-            ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "an answer was truncated");
-        }
-        let body = &self.buffer[head.head_bytes..head.answer_bytes];
-        Ok(Answer { head, body })
-    }
-}
-
-/// A complete answer.
-pub(crate) struct Answer<'a> {
-    pub(crate) head: Head,
-    pub(crate) body: &'a [u8],
-}
-
-/// The part of an answer's head that is needed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Head {
-    pub(crate) status: u16,
-    pub(crate) is_hit: bool,
-    /// Whether the server closes the connection after this answer.
-    pub(crate) is_last: bool,
-    head_bytes: usize,
-    /// The length of head and body.
-    answer_bytes: usize,
-}
-
-impl Head {
-    /// Returns `None` if the head is not complete yet.
-    fn parse(buffer: &[u8]) -> Result<Option<Self>> {
-        let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else {
-            return Ok(None);
-        };
-        let head = std::str::from_utf8(&buffer[..end])?;
-        let mut lines = head.split("\r\n");
-        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3));
-        let status = status.context("an answer is not one of HTTP/1.1")?.parse()?;
-        let (mut body_bytes, mut is_hit, mut is_last) = (None, false, false);
-        for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-            if name.eq_ignore_ascii_case("content-length") {
-                body_bytes = Some(value.trim().parse::<usize>()?);
-            } else if name.eq_ignore_ascii_case("cache-status") {
-                is_hit = is_cache_hit(value);
-            } else if name.eq_ignore_ascii_case("connection") {
-                is_last = value.trim().eq_ignore_ascii_case("close");
-            }
-        }
-        let body_bytes = body_bytes.context("an answer has no content-length")?;
-        let head_bytes = end + 4;
-        let answer_bytes = head_bytes + body_bytes;
-        Ok(Some(Self { status, is_hit, is_last, head_bytes, answer_bytes }))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
     use super::*;
-
-    #[test]
-    fn heads_are_parsed_when_complete() {
-        let hit =
-            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncache-status: weir; hit; ttl=9\r\n\r\nab";
-        let miss = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncache-status: weir; fwd=miss\r\n\r\n";
-        let last = b"HTTP/1.1 503 x\r\ncontent-length: 0\r\nConnection: close\r\n\r\n";
-        let head = |status, is_hit, is_last, head_bytes, body_bytes| {
-            let answer_bytes = head_bytes + body_bytes;
-            Some(Head { status, is_hit, is_last, head_bytes, answer_bytes })
-        };
-        for (buffer, expected) in [
-            (&hit[..], head(200, true, false, hit.len() - 2, 5)),
-            (&miss[..], head(200, false, false, miss.len(), 0)),
-            (&last[..], head(503, false, true, last.len(), 0)),
-            (&hit[..40], None),
-            (b"", None),
-        ] {
-            assert_eq!(Head::parse(buffer).unwrap(), expected);
-        }
-        assert!(Head::parse(b"SSH-2.0 hello\r\n\r\n").is_err());
-        assert!(Head::parse(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
-    }
 
     #[test]
     fn shares_cover_every_key_once() {

@@ -9,12 +9,12 @@ use clap::Args;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::machine;
 use super::questions::{self, COLLECTION};
 use super::side::{Side, target};
 use super::statistics::median;
 use super::this_checkout;
 use crate::client::{Client, is_cache_hit};
+use crate::machine;
 
 const OTHER: &str = "other";
 /// How many documents a request has.

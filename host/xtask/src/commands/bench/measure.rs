@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use anyhow::{Result, ensure};
 
 use super::cases::Case;
-use super::generator::{BenchLoad, Counted};
-use super::machine::{CpuTime, Spent};
+use super::generator::BenchLoad;
+use crate::machine::{CpuTime, Spent};
+use crate::traffic::connection::Counted;
 
 /// A server under load.
 #[derive(Clone, Copy)]

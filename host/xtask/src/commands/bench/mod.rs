@@ -14,7 +14,6 @@ mod floor;
 pub(crate) mod generator;
 mod ingest;
 pub(crate) mod instructions;
-pub(crate) mod machine;
 mod measure;
 mod older;
 mod plain;

@@ -11,9 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::{CACHED, Case, Questions};
-use crate::commands::bench::generator::{BenchLoad, Connection, Counted, request};
-use crate::commands::bench::machine::CpuTime;
+use crate::commands::bench::generator::BenchLoad;
 use crate::commands::bench::questions::body;
+use crate::machine::CpuTime;
+use crate::traffic::connection::{Connection, Counted, request};
 
 /// How many new questions are set aside for each measurement.
 pub(super) const NEW_QUESTIONS: usize = 1_000;

@@ -20,12 +20,12 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::commands::bench::cases::Case;
-use crate::commands::bench::generator::{Connection, request};
 use crate::commands::bench::questions::body;
 use crate::commands::bench::side::{Side, target};
 use crate::commands::bench::statistics::Spread;
 use crate::process;
 use crate::server::Server;
+use crate::traffic::connection::{Connection, request};
 
 /// Few enough that the pool of instances fits into the address space that valgrind leaves. With
 /// more, the server would run without a pool, unlike any real server.

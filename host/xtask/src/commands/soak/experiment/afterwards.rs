@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use tokio::time::timeout;
 
-use super::watch::{Handles, Process};
 use super::world;
 use crate::server::Server;
+use crate::watch::{Handles, Process};
 
 /// How long the server may take to be quiet again; longer than any of its limits.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);

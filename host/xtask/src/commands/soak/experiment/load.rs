@@ -9,12 +9,12 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use tokio::task::JoinSet;
 
-use super::clients::{Clients, PATIENCE};
-use super::outcome::{Counts, Outcome};
-use super::schedule::{Clock, Real, open_loop};
 use super::texts;
 use super::world::BAD;
-use crate::commands::bench::generator::request;
+use crate::traffic::clients::{Clients, PATIENCE};
+use crate::traffic::connection::request;
+use crate::traffic::outcome::{Counts, Outcome};
+use crate::traffic::schedule::{Clock, Real, open_loop};
 
 /// What a refusal is.
 pub(crate) const REFUSED: &str = "503 overloaded";
@@ -73,7 +73,7 @@ impl Seen {
             let time = ended.saturating_sub(due);
             if is_answer {
                 seen.answered.push(time);
-                seen.not_hits += u64::from(!outcome.is_hit);
+                seen.not_hits += u64::from(!outcome.cache.is_hit());
             } else if outcome.label == REFUSED {
                 seen.refused.push(time);
             } else {
@@ -139,6 +139,7 @@ pub(crate) async fn open(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::traffic::cache_status::CacheStatus;
 
     #[test]
     fn only_what_was_due_in_the_window_has_a_time_and_only_what_arrived_then_is_goodput() {
@@ -147,7 +148,7 @@ mod tests {
             due: second(due),
             sent: second(due),
             ended: second(ended),
-            outcome: Outcome { status, label: label.to_owned(), is_hit: false },
+            outcome: Outcome { status, label: label.to_owned(), cache: CacheStatus::Absent },
         };
         let ok = Some(StatusCode::OK);
         let seen = Seen::of(

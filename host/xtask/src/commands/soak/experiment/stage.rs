@@ -4,14 +4,14 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::world;
-use crate::commands::bench::machine;
 use crate::commands::test::build_server;
+use crate::machine;
 use crate::server::Server;
+use crate::traffic::clients::allow_connections;
 use crate::workspace::Workspace;
 use crate::{components, set_up};
 
@@ -68,10 +68,4 @@ impl Stage {
             }
         }
     }
-}
-
-/// Lets this process and the server have as many connections as the system allows.
-fn allow_connections() -> Result<()> {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raising the limit of open files")
 }

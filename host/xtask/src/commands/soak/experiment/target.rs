@@ -11,12 +11,13 @@ use anyhow::{Result, ensure};
 use reqwest::Client;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::outcome::{self, Counts};
 use crate::client;
+use crate::traffic::connection::connect_from;
+use crate::traffic::outcome::{self, Counts};
 
 /// A patient client: longer than a run, or a body for a pipeline, may take.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
@@ -127,11 +128,4 @@ impl Target {
             None => Ok(()),
         }
     }
-}
-
-/// Opens a connection from another address of this machine.
-pub(crate) async fn connect_from(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind((from, 0).into())?;
-    socket.connect(to).await
 }

@@ -6,11 +6,11 @@ use anyhow::{Result, ensure};
 use reqwest::StatusCode;
 use tokio::sync::Barrier;
 
-use super::clients::{Clients, PATIENCE};
 use super::load::{self, Seen, Window};
 use super::texts;
 use super::world::GOOD;
-use crate::commands::bench::generator::request;
+use crate::traffic::clients::{Clients, PATIENCE};
+use crate::traffic::connection::request;
 
 const HITS_PER_SECOND: u32 = 200;
 /// How many questions are asked over and over.

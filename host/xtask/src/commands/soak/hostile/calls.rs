@@ -7,8 +7,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
-use crate::commands::soak::experiment::outcome;
 use crate::commands::soak::experiment::target::{TIMEOUT, Target};
+use crate::traffic::outcome;
 
 /// What a client says that did not wait for its answer.
 pub(super) const LEFT: &str = "left";

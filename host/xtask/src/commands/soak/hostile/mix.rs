@@ -14,11 +14,11 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::calls::{Call, LEFT};
-use crate::commands::bench::generator::request;
-use crate::commands::soak::experiment::outcome::Counts;
 use crate::commands::soak::experiment::target::Target;
 use crate::commands::soak::experiment::world::BAD;
 use crate::commands::soak::experiment::{bombs, texts};
+use crate::traffic::connection::request;
+use crate::traffic::outcome::Counts;
 
 const SEED: u64 = 5;
 pub(super) const OVERLOADED: &str = "503 overloaded";

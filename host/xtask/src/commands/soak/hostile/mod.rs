@@ -25,15 +25,15 @@ use tokio::task::JoinSet;
 
 use self::mix::Mix;
 use self::report::{Measured, Memory};
-use crate::commands::bench::machine;
 use crate::commands::soak::experiment::afterwards::{Afterwards, must_be_quiet};
 use crate::commands::soak::experiment::bombs;
 use crate::commands::soak::experiment::stage::Stage;
 use crate::commands::soak::experiment::target::Target;
-use crate::commands::soak::experiment::threads::on_own_thread;
-use crate::commands::soak::experiment::watch::Process;
 use crate::interrupt::Interrupt;
+use crate::machine;
 use crate::server::Server;
+use crate::traffic::threads::on_own_thread;
+use crate::watch::Process;
 
 /// Full after a few thousand answers.
 const CACHE_BYTES: u64 = 4 << 20;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::mix::{Kind, OVERLOADED};
 use crate::commands::soak::experiment::afterwards::Afterwards;
-use crate::commands::soak::experiment::outcome::Counts;
+use crate::traffic::outcome::Counts;
 
 /// By how much memory may differ.
 const TOLERANCE: f64 = 0.05;
@@ -90,8 +90,8 @@ pub(super) fn markdown(measured: &Measured, machine: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::soak::experiment::watch::Handles;
     use crate::commands::soak::hostile::mix::KINDS;
+    use crate::watch::Handles;
 
     fn measured(first: u64, last: u64, end: &str) -> Measured {
         let mut ends = Counts::default();

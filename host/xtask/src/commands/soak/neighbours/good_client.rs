@@ -12,10 +12,10 @@ use reqwest::{Client, RequestBuilder, StatusCode};
 use tokio::task::JoinSet;
 
 use crate::client;
-use crate::commands::soak::experiment::outcome::{self, Counts, Outcome};
-use crate::commands::soak::experiment::schedule::{Clock, Real, open_loop};
 use crate::commands::soak::experiment::texts;
 use crate::commands::soak::experiment::world::{GOOD, JOURNAL};
+use crate::traffic::outcome::{self, Counts, Outcome};
+use crate::traffic::schedule::{Clock, Real, open_loop};
 
 const HITS_PER_SECOND: u32 = 200;
 const MISSES_PER_SECOND: u32 = 10;
@@ -54,7 +54,7 @@ impl Kind {
     fn add(&mut self, outcome: &Outcome, time: Duration) {
         if outcome.status.is_some_and(|status| status.is_success()) {
             self.times.push(time);
-            self.not_hits += u64::from(!outcome.is_hit);
+            self.not_hits += u64::from(!outcome.cache.is_hit());
             self.late += u64::from(outcome.status == Some(StatusCode::ACCEPTED));
         } else {
             self.errors.add(outcome.label.as_str());
@@ -148,16 +148,17 @@ async fn drive(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::traffic::cache_status::CacheStatus;
 
     #[test]
     fn only_success_has_a_time() {
         let mut kind = Kind::default();
-        let outcome = |status, is_hit| Outcome { status, label: "a label".into(), is_hit };
+        let outcome = |status, cache| Outcome { status, label: "a label".into(), cache };
         let second = Duration::from_secs(1);
-        kind.add(&outcome(Some(StatusCode::OK), true), second);
-        kind.add(&outcome(Some(StatusCode::ACCEPTED), false), second * 2);
-        kind.add(&outcome(Some(StatusCode::SERVICE_UNAVAILABLE), false), second * 3);
-        kind.add(&outcome(None, false), second * 4);
+        kind.add(&outcome(Some(StatusCode::OK), CacheStatus::Memory), second);
+        kind.add(&outcome(Some(StatusCode::ACCEPTED), CacheStatus::Miss), second * 2);
+        kind.add(&outcome(Some(StatusCode::SERVICE_UNAVAILABLE), CacheStatus::Absent), second * 3);
+        kind.add(&outcome(None, CacheStatus::Absent), second * 4);
         assert_eq!(kind.times, [second, second * 2]);
         assert_eq!((kind.errors.total(), kind.not_hits, kind.late), (2, 1, 1));
     }

@@ -18,9 +18,9 @@ use clap::Args;
 use self::attacks::{ATTACKS, Attack, HONEST};
 use self::phase::Settings;
 use self::verdict::Phase;
-use crate::commands::bench::machine;
 use crate::commands::soak::experiment::stage::Stage;
 use crate::interrupt::Interrupt;
+use crate::machine;
 use crate::server::Server;
 
 /// The phase without a neighbour.

@@ -16,9 +16,9 @@ use super::good_client::{GoodClient, Seen};
 use super::verdict::Phase;
 use crate::commands::soak::experiment::afterwards::{Afterwards, must_be_quiet};
 use crate::commands::soak::experiment::target::Target;
-use crate::commands::soak::experiment::threads::on_own_thread;
-use crate::commands::soak::experiment::watch::{Peak, Process};
 use crate::server::Server;
+use crate::traffic::threads::on_own_thread;
+use crate::watch::{Peak, Process};
 
 /// Before the first request that counts.
 const WARM: Duration = Duration::from_secs(3);

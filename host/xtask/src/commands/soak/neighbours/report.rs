@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::good_client::Kind;
 use super::verdict::{HITS_RATIO, MISSES_RATIO, Phase, ratio};
-use crate::commands::soak::experiment::times::{milliseconds, quantile};
+use crate::traffic::times::{milliseconds, quantile};
 
 const HEAD: &str = "| phase | hits p50 / p99 | misses p50 / p99 | writes p50 / max | errors \
     | memory | within the bounds |\n|---|---:|---:|---:|---:|---:|---|\n";
@@ -118,8 +118,8 @@ mod tests {
 
     use super::*;
     use crate::commands::soak::experiment::afterwards::Afterwards;
-    use crate::commands::soak::experiment::watch::{Handles, Peak};
     use crate::commands::soak::neighbours::good_client::Seen;
+    use crate::watch::{Handles, Peak};
 
     fn phase(name: &'static str, hit_ms: u64) -> Phase {
         let kind = |time| Kind { times: vec![Duration::from_millis(time)], ..Kind::default() };

@@ -3,8 +3,8 @@
 
 use super::good_client::{Kind, Seen};
 use crate::commands::soak::experiment::afterwards::Afterwards;
-use crate::commands::soak::experiment::times::quantile;
-use crate::commands::soak::experiment::watch::Peak;
+use crate::traffic::times::quantile;
+use crate::watch::Peak;
 
 /// The 99th percentile of hits may be so many times that next to the honest neighbour.
 pub(super) const HITS_RATIO: f64 = 2.0;
@@ -70,7 +70,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::commands::soak::experiment::watch::Handles;
+    use crate::watch::Handles;
 
     fn ms(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)

@@ -24,10 +24,10 @@ use clap::Args;
 
 use self::phase::Load;
 use self::verdict::Measured;
-use crate::commands::bench::machine;
 use crate::commands::soak::experiment::bound;
 use crate::commands::soak::experiment::stage::Stage;
 use crate::interrupt::Interrupt;
+use crate::machine;
 use crate::server::Server;
 
 /// How many clients there are in the closed loops.

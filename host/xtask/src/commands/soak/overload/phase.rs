@@ -9,12 +9,12 @@ use anyhow::Result;
 use tokio::sync::Barrier;
 
 use crate::commands::soak::experiment::afterwards::must_be_quiet;
-use crate::commands::soak::experiment::clients::Clients;
 use crate::commands::soak::experiment::load::{self, Seen, Window};
-use crate::commands::soak::experiment::threads::on_own_thread;
 use crate::commands::soak::experiment::warm;
-use crate::commands::soak::experiment::watch::Process;
 use crate::server::Server;
+use crate::traffic::clients::Clients;
+use crate::traffic::threads::on_own_thread;
+use crate::watch::Process;
 
 /// Before the first request that counts.
 const WARM: Duration = Duration::from_secs(3);

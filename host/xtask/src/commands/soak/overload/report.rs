@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::phase::{Load, Phase};
 use super::verdict::Measured;
 use crate::commands::soak::experiment::bound;
-use crate::commands::soak::experiment::clients::PATIENCE;
-use crate::commands::soak::experiment::times::{median_and_p99, milliseconds, quantile};
+use crate::traffic::clients::PATIENCE;
+use crate::traffic::times::{median_and_p99, milliseconds, quantile};
 
 const HEAD: &str = "| phase | goodput | answers p50 / p99 | refusals p50 / p99 | hits p50 / p99 \
     | sent late p99 |\n|---|---:|---:|---:|---:|---:|\n";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::phase::Phase;
 use crate::commands::soak::experiment::bound::Bound;
 use crate::commands::soak::experiment::load::Seen;
-use crate::commands::soak::experiment::times::{milliseconds, quantile};
+use crate::traffic::times::{milliseconds, quantile};
 
 /// The least share of the peak that must be answered.
 const GOODPUT: f64 = 0.8;

@@ -19,10 +19,10 @@ use clap::Args;
 
 use self::phase::Phase;
 use self::trouble::{Redis, TROUBLES};
-use crate::commands::bench::machine;
 use crate::commands::soak::experiment::bound;
 use crate::commands::soak::experiment::stage::Stage;
 use crate::interrupt::Interrupt;
+use crate::machine;
 use crate::server::Server;
 use crate::set_up;
 

@@ -9,11 +9,11 @@ use tokio::sync::Barrier;
 use tokio::time::sleep;
 
 use super::trouble::{Redis, Trouble};
-use crate::commands::soak::experiment::clients::Clients;
 use crate::commands::soak::experiment::load::{self, Seen, Window};
-use crate::commands::soak::experiment::threads::on_own_thread;
 use crate::commands::soak::experiment::warm;
 use crate::server::Server;
+use crate::traffic::clients::Clients;
+use crate::traffic::threads::on_own_thread;
 
 /// Before the first request that counts: as long as Redis may take until it is used again.
 const WARM: Duration = Duration::from_secs(6);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::phase::{Lookups, Phase};
 use super::verdict;
 use crate::commands::soak::experiment::bound;
-use crate::commands::soak::experiment::times::median_and_p99;
+use crate::traffic::times::median_and_p99;
 
 const HEAD: &str = "| Redis | hits p50 / p99 | new questions p50 / p99 | lookups | of these failed |\n\
     |---|---:|---:|---:|---:|\n";

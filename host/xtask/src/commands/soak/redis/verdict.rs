@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::phase::Phase;
 use crate::commands::soak::experiment::bound::Bound;
-use crate::commands::soak::experiment::times::quantile;
+use crate::traffic::times::quantile;
 
 /// The 99th percentile of hits with trouble may be so many times that without. It would be 1, but for what
 /// varies from phase to phase.

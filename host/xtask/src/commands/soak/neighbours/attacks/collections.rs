@@ -5,7 +5,8 @@ use anyhow::Result;
 use reqwest::StatusCode;
 
 use crate::commands::soak::experiment::target::Target;
-use crate::commands::soak::experiment::{outcome, texts};
+use crate::commands::soak::experiment::texts;
+use crate::traffic::outcome;
 
 /// The server allows 1,024 of a tenant.
 const COLLECTIONS: u64 = 1_000;

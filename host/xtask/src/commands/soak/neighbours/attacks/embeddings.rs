@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
-use crate::commands::bench::generator::request;
 use crate::commands::soak::experiment::target::Target;
 use crate::commands::soak::experiment::texts;
+use crate::traffic::connection::request;
 
 const PATH: &str = "embeddings";
 const MODEL: &str = "all-MiniLM-L6-v2";

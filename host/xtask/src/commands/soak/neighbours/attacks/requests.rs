@@ -11,9 +11,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
-use crate::commands::bench::generator::request;
 use crate::commands::soak::experiment::target::Target;
 use crate::commands::soak::experiment::{texts, world};
+use crate::traffic::connection::request;
 
 const STAY: Duration = Duration::from_millis(1);
 /// Requests that are sent in one piece.

@@ -52,9 +52,15 @@ pub(crate) async fn open_loop(
         if due >= end {
             return;
         }
-        clock.until(due).await;
-        send(number, counted_from(due, clock.now()));
+        send(number, wait(clock, due).await);
     }
+}
+
+/// Waits until a request is due, and returns the time that its latency counts from. If that is in the past,
+/// it does not wait: the client catches up.
+pub(crate) async fn wait(clock: &impl Clock, due: Duration) -> Duration {
+    clock.until(due).await;
+    counted_from(due, clock.now())
 }
 
 /// When a request is due. Not a multiple of an interval, whose rounding would add up.
@@ -69,23 +75,19 @@ fn counted_from(due: Duration, sent: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+pub(crate) mod fake {
+    //! A clock for tests.
 
     use std::cell::Cell;
 
     use super::*;
 
-    const fn ms(milliseconds: u64) -> Duration {
-        Duration::from_millis(milliseconds)
-    }
-
     /// Stands still but for `until` and for what a test adds.
     #[derive(Default)]
-    struct Fake(Cell<Duration>);
+    pub(crate) struct Fake(Cell<Duration>);
 
     impl Fake {
-        fn pass(&self, time: Duration) {
+        pub(crate) fn pass(&self, time: Duration) {
             self.0.set(self.0.get() + time);
         }
     }
@@ -98,6 +100,18 @@ mod tests {
         async fn until(&self, time: Duration) {
             self.0.set(self.0.get().max(time));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::fake::Fake;
+    use super::*;
+
+    const fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
     }
 
     #[tokio::test]

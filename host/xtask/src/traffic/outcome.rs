@@ -7,7 +7,7 @@ use std::io;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 
-use crate::client::is_cache_hit;
+use super::cache_status::CacheStatus;
 
 /// How a request ended.
 pub(crate) struct Outcome {
@@ -15,8 +15,8 @@ pub(crate) struct Outcome {
     pub(crate) status: Option<StatusCode>,
     /// The status with the code of the problem, or why there was no answer.
     pub(crate) label: String,
-    /// Whether the answer came from the cache.
-    pub(crate) is_hit: bool,
+    /// What the cache did for the answer.
+    pub(crate) cache: CacheStatus,
 }
 
 /// Sends a request and reads its answer to the end.
@@ -24,7 +24,7 @@ pub(crate) async fn send(request: RequestBuilder) -> Outcome {
     let failed = |error: &reqwest::Error| Outcome {
         status: None,
         label: without_answer(error).to_owned(),
-        is_hit: false,
+        cache: CacheStatus::Absent,
     };
     let answer = match request.send().await {
         Ok(answer) => answer,
@@ -32,9 +32,9 @@ pub(crate) async fn send(request: RequestBuilder) -> Outcome {
     };
     let status = answer.status();
     let cache_status = answer.headers().get("cache-status").and_then(|value| value.to_str().ok());
-    let is_hit = cache_status.is_some_and(is_cache_hit);
+    let cache = cache_status.map_or(CacheStatus::Absent, CacheStatus::parse);
     match answer.bytes().await {
-        Ok(body) => Outcome { status: Some(status), label: label(status, &body), is_hit },
+        Ok(body) => Outcome { status: Some(status), label: label(status, &body), cache },
         Err(error) => failed(&error),
     }
 }

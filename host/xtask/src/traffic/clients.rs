@@ -10,14 +10,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use reqwest::StatusCode;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::cache_status::CacheStatus;
+use super::connection::{Connection, connect_from};
 use super::outcome::{self, Outcome};
-use super::target::connect_from;
-use crate::commands::bench::generator::Connection;
 
 /// How long a client waits for its answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,8 +51,11 @@ impl Clients {
 
     /// Sends a request, head and body, and waits for its answer, at most for `patience`.
     pub(crate) async fn ask(&self, request: &str, patience: Duration) -> Outcome {
-        let without_answer =
-            |label: &str| Outcome { status: None, label: label.to_owned(), is_hit: false };
+        let without_answer = |label: &str| Outcome {
+            status: None,
+            label: label.to_owned(),
+            cache: CacheStatus::Absent,
+        };
         match timeout(patience, self.exchange(request)).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => match error.downcast_ref() {
@@ -75,7 +79,7 @@ impl Clients {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.push((Instant::now(), connection));
         }
-        Ok(Outcome { status: Some(status), label, is_hit: head.is_hit })
+        Ok(Outcome { status: Some(status), label, cache: head.cache })
     }
 
     /// The connection that was used last. If that was too long ago, all of them are dropped.
@@ -94,6 +98,12 @@ impl Clients {
         let from = self.from[number % self.from.len()];
         Connection::on(connect_from(from, self.server).await?)
     }
+}
+
+/// Lets this process and the server have as many connections as the system allows.
+pub(crate) fn allow_connections() -> Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raising the limit of open files")
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::sleep;
 
-use crate::commands::bench::machine::CpuTime;
+use crate::machine::CpuTime;
 
 const SAMPLED: Duration = Duration::from_millis(100);
 /// A server without work uses less of one core than this.
