@@ -25,7 +25,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use weir_authoring::process;
 
-use crate::commands::{bench, ci, compare, demo, dist, eval, setup, soak, structure, test};
+use crate::commands::{
+    bench, ci, compare, demo, dist, eval, replay, setup, soak, structure, test,
+};
 
 /// Set-up, demo, tests, evaluation and benchmarks of Weir.
 #[derive(Parser)]
@@ -46,6 +48,7 @@ enum Command {
     Eval(eval::Eval),
     Dist(dist::Dist),
     Bench(bench::Bench),
+    Replay(replay::Replay),
     Compare(compare::Compare),
     #[command(hide = true)]
     BenchLoad(bench::generator::BenchLoad),
@@ -77,6 +80,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Dist(dist) => dist.run().await,
         Command::Eval(eval) => eval.run().await,
         Command::Bench(bench) => bench.run().await,
+        Command::Replay(replay) => replay.run().await,
         Command::Compare(compare) => compare.run().await,
         Command::BenchLoad(load) => load.run().await,
         Command::BenchSide(side) => side.run(),

@@ -6,6 +6,7 @@ pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod dist;
 pub(crate) mod eval;
+pub(crate) mod replay;
 pub(crate) mod setup;
 pub(crate) mod soak;
 pub(crate) mod structure;

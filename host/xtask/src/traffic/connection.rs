@@ -31,6 +31,11 @@ pub(crate) fn request(path: &str, body: &str) -> String {
     )
 }
 
+/// Formats a request without a body.
+pub(crate) fn request_without_body(method: &str, path: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
+}
+
 /// Opens a connection from another address of this machine.
 pub(crate) async fn connect_from(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;

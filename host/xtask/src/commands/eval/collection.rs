@@ -1,5 +1,5 @@
 //! Reads a test collection from disk: documents, queries and judgements, in the format that the
-//! README of the Cranfield collection describes.
+//! README of the Cranfield collection describes, and ingests its documents. `replay` uses it too.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -8,6 +8,12 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::progress::Progress;
+
+const DOCUMENTS_IN_A_BATCH: usize = 50;
 
 /// Documents, queries and which documents are relevant to which query.
 pub(super) struct TestCollection {
@@ -18,10 +24,10 @@ pub(super) struct TestCollection {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Document {
-    pub(super) id: String,
-    pub(super) title: String,
-    pub(super) text: String,
+pub(crate) struct Document {
+    id: String,
+    title: String,
+    text: String,
 }
 
 #[derive(Deserialize)]
@@ -38,8 +44,33 @@ impl TestCollection {
         let mut queries: Vec<Query> = lines(&folder.join("queries.jsonl"))?;
         queries.retain(|query| relevant.contains_key(&query.id));
         ensure!(!queries.is_empty(), "no query of {} has judgements", folder.display());
-        Ok(Self { documents: lines(&folder.join("documents.jsonl"))?, queries, relevant })
+        Ok(Self { documents: documents(folder)?, queries, relevant })
     }
+}
+
+/// Reads `documents.jsonl`.
+pub(crate) fn documents(folder: &Path) -> Result<Vec<Document>> {
+    lines(&folder.join("documents.jsonl"))
+}
+
+/// Creates a collection, and returns once these documents can be searched in it.
+pub(crate) async fn ingest(client: &Client, name: &str, documents: &[Document]) -> Result<()> {
+    client.create_collection(name).await?;
+    let progress = Progress::items("Ingesting", documents.len() as u64, "documents");
+    for (index, batch) in documents.chunks(DOCUMENTS_IN_A_BATCH).enumerate() {
+        progress.set((index * DOCUMENTS_IN_A_BATCH) as u64);
+        client.ingest(name, ndjson(batch)).await?;
+    }
+    progress.done();
+    Ok(())
+}
+
+fn ndjson(documents: &[Document]) -> String {
+    let line = |document: &Document| -> Value {
+        let text = format!("{}. {}", document.title, document.text);
+        json!({ "id": document.id, "text": text })
+    };
+    documents.iter().map(|document| format!("{}\n", line(document))).collect()
 }
 
 fn judgements(tsv: &str) -> Result<HashMap<String, HashSet<String>>> {

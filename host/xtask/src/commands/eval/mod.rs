@@ -3,16 +3,16 @@
 //! `collection` reads queries and judgements, and `metrics` compares results with them. The cost of
 //! a search is measured by `bench`, not here.
 
-mod collection;
+pub(crate) mod collection;
 mod metrics;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use self::collection::{Document, TestCollection};
+use self::collection::{TestCollection, ingest};
 use crate::client::Client;
 use crate::commands::test::build_server;
 use crate::components;
@@ -22,7 +22,6 @@ use crate::set_up;
 use crate::workspace::Workspace;
 
 const COLLECTION: &str = "xtask-eval";
-const DOCUMENTS_IN_A_BATCH: usize = 50;
 /// The number of results that recall@100 needs.
 const LIMIT: usize = 100;
 
@@ -99,26 +98,12 @@ async fn measure_own_server(test: &TestCollection) -> Result<Vec<Score>> {
 }
 
 async fn measure(client: &Client, test: &TestCollection) -> Result<Vec<Score>> {
-    client.create_collection(COLLECTION).await?;
-    let progress = Progress::items("Ingesting", test.documents.len() as u64, "documents");
-    for (index, batch) in test.documents.chunks(DOCUMENTS_IN_A_BATCH).enumerate() {
-        progress.set((index * DOCUMENTS_IN_A_BATCH) as u64);
-        client.ingest(COLLECTION, ndjson(batch)).await?;
-    }
-    progress.done();
+    ingest(client, COLLECTION, &test.documents).await?;
     let mut scores = Vec::new();
     for (mode, bound) in MODES {
         scores.push(ask_all(client, test, mode, bound).await?);
     }
     Ok(scores)
-}
-
-fn ndjson(documents: &[Document]) -> String {
-    let line = |document: &Document| -> Value {
-        let text = format!("{}. {}", document.title, document.text);
-        json!({ "id": document.id, "text": text })
-    };
-    documents.iter().map(|document| format!("{}\n", line(document))).collect()
 }
 
 async fn ask_all(
