@@ -42,6 +42,17 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
          weir.toml",
         "it needs valgrind, and takes minutes",
     ),
+    (
+        "docs/benchmarks.md",
+        "{\"t_ms\": 5, \"op\": \"query\", \"body\": {\"query\": \"…\", \"mode\": \"hybrid\", \"limit\": 10, \
+         \"collection\": \"cranfield\"}}",
+        "it is the format of a trace, which no command prints",
+    ),
+    (
+        "docs/benchmarks.md",
+        "$ ../shared/data/trace/make --seconds 600 --rate 200 --write-every 60 > trace.ndjson",
+        "it needs what is next to the checkout, and takes ten minutes",
+    ),
     ("docs/comparison.md", "$ cargo xtask compare", "it installs Python packages"),
     (
         "README.md",

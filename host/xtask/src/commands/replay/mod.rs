@@ -8,11 +8,11 @@
 mod feed;
 mod health;
 mod line;
-mod replayed;
+pub(crate) mod replayed;
 mod report;
-mod segment;
+pub(crate) mod segment;
 mod send;
-mod stage;
+pub(crate) mod stage;
 mod tally;
 mod tiers;
 mod times;
