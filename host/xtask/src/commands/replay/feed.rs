@@ -30,8 +30,11 @@ pub(super) struct Fed {
 
 /// Begins to read a segment.
 pub(super) fn feed(segment: Segment) -> Result<Receiver<Result<Fed>>> {
+    within(segment, Arc::new(Semaphore::new(BUDGET_BYTES)))
+}
+
+fn within(segment: Segment, budget: Arc<Semaphore>) -> Result<Receiver<Result<Fed>>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let budget = Arc::new(Semaphore::new(BUDGET_BYTES));
     // What it returns is not needed: errors go through the channel.
     on_own_thread("trace", move || async move {
         for due in segment.operations()? {
@@ -55,29 +58,30 @@ pub(super) fn feed(segment: Segment) -> Result<Receiver<Result<Fed>>> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test]
-    async fn what_is_in_flight_is_bounded_and_errors_arrive() {
+    async fn what_is_in_flight_has_its_part_of_the_budget_and_errors_arrive() {
         let folder = tempfile::tempdir().unwrap();
         let trace = folder.path().join("trace.ndjson");
-        let text = "a".repeat(15 << 20);
-        let line = format!("{{\"t_ms\":1,\"op\":\"query\",\"body\":{{\"q\":\"{text}\"}}}}\n");
-        std::fs::write(&trace, format!("{}x\n", line.repeat(9))).unwrap();
-        let mut feed = feed(Segment::new(&trace, 0.0, None, 1.0).unwrap()).unwrap();
-        let mut in_flight = Vec::new();
-        for _ in 0..8 {
-            in_flight.push(feed.recv().await.unwrap().unwrap());
+        let line = "{\"t_ms\":1,\"op\":\"query\",\"body\":{}}\n";
+        std::fs::write(&trace, format!("{}x\n", line.repeat(3))).unwrap();
+        let segment = Segment::new(&trace, 0.0, None, 1.0).unwrap();
+        let first = segment.operations().unwrap().next().unwrap().unwrap();
+        let one = first.operation.request.len() + OVERHEAD_BYTES;
+        // Enough for two operations, but not for three.
+        let budget = Arc::new(Semaphore::new(2 * one + 1));
+        let mut feed = within(segment, Arc::clone(&budget)).unwrap();
+        let in_flight = [feed.recv().await.unwrap(), feed.recv().await.unwrap()];
+        for fed in &in_flight {
+            assert_eq!(fed.as_ref().unwrap().charge.num_permits(), one);
         }
-        // The ninth is read, but there is no room for it until another has ended.
-        let early = tokio::time::timeout(Duration::from_millis(50), feed.recv()).await;
-        assert!(early.is_err());
-        in_flight.pop();
-        in_flight.push(feed.recv().await.unwrap().unwrap());
+        feed.try_recv().err().unwrap();
+        drop(in_flight);
+        drop(feed.recv().await.unwrap().unwrap());
         let error = feed.recv().await.unwrap().err().unwrap();
-        assert!(format!("{error:#}").contains("trace.ndjson:10"), "{error:#}");
+        assert!(format!("{error:#}").contains("trace.ndjson:4"), "{error:#}");
         assert!(feed.recv().await.is_none());
+        assert_eq!(budget.available_permits(), 2 * one + 1);
     }
 }
