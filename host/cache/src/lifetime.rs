@@ -66,6 +66,26 @@ impl Lifetime {
         }
     }
 
+    /// Whether an answer of this age may be served although it is old: its ttl has passed, by less than
+    /// `overdue_allowed`, or something that it read has been different for `outdated_for`, or both. `false` if it
+    /// is not old.
+    #[must_use]
+    pub fn allows_old(
+        &self,
+        age: Duration,
+        overdue_allowed: Duration,
+        outdated_for: Option<Duration>,
+    ) -> bool {
+        let has_expired = age >= self.ttl;
+        if has_expired && age - self.ttl >= overdue_allowed {
+            return false;
+        }
+        match outdated_for {
+            Some(outdated_for) => outdated_for < self.stale_after_change,
+            None => has_expired,
+        }
+    }
+
     /// How long after it was computed there is any use in keeping it.
     #[must_use]
     pub fn kept(&self) -> Duration {
@@ -145,6 +165,26 @@ mod tests {
             ("change", Lifetime { stale_after_change: s(1), ..all(5) }),
         ] {
             assert_eq!(all(5).within(&limit), limit, "{part}");
+        }
+    }
+
+    #[test]
+    fn an_old_answer_needs_a_permission_for_each_way_in_which_it_is_old() {
+        let lifetime = Lifetime { stale_after_change: s(3), ..Lifetime::of(s(10)) };
+        for (age, overdue_allowed, outdated_for, allowed) in [
+            (9, 5, None, false),
+            (10, 5, None, true),
+            (10, 0, None, false),
+            (14, 5, None, true),
+            (15, 5, None, false),
+            (9, 0, Some(2), true),
+            (9, 0, Some(3), false),
+            (12, 5, Some(2), true),
+            (12, 2, Some(2), false),
+            (12, 5, Some(3), false),
+        ] {
+            let is_allowed = lifetime.allows_old(s(age), s(overdue_allowed), outdated_for.map(s));
+            assert_eq!(is_allowed, allowed, "{age} {overdue_allowed} {outdated_for:?}");
         }
     }
 

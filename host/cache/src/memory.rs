@@ -68,6 +68,16 @@ impl<V: Send + Sync + 'static> MemoryTier<V> {
         self
     }
 
+    /// A tier for at most `max_bytes` with those of its entries whose keys are to be kept.
+    #[must_use]
+    pub fn thinned(&self, max_bytes: u64, is_kept: impl Fn(&CacheKey) -> bool) -> Self {
+        let thinned = Self::new(max_bytes).with_max_entry_bytes(self.max_entry_bytes);
+        for (key, entry) in self.store.iter().filter(|(key, _)| is_kept(key)) {
+            thinned.store.insert(*key, entry);
+        }
+        thinned
+    }
+
     /// The entry under this key, if it is fresh.
     #[must_use]
     pub fn get(&self, key: &CacheKey) -> Option<Arc<Entry<V>>> {
@@ -267,6 +277,21 @@ mod tests {
             small.insert(key(1), entry((), u32::MAX)),
             Err(NotStored::TooHeavy { weight_bytes: u32::MAX, .. })
         ));
+    }
+
+    #[test]
+    fn a_thinned_tier_has_the_entries_that_are_kept() {
+        let tier = MemoryTier::new(1 << 20);
+        for number in 0..20 {
+            tier.insert(key(number), entry(number, 10)).unwrap();
+        }
+        let thinned = tier.thinned(1 << 19, |key| key.as_bytes()[0] % 2 == 0);
+        for number in 0..20 {
+            let kept = thinned.get(&key(number)).map(|entry| entry.value);
+            assert_eq!(kept, (number % 2 == 0).then_some(number));
+        }
+        thinned.run_housekeeping();
+        assert_eq!(thinned.entries(), 10);
     }
 
     #[test]

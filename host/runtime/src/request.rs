@@ -129,6 +129,15 @@ impl Source<'_> {
     }
 }
 
+impl PartsRead {
+    /// The memory that it takes, in bytes.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        let names = self.headers.iter().chain(&self.query);
+        size_of::<Self>() + names.map(|name| size_of::<String>() + name.len()).sum::<usize>()
+    }
+}
+
 /// The parts that a guest has read. The path is that of the pipeline, so every key covers it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartsRead {
@@ -158,6 +167,14 @@ pub struct Coverage {
 }
 
 impl Coverage {
+    /// Whether every part that `other` contains is in the key.
+    #[must_use]
+    pub fn includes(&self, other: &Self) -> bool {
+        (self.body || !other.body)
+            && other.headers.is_subset(&self.headers)
+            && other.query.is_subset(&self.query)
+    }
+
     /// Whether every part in `read` is in the key. The method and the content type never
     /// are: `POST`, `QUERY` and `GET` share one key.
     #[must_use]
@@ -194,5 +211,8 @@ mod tests {
             assert_eq!(key.covers(&read), covered, "{read:?}");
         }
         assert!(!Coverage::default().covers(&PartsRead { body: true, ..PartsRead::default() }));
+        let other = Coverage { headers: of(&["x-b"]), ..key.clone() };
+        assert!(key.includes(&key) && key.includes(&Coverage::default()));
+        assert!(!key.includes(&other) && !Coverage::default().includes(&key));
     }
 }

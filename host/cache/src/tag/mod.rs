@@ -176,6 +176,12 @@ impl Reads {
         last.map(|last| (last != EVICTED).then_some(Position(last)))
     }
 
+    /// The cells of the first so many tags.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        Self(self.0.iter().take(count).cloned().collect())
+    }
+
     /// The number of cells.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -318,6 +324,21 @@ impl TagTable {
             }
         };
         Reads(tags.iter().map(cell_of).collect())
+    }
+
+    /// The cells of these tags, for somebody who is to leave the room of the table to others: a tag that has
+    /// none, and is within another, counts as that one.
+    #[must_use]
+    pub fn resolve_coarsely(&self, tags: &[Tag]) -> Reads {
+        let known: Vec<_> = {
+            let cells = self.cells.lock();
+            tags.iter().map(|tag| cells.contains_key(tag)).collect()
+        };
+        let coarse = tags.iter().zip(known).map(|(tag, is_known)| match tag.outer() {
+            Some(outer) if !is_known => outer,
+            _ => tag.clone(),
+        });
+        self.resolve(&coarse.collect::<Vec<_>>())
     }
 
     /// The number of tags that have a cell.

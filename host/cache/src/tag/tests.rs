@@ -322,3 +322,18 @@ fn threads_never_see_a_position_without_its_changes() {
         });
     }
 }
+
+#[test]
+fn what_is_resolved_coarsely_takes_no_room_for_what_is_within_another() {
+    let table = TagTable::new(8, Position(0));
+    let [books, one, other] = ["collection:books", "document:books:1", "document:books:2"]
+        .map(|name| Tag::new(name).unwrap());
+    drop(table.resolve(std::slice::from_ref(&one)));
+    let reads = table.resolve_coarsely(&[one.clone(), other.clone()]);
+    assert_eq!((reads.len(), table.len()), (2, 2), "the other is its collection");
+    let changed = Changed { last: Position(5), began: None };
+    table.record_within(&books, changed, std::iter::once((other, Position(5))));
+    assert!(reads.changed_after(Position(4)) && !reads.first(1).changed_after(Position(4)));
+    table.record_within(&books, changed, std::iter::once((one, Position(5))));
+    assert!(reads.first(1).changed_after(Position(4)));
+}

@@ -127,6 +127,12 @@ impl CanonicalJson {
         &self.text
     }
 
+    /// A copy with memory of its own, no more than the text takes.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        Self { text: Bytes::copy_from_slice(&self.text) }
+    }
+
     /// The canonical text of the value that a JSON pointer (RFC 6901) names. `None` if the
     /// value does not exist or the pointer is malformed. Scans the text, and allocates only for
     /// a pointer that contains `~`.

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::made::{Made, Origin};
 use super::{Answers, Bypass, Failed, NotStored, Served, Via, failures};
 use crate::deploy::Deployment;
 use crate::request::Source;
@@ -50,6 +51,12 @@ impl Answers {
             (Stated::Split(_), Via::NotStored(_)) => Via::NotStored(NotStored::Split),
             (_, via) => via,
         };
-        Ok(run.served(answer, via))
+        let tags = &deployment.tenant().ended.tags;
+        let made = deployment
+            .shadowing
+            .is_on()
+            .then(|| Made::of(&run, |reads| tags.resolve_coarsely(&reads.tags())));
+        let origin = made.flatten().map_or(Origin::Unknown, Origin::Made);
+        Ok(Served { origin, ..run.served(answer, via) })
     }
 }

@@ -31,7 +31,8 @@ impl Portable for StoredAnswer {
             name.as_str().len() + value.len() + HEADER_BYTES
         };
         let headers: usize = self.headers.iter().map(header).sum();
-        let bytes = size_of::<Self>() + self.body.len() + self.content_type.len() + headers;
+        let parts = self.parts.as_ref().map_or(0, |parts| parts.weight_bytes());
+        let bytes = size_of::<Self>() + self.body.len() + self.content_type.len() + headers + parts;
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 
@@ -78,7 +79,7 @@ impl Portable for StoredAnswer {
         let body = Bytes::copy_from_slice(take(from, body_bytes)?);
         end(from)?;
         let held = OnceLock::new();
-        Ok(Self { status, content_type, headers, etag, body, held })
+        Ok(Self { status, content_type, headers, etag, body, parts: None, held })
     }
 }
 

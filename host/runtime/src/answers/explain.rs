@@ -13,11 +13,11 @@ use weir_cache::tag::Tag;
 use weir_cache::tier::Miss;
 use weir_core::Position;
 
-use super::invalidated::is_invalidated;
 use super::promote::Found;
 use super::stale::When;
 use super::{Answers, Bypass, NotStored, Question, Served, StoredAnswer, Via, keying};
 use crate::deploy::Deployment;
+use crate::invalidated::is_invalidated;
 use crate::request::Source;
 use crate::tenant::Tenant;
 use crate::tenant::reading::Demand;

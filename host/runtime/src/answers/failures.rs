@@ -14,12 +14,12 @@ use weir_cache::entry::{Entry, Moment};
 use weir_cache::lifetime::Lifetime;
 use weir_cache::reads::Dependencies;
 
-use super::invalidated::is_valid;
 use super::made::Made;
 use super::served::Failure;
 use super::{Answers, Failed, Kept, Question, stated_if_valid};
 use crate::deploy::Deployment;
 use crate::engine::guests::PipelineGuests;
+use crate::invalidated::is_valid;
 use crate::pipeline::{Run, RunError};
 use crate::policy::component::RequestView;
 use crate::policy::{Aftermath, Policy};

@@ -16,12 +16,12 @@ use weir_search::progress::View;
 
 use super::failures::Asked;
 use super::fill::Fill;
-use super::invalidated::Labels;
-use super::made::Made;
+use super::made::{Made, Origin};
 use super::promote::Promoted;
 use super::served::Failure;
 use super::{Answers, Failed, NotStored, Question, Served, StoredAnswer, Via, stated_if_valid};
 use crate::deploy::Deployment;
+use crate::invalidated::Labels;
 use crate::pipeline::{Run, RunError};
 use crate::policy::Policy;
 use crate::policy::component::RequestView;
@@ -129,7 +129,6 @@ impl Departing {
             match answers.promote(*key, deployment, self.demand, || self.labels.clone()).await {
                 Promoted::Fresh { served, made } => {
                     let outcome = Ok(Arc::clone(&served.answer));
-                    let made = Arc::new(made);
                     self.leader.finish(Landed::Shared { outcome, made });
                     return Some(Ok(served));
                 }
@@ -165,12 +164,7 @@ impl Departing {
         let Self { answers, leader, key, deployment, policy, view, .. } = self;
         let kept_apart = kept_apart(&run, &policy);
         let tenant = deployment.tenant();
-        let made = run.stated.at().map(|as_of| Made {
-            as_of,
-            cells: tenant.ended.tags.resolve(&run.reads.tags()),
-            reads: run.reads.clone(),
-        });
-        let made = made.map(Arc::new);
+        let made = Made::of(&run, |reads| tenant.ended.tags.resolve(&reads.tags()));
         let served = match (run.made(), &made) {
             (Ok((answer, outcome)), Some(made)) => {
                 let via = match kept_apart {
@@ -181,7 +175,8 @@ impl Departing {
                         answers.fill(fill, &deployment, &policy, view, outcome).await
                     }
                 };
-                Ok(run.served(answer, via))
+                let origin = Origin::Made(Arc::clone(made));
+                Ok(Served { origin, ..run.served(answer, via) })
             }
             (Ok((answer, _)), None) => Ok(run.served(answer, Via::NotStored(NotStored::Split))),
             (Err(error), made) => {
@@ -263,7 +258,10 @@ pub(super) fn take(
     })?;
     let stated = Stated::At(stated);
     Some(match outcome {
-        Ok(answer) => Ok(Served { answer, stated, searchable: None, via: Via::Collapsed }),
+        Ok(answer) => {
+            let (via, origin) = (Via::Collapsed, Origin::Made(Arc::clone(&made)));
+            Ok(Served { answer, stated, searchable: None, via, origin })
+        }
         Err(failure) => Err(Failed::from(failure).at(|| stated)),
     })
 }

@@ -23,8 +23,8 @@
 //! [`served`] defines the result, [`keying`] makes the key, [`flight`] runs the pipeline for all who ask
 //! the same, and [`alone`] for one; [`fill`] stores what it answers, [`promote`] finds it again in the shared tier, and
 //! [`encoded`] is its encoding there. [`stale`] and [`failures`] are about what is served when there is
-//! nothing fresh, and [`refresh`] makes it again. [`invalidated`] is about rules, and
-//! [`explain`] says what would be served and why. Out of scope: HTTP (`weir-server`).
+//! nothing fresh, and [`refresh`] makes it again. [`explain`] says what would be served and why, and
+//! [`observed`] tells a policy that is tried in shadow what was. Out of scope: HTTP (`weir-server`).
 
 mod alone;
 pub mod config;
@@ -33,9 +33,9 @@ pub mod explain;
 mod failures;
 mod fill;
 mod flight;
-mod invalidated;
 mod keying;
 mod made;
+mod observed;
 mod promote;
 mod refresh;
 mod served;
@@ -59,17 +59,19 @@ use weir_core::Commit;
 use weir_core::fault::{self, Fault};
 
 use crate::deploy::Deployment;
+use crate::invalidated::{Labels, is_valid};
 use crate::pipeline::RunError;
 use crate::policy::Policy;
 use crate::policy::plan::Timeouts;
 use crate::request::Source;
+use crate::shadow::TierSize;
 use crate::tenant::Tenant;
 use crate::tenant::reading::{Demand, Stated};
 use crate::wishes::{Freshness, Wishes};
 
 use self::explain::NoHit;
 use self::flight::{Landed, Shared};
-use self::invalidated::is_valid;
+use self::made::Origin;
 use self::promote::Promoted;
 use self::served::Failure;
 pub use self::served::{Bypass, Failed, Kept, NotStored, Served, Stale, StoredAnswer, Via};
@@ -88,6 +90,7 @@ const REFRESHED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// The cache of one tenant's answers, and the pipelines behind it.
 pub struct Answers {
     memory: MemoryTier<Arc<StoredAnswer>>,
+    memory_size: TierSize,
     shared: Option<SharedTier<Arc<StoredAnswer>>>,
     failures: MemoryTier<Failure>,
     flights: SingleFlight<CacheKey, Landed>,
@@ -114,6 +117,10 @@ struct Question<'a> {
 }
 
 impl Question<'_> {
+    fn labels(&self) -> Labels {
+        Labels::of(&self.key, self.deployment.name(), self.policy, self.source)
+    }
+
     fn tenant(&self) -> &Tenant {
         self.deployment.tenant()
     }
@@ -139,6 +146,7 @@ impl Answers {
         let recent = |ttl| RecentKeys::new(limits.max_flights as u64, ttl);
         Self {
             memory: MemoryTier::new(answer_bytes).with_max_entry_bytes(max_entry_bytes),
+            memory_size: TierSize { max_bytes: answer_bytes, max_entry_bytes },
             shared,
             failures: MemoryTier::new(failure_bytes),
             flights: SingleFlight::new(limits.max_flights, limits.max_followers),
@@ -176,6 +184,9 @@ impl Answers {
     ) -> Result<Served, Failed> {
         let timing = deployment.pipeline().counters.latencies.begin();
         let served = self.answer(deployment, source, demand, wishes).await;
+        if deployment.shadowing.is_on() {
+            self.observe(deployment, source, wishes, timing.began(), &served);
+        }
         timing.end(served::outcome(&served));
         served
     }
@@ -243,8 +254,8 @@ impl Answers {
             self.refresh(question, Shared::Skipped);
         }
         let via = Via::Hit { age, ttl_left: lifetime.ttl.saturating_sub(age) };
-        let answer = Arc::clone(&entry.value);
-        Ok(Served { answer, stated: Stated::At(stated), searchable: None, via })
+        let (answer, stated) = (Arc::clone(&entry.value), Stated::At(stated));
+        Ok(Served { answer, stated, searchable: None, via, origin: Origin::Entry(entry) })
     }
 
     /// Why there was no hit, in a word: what is kept to be served stale has expired.

@@ -17,17 +17,17 @@ use weir_cache::tier::{Miss, SharedTier};
 use weir_core::Commit;
 use weir_core::fault::{self, Fault};
 
-use super::invalidated::{Labels, is_valid};
-use super::made::Made;
+use super::made::{Made, Origin};
 use super::stale::When;
 use super::{Answers, Served, StoredAnswer, Via, stated_if_valid};
 use crate::deploy::Deployment;
+use crate::invalidated::{Labels, is_valid};
 use crate::tenant::reading::{Demand, Stated};
 
 /// What the shared tier had.
 pub(super) enum Promoted {
     /// An answer that may be served, and what it was made from.
-    Fresh { served: Served, made: Made },
+    Fresh { served: Served, made: Arc<Made> },
     /// One that is old. The memory tier has it now, and may serve it stale at once.
     Stale,
     /// Nothing that may be served at once.
@@ -77,11 +77,18 @@ impl Answers {
             let at_once = self.stale_under(&key, deployment, demand, labels, When::AtOnce);
             return if at_once.is_some() { Promoted::Stale } else { Promoted::Nothing };
         };
-        let made =
-            Made { as_of, reads: entry.depends_on.reads().clone(), cells: entry.reads.clone() };
+        let made = Arc::new(Made {
+            as_of,
+            reads: entry.depends_on.reads().clone(),
+            cells: entry.reads.clone(),
+            parts: entry.value.parts.clone(),
+            degraded: false,
+            compute: entry.compute,
+        });
         let via = Via::SharedHit { age: entry.age(now.monotonic), ttl_left };
         let answer = Arc::clone(&entry.value);
-        let served = Served { answer, stated: Stated::At(stated), searchable: None, via };
+        let (stated, origin) = (Stated::At(stated), Origin::Entry(entry));
+        let served = Served { answer, stated, searchable: None, via, origin };
         Promoted::Fresh { served, made }
     }
 

@@ -8,10 +8,12 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use weir_cache::usage::holding::Held;
 
+use super::made::Origin;
 use crate::deploy::Deployment;
 use crate::deploy::tally::Ended as Tallied;
 use crate::pipeline::{Answer, Outcome as Ended, Run, RunError};
 use crate::policy::component::Outcome;
+use crate::request::PartsRead;
 use crate::tenant::reading::Stated;
 
 /// 128 bits in hexadecimal, in quotes.
@@ -31,6 +33,8 @@ pub struct StoredAnswer {
     pub(super) etag: [u8; ETAG_BYTES],
     /// The body.
     pub body: Bytes,
+    /// The parts of the request that were read to make it; `None` if another process has made it.
+    pub(super) parts: Option<Arc<PartsRead>>,
     /// Set while it is in the memory tier, or was, for its deployment's tally.
     pub(super) held: OnceLock<Held>,
 }
@@ -197,6 +201,8 @@ pub struct Served {
     pub searchable: Option<bool>,
     /// Where it came from.
     pub via: Via,
+    /// What it was made from.
+    pub(super) origin: Origin,
 }
 
 impl Served {
@@ -303,7 +309,7 @@ impl Failed {
 }
 
 impl StoredAnswer {
-    fn of(answer: Answer) -> Self {
+    fn of(answer: Answer, parts: &Arc<PartsRead>) -> Self {
         // Also the status and the content type: the same body can be another representation.
         let mut hasher = blake3::Hasher::new();
         hasher.update(&answer.status.as_u16().to_le_bytes());
@@ -319,6 +325,7 @@ impl StoredAnswer {
             headers: answer.headers,
             etag,
             body: answer.body,
+            parts: Some(Arc::clone(parts)),
             held: OnceLock::new(),
         }
     }
@@ -339,7 +346,8 @@ impl StoredAnswer {
 impl Run {
     /// The answer for the client that the run was for.
     pub(super) fn served(&self, answer: Arc<StoredAnswer>, via: Via) -> Served {
-        Served { answer, stated: self.stated.clone(), searchable: self.searchable, via }
+        let (stated, origin) = (self.stated.clone(), Origin::Unknown);
+        Served { answer, stated, searchable: self.searchable, via, origin }
     }
 
     /// The failure for the client that the run was for.
@@ -360,6 +368,6 @@ impl Run {
             compute: self.compute,
             reads: self.reads.clone(),
         };
-        Ok((Arc::new(StoredAnswer::of(answer.clone())), outcome))
+        Ok((Arc::new(StoredAnswer::of(answer.clone(), &self.parts)), outcome))
     }
 }

@@ -13,9 +13,10 @@ use std::time::Instant;
 use weir_cache::CacheKey;
 use weir_cache::entry::Entry;
 
-use super::invalidated::{Labels, invalidated_for, is_valid};
+use super::made::Origin;
 use super::{Answers, Question, Served, Stale, StoredAnswer, Via, stated_if_valid};
 use crate::deploy::Deployment;
+use crate::invalidated::{Labels, is_valid, outdated_for};
 use crate::tenant::reading::{Demand, Stated};
 
 /// In which case an old answer is wanted.
@@ -48,7 +49,8 @@ impl Answers {
         when: When,
     ) -> Option<Served> {
         let entry = self.memory.get_kept(key)?;
-        self.stale_entry(&entry, deployment, demand, labels, when)
+        let served = self.stale_entry(&entry, deployment, demand, labels, when)?;
+        Some(Served { origin: Origin::Entry(entry), ..served })
     }
 
     /// An old answer, if it may be served in this case.
@@ -69,15 +71,13 @@ impl Answers {
             When::AtOnce => lifetime.stale_while_revalidate,
             When::OnError => lifetime.stale_if_error,
         };
-        if ttl_left.is_zero() && overdue >= allowed {
-            return None;
-        }
-        let (reads, as_of) = (entry.depends_on.reads(), entry.as_of.position);
         let is_valid = || is_valid(entry, tenant, &labels);
-        let (stated, reason) = match stated_if_valid(tenant, reads, is_valid) {
-            // It has become a hit in the meantime.
-            Some(_) if !ttl_left.is_zero() => return None,
+        let (stated, reason) = match stated_if_valid(tenant, entry.depends_on.reads(), is_valid) {
             Some(stated) => {
+                // Otherwise it has become a hit in the meantime.
+                if !lifetime.allows_old(age, allowed, None) {
+                    return None;
+                }
                 let reason = match when {
                     When::AtOnce => Stale::WhileRevalidate,
                     When::OnError => Stale::IfError,
@@ -85,15 +85,9 @@ impl Answers {
                 (stated, reason)
             }
             None => {
-                let tags = &tenant.ended.tags;
-                let changed_for = match entry.is_valid(tags) {
-                    true => None,
-                    false => Some(entry.changed_since(tags, now)?),
-                };
-                let invalidated_for = invalidated_for(tenant, reads, as_of, &labels, now).ok()?;
                 // Neither, if some of what it read lags behind.
-                let outdated_for = changed_for.max(invalidated_for)?;
-                if outdated_for >= lifetime.stale_after_change {
+                let outdated_for = outdated_for(entry, tenant, &labels, now).ok()??;
+                if !lifetime.allows_old(age, allowed, Some(outdated_for)) {
                     return None;
                 }
                 (entry.as_of, Stale::AfterChange)
@@ -104,6 +98,6 @@ impl Answers {
         }
         let via = Via::Stale { age, ttl_left, overdue, reason };
         let answer = Arc::clone(&entry.value);
-        Some(Served { answer, stated: Stated::At(stated), searchable: None, via })
+        Some(Served { answer, stated: Stated::At(stated), searchable: None, via, origin: Origin::Unknown })
     }
 }

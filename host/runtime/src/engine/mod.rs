@@ -26,6 +26,8 @@ use size::Size;
 
 /// The memory of one decision of a policy. It is small because a policy sees one request at a time.
 pub const MAX_DECISION_MEMORY_BYTES: usize = 16 << 20;
+/// How many decisions of policies may be made at once apart from requests: of those that are tried in shadow.
+pub const MAX_DECISIONS_APART: usize = 4;
 /// The engines, and the thread that advances the epoch of the pipelines' engines.
 pub struct Engines {
     /// Pipelines: asynchronous, interrupted by epochs, pooled.
@@ -157,7 +159,7 @@ fn policy_engine(
     let places = Places {
         engine: kind.name(),
         is_measured,
-        guests: limits.max_concurrent_decisions,
+        guests: limits.max_concurrent_decisions + MAX_DECISIONS_APART,
         key: "engine.max_concurrent_decisions",
         max_memory_bytes: MAX_DECISION_MEMORY_BYTES,
         shape: kind.shape(),

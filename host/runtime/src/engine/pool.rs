@@ -11,6 +11,7 @@ use tracing::warn;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::EngineError;
+use super::MAX_DECISIONS_APART;
 use super::config;
 use super::size::Shape;
 
@@ -61,6 +62,7 @@ impl Division {
         let kept_bytes = limits.max_guests_memory_bytes / KEPT_PART;
         let guests = limits.max_concurrent_guests
             + limits.max_concurrent_decisions
+            + MAX_DECISIONS_APART
             + limits.large.max_concurrent_guests;
         Self {
             used_bytes: limits.max_guests_memory_bytes - kept_bytes,
@@ -212,7 +214,8 @@ mod tests {
                 let of_memories = places.kept_of_memory() * *memories as usize;
                 guests * (of_memories + places.kept_of_table() * *tables as usize)
             };
-            let kept = kept(guests + decisions, Size::Small) + kept(large, Size::Large);
+            let small = guests + decisions + MAX_DECISIONS_APART;
+            let kept = kept(small, Size::Small) + kept(large, Size::Large);
             assert!(used_bytes + kept <= bytes, "{limits:?}: {used_bytes} used, {kept} kept");
         }
     }

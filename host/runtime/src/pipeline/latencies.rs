@@ -208,6 +208,12 @@ pub struct Timing<'a> {
 }
 
 impl Timing<'_> {
+    /// When the request began.
+    #[must_use]
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
     /// Records that the request has ended.
     pub fn end(mut self, outcome: Outcome) {
         self.outcome = outcome;

@@ -47,7 +47,7 @@ pub struct Run {
     /// What was read, whether it existed or not.
     pub reads: ReadSet,
     /// The parts of the request that were read.
-    pub parts: PartsRead,
+    pub parts: Arc<PartsRead>,
     /// Whether a host call was unavailable, timed out or failed.
     pub degraded: bool,
     /// Whether its writes are searchable, if it wrote.
@@ -153,7 +153,7 @@ impl Runner {
             stated,
             searchable,
             reads: contexts.reads(),
-            parts: contexts.parts_read(),
+            parts: Arc::new(contexts.parts_read()),
             degraded: contexts.call.degraded.load(Ordering::Relaxed),
             compute,
         }

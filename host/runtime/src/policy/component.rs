@@ -43,8 +43,8 @@ pub struct Policy {
     /// The part that runs without the component.
     pub plan: Plan,
     pub(super) sandbox: Sandbox,
-    keying: Option<keying::GuestIndices>,
-    admission: Option<admission::GuestIndices>,
+    pub(super) keying: Option<keying::GuestIndices>,
+    pub(super) admission: Option<admission::GuestIndices>,
     pub(super) failures: Option<failures::GuestIndices>,
     pub(super) changes: Option<changes::GuestIndices>,
 }
@@ -213,13 +213,16 @@ impl Policy {
             let decision = policy.sandbox.decide(budget, async |store, instance| {
                 indices.load(&mut *store, instance)?.call_key(store, &view).await
             });
-            policy.keyed(decision.await)
+            policy.keyed(decision.await.map_err(|error| policy.has_failed(&error)))
         };
         Ok(guests.decide(decision).await?.ended().await.unwrap_or_else(|| Err(self.panicked())))
     }
 
-    fn keyed(&self, decision: wasmtime::Result<keying::Decision>) -> Result<Keying, PolicyError> {
-        match decision.map_err(|error| self.has_failed(&error))? {
+    pub(super) fn keyed(
+        &self,
+        decision: Result<keying::Decision, PolicyError>,
+    ) -> Result<Keying, PolicyError> {
+        match decision? {
             keying::Decision::Lookup(parts) if parts.len() > MAX_KEY_PARTS => {
                 let reason = format!(
                     "`keying` returned {} parts; at most {MAX_KEY_PARTS} are allowed",
@@ -256,16 +259,16 @@ impl Policy {
             let decision = policy.sandbox.decide(budget, async |store, instance| {
                 indices.load(&mut *store, instance)?.call_admit(store, &view, &outcome).await
             });
-            policy.admitted(decision.await)
+            policy.admitted(decision.await.map_err(|error| policy.has_failed(&error)))
         };
         Ok(guests.decide(decision).await?.ended().await.unwrap_or_else(|| Err(self.panicked())))
     }
 
-    fn admitted(
+    pub(super) fn admitted(
         &self,
-        decision: wasmtime::Result<admission::Decision>,
+        decision: Result<admission::Decision, PolicyError>,
     ) -> Result<Admission, PolicyError> {
-        match decision.map_err(|error| self.has_failed(&error))? {
+        match decision? {
             admission::Decision::Store(storage) => Storage::compile(&self.name, storage)
                 .map(Admission::Store)
                 .map_err(|error| PolicyError::Plan { name: self.name.clone(), error }),
@@ -289,7 +292,7 @@ impl Policy {
 pub struct RequestView(pub(super) wit::RequestView);
 
 impl Outcome {
-    fn to_wit(&self) -> wit::Outcome {
+    pub(super) fn to_wit(&self) -> wit::Outcome {
         wit::Outcome {
             status: self.status,
             headers: self.headers.clone(),
@@ -338,7 +341,7 @@ fn plan(
 ) -> Result<Plan, PolicyError> {
     let indices =
         planning::GuestIndices::new(&sandbox.pre).map_err(|error| failed(name, &error))?;
-    let asked = sandbox.decide(Sandbox::budget_at_load(), async |store, instance| {
+    let asked = sandbox.decide(Sandbox::budget_apart(), async |store, instance| {
         indices.load(&mut *store, instance)?.call_plan(store, settings).await
     });
     // Components are loaded on threads that may block.

@@ -2,10 +2,12 @@
 //!
 //! [`plan`] compiles a policy's plan to native extractors. [`component`] runs the policy's
 //! component in a [`sandbox`], only for the hooks that it exports: with `keying`, also for a hit, with
-//! [`failures`] when the pipeline fails, with [`changes`] when documents change. If a policy
+//! [`failures`] when the pipeline fails, with [`changes`] when documents change. [`apart`] asks one that is tried
+//! in shadow. If a policy
 //! fails, the request bypasses the cache or its answer is not stored; a fallback policy could
 //! share answers that the real one keeps apart. Out of scope: lookup and storage (`answers`).
 
+pub mod apart;
 mod changes;
 pub mod component;
 pub mod config;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use wasmtime::component::{Component, HasData, Instance, InstancePre, Linker};
-use wasmtime::{Store, bail};
+use wasmtime::{Store, format_err};
 use weir_bindings::policy::FullCachePolicy;
 use weir_bindings::policy::weir::policy::types as wit;
 use weir_limits::turns::Turns;
@@ -50,8 +50,9 @@ impl Sandbox {
         guests.decision_budget()
     }
 
-    /// The memory budget of what a policy is asked when it is loaded, before there are guests.
-    pub(super) fn budget_at_load() -> MemoryBudget {
+    /// The memory budget of what a policy is asked apart from requests: when it is loaded, before there are
+    /// guests, and when it is tried in shadow.
+    pub(super) fn budget_apart() -> MemoryBudget {
         let mut nobody = Turns::<()>::default();
         let group = nobody.add_group(1);
         let account = nobody.add_account(group, 1);
@@ -65,19 +66,31 @@ impl Sandbox {
         budget: MemoryBudget,
         ask: impl AsyncFnOnce(&mut Store<MemoryBudget>, &Instance) -> wasmtime::Result<T>,
     ) -> wasmtime::Result<T> {
+        let (decided, _fuel) = self.decide_measured(budget, ask).await;
+        decided
+    }
+
+    /// The same, and says how much fuel it took.
+    pub(super) async fn decide_measured<T>(
+        &self,
+        budget: MemoryBudget,
+        ask: impl AsyncFnOnce(&mut Store<MemoryBudget>, &Instance) -> wasmtime::Result<T>,
+    ) -> (wasmtime::Result<T>, u64) {
         let mut store = Store::new(self.pre.engine(), budget);
         store.limiter(|budget| budget);
-        store.set_fuel(self.fuel)?;
-        store.fuel_async_yield_interval(Some(FUEL_BETWEEN_YIELDS))?;
         store.set_hostcall_fuel(MAX_DECISION_BYTES);
         let decided = async {
+            store.set_fuel(self.fuel)?;
+            store.fuel_async_yield_interval(Some(FUEL_BETWEEN_YIELDS))?;
             let instance = self.pre.instantiate_async(&mut store).await?;
             ask(&mut store, &instance).await
         };
-        match timeout(MAX_DECISION_TIME, decided).await {
+        let decided = match timeout(MAX_DECISION_TIME, decided).await {
             Ok(decided) => decided,
-            Err(_) => bail!("it took longer than {MAX_DECISION_TIME:?}"),
-        }
+            Err(_) => Err(format_err!("it took longer than {MAX_DECISION_TIME:?}")),
+        };
+        let left = store.get_fuel().unwrap_or_default();
+        (decided, self.fuel.saturating_sub(left))
     }
 }
 

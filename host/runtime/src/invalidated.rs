@@ -11,9 +11,8 @@ use weir_cache::entry::Entry;
 use weir_cache::invalidation::{Label, UnknownSince};
 use weir_cache::reads::ReadSet;
 use weir_core::Position;
+use weir_core::name::Name;
 
-use super::Question;
-use crate::deploy::Deployment;
 use crate::policy::Policy;
 use crate::request::Source;
 use crate::tenant::Tenant;
@@ -21,16 +20,15 @@ use crate::tenant::invalidation::what;
 
 /// The labels that all answers to a request have.
 #[derive(Clone)]
-pub(super) struct Labels(Vec<Label>);
+pub(crate) struct Labels(Vec<Label>);
 
 impl Labels {
-    pub(super) fn of(
+    pub(crate) fn of(
         key: &CacheKey,
-        deployment: &Deployment,
+        pipeline: &Name,
         policy: &Policy,
         source: &Source<'_>,
     ) -> Self {
-        let pipeline = deployment.name();
         let mut labels = vec![what::everything(), what::pipeline(pipeline), what::key(key)];
         let parts = policy.plan.first_parts(source, what::MAX_PREFIX_PARTS);
         let parts: Vec<_> = parts.iter().map(|part| part.as_deref()).collect();
@@ -51,14 +49,8 @@ impl Labels {
     }
 }
 
-impl Question<'_> {
-    pub(super) fn labels(&self) -> Labels {
-        Labels::of(&self.key, self.deployment, self.policy, self.source)
-    }
-}
-
 /// Whether what was made from `reads` at this position has been invalidated since by a rule.
-pub(super) fn is_invalidated(
+pub(crate) fn is_invalidated(
     tenant: &Tenant,
     reads: &ReadSet,
     as_of: Position,
@@ -69,7 +61,7 @@ pub(super) fn is_invalidated(
 }
 
 /// Whether nothing that an entry depends on has changed, and it was not invalidated, since it was made.
-pub(super) fn is_valid<V>(
+pub(crate) fn is_valid<V>(
     entry: &Entry<V>,
     tenant: &Tenant,
     labels: impl FnOnce() -> Labels,
@@ -78,11 +70,31 @@ pub(super) fn is_valid<V>(
     entry.is_valid(&tenant.ended.tags) && !is_invalidated(tenant, reads, as_of, labels)
 }
 
+/// For how long an entry has been outdated: something that it depends on has changed since, or it was
+/// invalidated. `None` if it is not.
+///
+/// # Errors
+/// Nobody may know that any more, so it must not be served.
+pub(crate) fn outdated_for<V>(
+    entry: &Entry<V>,
+    tenant: &Tenant,
+    labels: impl FnOnce() -> Labels,
+    now: Instant,
+) -> Result<Option<Duration>, UnknownSince> {
+    let tags = &tenant.ended.tags;
+    let changed_for = match entry.is_valid(tags) {
+        true => None,
+        false => Some(entry.changed_since(tags, now).ok_or(UnknownSince)?),
+    };
+    let (reads, as_of) = (entry.depends_on.reads(), entry.as_of.position);
+    Ok(changed_for.max(invalidated_for(tenant, reads, as_of, labels, now)?))
+}
+
 /// For how long what was made from `reads` at this position has been invalidated, if it is.
 ///
 /// # Errors
 /// Nobody may know that any more, so it must not be served.
-pub(super) fn invalidated_for(
+fn invalidated_for(
     tenant: &Tenant,
     reads: &ReadSet,
     as_of: Position,
