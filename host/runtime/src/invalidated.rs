@@ -13,9 +13,9 @@ use weir_cache::reads::ReadSet;
 use weir_core::Position;
 use weir_core::name::Name;
 
-use crate::policy::Policy;
+use crate::policy::Plan;
 use crate::request::Source;
-use crate::tenant::Tenant;
+use crate::tenant::invalidation::Ended;
 use crate::tenant::invalidation::what;
 
 /// The labels that all answers to a request have.
@@ -23,14 +23,9 @@ use crate::tenant::invalidation::what;
 pub(crate) struct Labels(Vec<Label>);
 
 impl Labels {
-    pub(crate) fn of(
-        key: &CacheKey,
-        pipeline: &Name,
-        policy: &Policy,
-        source: &Source<'_>,
-    ) -> Self {
+    pub(crate) fn of(key: &CacheKey, pipeline: &Name, plan: &Plan, source: &Source<'_>) -> Self {
         let mut labels = vec![what::everything(), what::pipeline(pipeline), what::key(key)];
-        let parts = policy.plan.first_parts(source, what::MAX_PREFIX_PARTS);
+        let parts = plan.first_parts(source, what::MAX_PREFIX_PARTS);
         let parts: Vec<_> = parts.iter().map(|part| part.as_deref()).collect();
         for length in 1..=parts.len() {
             if parts[length - 1].is_some_and(|part| part.len() > what::MAX_PART_BYTES) {
@@ -51,23 +46,23 @@ impl Labels {
 
 /// Whether what was made from `reads` at this position has been invalidated since by a rule.
 pub(crate) fn is_invalidated(
-    tenant: &Tenant,
+    ended: &Ended,
     reads: &ReadSet,
     as_of: Position,
     labels: impl FnOnce() -> Labels,
 ) -> bool {
-    let rules = &tenant.ended.rules;
+    let rules = &ended.rules;
     rules.newest() > as_of && rules.cover(&labels().with(reads), as_of)
 }
 
 /// Whether nothing that an entry depends on has changed, and it was not invalidated, since it was made.
 pub(crate) fn is_valid<V>(
     entry: &Entry<V>,
-    tenant: &Tenant,
+    ended: &Ended,
     labels: impl FnOnce() -> Labels,
 ) -> bool {
     let (reads, as_of) = (entry.depends_on.reads(), entry.as_of.position);
-    entry.is_valid(&tenant.ended.tags) && !is_invalidated(tenant, reads, as_of, labels)
+    entry.is_valid(&ended.tags) && !is_invalidated(ended, reads, as_of, labels)
 }
 
 /// For how long an entry has been outdated: something that it depends on has changed since, or it was
@@ -77,17 +72,17 @@ pub(crate) fn is_valid<V>(
 /// Nobody may know that any more, so it must not be served.
 pub(crate) fn outdated_for<V>(
     entry: &Entry<V>,
-    tenant: &Tenant,
+    ended: &Ended,
     labels: impl FnOnce() -> Labels,
     now: Instant,
 ) -> Result<Option<Duration>, UnknownSince> {
-    let tags = &tenant.ended.tags;
+    let tags = &ended.tags;
     let changed_for = match entry.is_valid(tags) {
         true => None,
         false => Some(entry.changed_since(tags, now).ok_or(UnknownSince)?),
     };
     let (reads, as_of) = (entry.depends_on.reads(), entry.as_of.position);
-    Ok(changed_for.max(invalidated_for(tenant, reads, as_of, labels, now)?))
+    Ok(changed_for.max(invalidated_for(ended, reads, as_of, labels, now)?))
 }
 
 /// For how long what was made from `reads` at this position has been invalidated, if it is.
@@ -95,13 +90,13 @@ pub(crate) fn outdated_for<V>(
 /// # Errors
 /// Nobody may know that any more, so it must not be served.
 fn invalidated_for(
-    tenant: &Tenant,
+    ended: &Ended,
     reads: &ReadSet,
     as_of: Position,
     labels: impl FnOnce() -> Labels,
     now: Instant,
 ) -> Result<Option<Duration>, UnknownSince> {
-    let rules = &tenant.ended.rules;
+    let rules = &ended.rules;
     if rules.newest() <= as_of {
         return Ok(None);
     }

@@ -76,6 +76,7 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
     ),
     ("docs/deploying.md", "$ weir plugin rollback hello", "the same"),
     ("docs/deploying.md", "$ weir plugin gc --dry-run", "the same"),
+    ("docs/shadow.md", "$ weir plugin push target/new_policy.wasm", "the same"),
     ("docs/deploying.md", "$ weir plugin deploy hello 4be1… --weight 5", "the same"),
     (
         "docs/containment.md",

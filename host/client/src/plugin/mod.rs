@@ -15,6 +15,10 @@ use crate::admin::{Admin, Server};
 use crate::table::table;
 use crate::waiting::Waiting;
 
+mod shadow;
+
+pub use self::shadow::Shadow;
+
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -36,6 +40,11 @@ pub enum Command {
     ///
     /// A plugin is needed by what it is deployed as, tried beside, or would be deployed as again by a rollback.
     Gc(Gc),
+    /// Try a plugin as a policy in shadow: it decides on live traffic, without effect. Or show what it would have
+    /// done.
+    ///
+    /// Nothing of it is kept when the server stops.
+    Shadow(Shadow),
     /// Show which plugins are stored, and what is deployed.
     List,
 }
@@ -247,6 +256,7 @@ pub fn run(
             }
             Command::Remove(Remove { digest }) => (plugins.remove(digest).await?, removed),
             Command::Gc(gc) => (plugins.collect(gc).await?, removed),
+            Command::Shadow(shadow) => shadow.run(&plugins.admin).await?,
             Command::List => (plugins.list().await?, listed),
         };
         match as_json {
@@ -255,6 +265,16 @@ pub fn run(
         }
         Ok(())
     })
+}
+
+/// What `--set NAME=VALUE` says.
+fn settings(set: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    let setting = |text: &String| {
+        let (name, value) =
+            text.split_once('=').with_context(|| format!("--set {text}: there is no '='"))?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    set.iter().map(setting).collect()
 }
 
 async fn json_of(answer: reqwest::Response) -> anyhow::Result<Value> {
@@ -270,13 +290,7 @@ impl Deploy {
     }
 
     fn body(&self) -> anyhow::Result<Value> {
-        let setting = |text: &String| {
-            let (name, value) =
-                text.split_once('=').with_context(|| format!("--set {text}: there is no '='"))?;
-            anyhow::Ok((name.to_owned(), value.to_owned()))
-        };
-        let settings: BTreeMap<_, _> =
-            self.with.settings.iter().map(setting).collect::<Result<_, _>>()?;
+        let settings = settings(&self.with.settings)?;
         let mut body = json!({ "digest": self.digest, "settings": settings });
         if self.with.no_policy {
             body["policy"] = Value::Null;

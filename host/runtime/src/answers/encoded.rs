@@ -119,6 +119,7 @@ mod tests {
             headers: headers.iter().map(header).collect(),
             etag: *ETAG,
             body: Bytes::copy_from_slice(body),
+            parts: None,
             held: OnceLock::new(),
         }
     }

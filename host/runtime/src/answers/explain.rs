@@ -223,7 +223,7 @@ impl Kept {
             compute: entry.compute,
             body_bytes: entry.value.body.len(),
             depends_on: depends_on.collect(),
-            is_invalidated: is_invalidated(tenant, reads, as_of, || question.labels()),
+            is_invalidated: is_invalidated(&tenant.ended, reads, as_of, || question.labels()),
             is_below_floor: as_of < tenant.ended.tags.floor(),
         }
     }

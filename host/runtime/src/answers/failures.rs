@@ -109,7 +109,7 @@ impl Answers {
         };
         let tenant = question.tenant();
         let entry = self.failures.get(&question.key)?;
-        let is_valid = || is_valid(&entry, tenant, || question.labels());
+        let is_valid = || is_valid(&entry, &tenant.ended, || question.labels());
         let stated = stated_if_valid(tenant, entry.depends_on.reads(), is_valid)?;
         if stated.position < question.demand.at_least {
             return None;

@@ -245,7 +245,7 @@ pub(super) fn take(
     arrived: &View,
 ) -> Option<Result<Served, Failed>> {
     let Landed::Shared { outcome, made } = landed else { return None };
-    let Made { as_of, reads, cells } = &*made;
+    let Made { as_of, reads, cells, .. } = &*made;
     let Ended { tags, .. } = &*tenant.ended;
     if tenant.ended.newest() > as_of.position {
         // The follower may have come after something ended what the leader began before it.

@@ -118,7 +118,7 @@ struct Question<'a> {
 
 impl Question<'_> {
     fn labels(&self) -> Labels {
-        Labels::of(&self.key, self.deployment.name(), self.policy, self.source)
+        Labels::of(&self.key, self.deployment.name(), &self.policy.plan, self.source)
     }
 
     fn tenant(&self) -> &Tenant {
@@ -273,7 +273,7 @@ impl Answers {
         if entry.age(now) >= question.lifetime(&entry).ttl {
             return Err(NoHit::Absent);
         }
-        let is_valid = || is_valid(&entry, tenant, || question.labels());
+        let is_valid = || is_valid(&entry, &tenant.ended, || question.labels());
         let stated = stated_if_valid(tenant, entry.depends_on.reads(), is_valid);
         let stated = stated.ok_or(NoHit::Untrue)?;
         if stated.position < question.demand.at_least {

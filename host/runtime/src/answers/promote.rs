@@ -115,7 +115,7 @@ impl Answers {
         let is_for_memory = record.memory.is_some() && !longest.memory.ttl.is_zero();
         let entry = record.promote(&tenant.ended.tags, now);
         let unchecked = fault::is(Fault::PromotionUnchecked);
-        let valid = || unchecked || is_valid(&entry, tenant, &labels);
+        let valid = || unchecked || is_valid(&entry, &tenant.ended, &labels);
         let stated = stated_if_valid(tenant, entry.depends_on.reads(), valid);
         match stated {
             Some(stated) if as_of > stated => return Err(Miss::Ahead),

@@ -71,7 +71,7 @@ impl Answers {
             When::AtOnce => lifetime.stale_while_revalidate,
             When::OnError => lifetime.stale_if_error,
         };
-        let is_valid = || is_valid(entry, tenant, &labels);
+        let is_valid = || is_valid(entry, &tenant.ended, &labels);
         let (stated, reason) = match stated_if_valid(tenant, entry.depends_on.reads(), is_valid) {
             Some(stated) => {
                 // Otherwise it has become a hit in the meantime.
@@ -86,7 +86,7 @@ impl Answers {
             }
             None => {
                 // Neither, if some of what it read lags behind.
-                let outdated_for = outdated_for(entry, tenant, &labels, now).ok()??;
+                let outdated_for = outdated_for(entry, &tenant.ended, &labels, now).ok()??;
                 if !lifetime.allows_old(age, allowed, Some(outdated_for)) {
                     return None;
                 }
@@ -98,6 +98,12 @@ impl Answers {
         }
         let via = Via::Stale { age, ttl_left, overdue, reason };
         let answer = Arc::clone(&entry.value);
-        Some(Served { answer, stated: Stated::At(stated), searchable: None, via, origin: Origin::Unknown })
+        Some(Served {
+            answer,
+            stated: Stated::At(stated),
+            searchable: None,
+            via,
+            origin: Origin::Unknown,
+        })
     }
 }

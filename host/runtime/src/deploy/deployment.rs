@@ -16,6 +16,7 @@ use crate::pipeline::{Pipeline, Runner};
 use crate::policy::Policy;
 use crate::policy::plan::Longest;
 use crate::request::Source;
+use crate::shadow::{Shadowing, Shadows};
 use crate::tenant::Tenant;
 
 /// What one name is to serve.
@@ -56,6 +57,7 @@ pub(super) struct Place {
     pub(super) tally: Arc<Tally>,
     pub(super) models: Arc<Models>,
     pub(super) io: Handle,
+    pub(super) shadows: Arc<Shadows>,
 }
 
 /// A pipeline in service for one tenant.
@@ -72,6 +74,8 @@ pub struct Deployment {
     pub key_prefix: KeyPrefix,
     /// Runs the pipeline.
     pub runner: Runner,
+    /// Whether a candidate for its policy is told how requests end.
+    pub shadowing: Arc<Shadowing>,
     /// Counts how its requests are answered, since its name was first deployed.
     pub tally: Arc<Tally>,
     /// The revision that deployed it.
@@ -107,7 +111,7 @@ impl Deployment {
 
     fn of_version(version: WantedVersion, place: &Place, watched: Option<Watched>) -> Self {
         let WantedVersion { pipeline, policy, revision } = version;
-        let Place { tenant, guests, tally, models, io } = place;
+        let Place { tenant, guests, tally, models, io, shadows } = place;
         let fingerprint = models.fingerprint();
         Self {
             revision,
@@ -115,6 +119,7 @@ impl Deployment {
             path: format!("/v1/pipelines/{}", pipeline.name),
             longest: policy.as_deref().map_or(Longest::UNLIMITED, Policy::longest),
             key_prefix: key_prefix(tenant, &pipeline, policy.as_deref(), &fingerprint),
+            shadowing: policy.as_ref().map(|of| shadows.of(&of.name)).unwrap_or_default(),
             policy,
             runner: Runner::new(
                 pipeline,

@@ -20,6 +20,7 @@ use super::{Deployment, Deployments, Snapshot};
 use crate::engine::guests::{Guests, PipelineGuests, TenantGuests};
 use crate::engine::size::Size;
 use crate::pipeline::Pipeline;
+use crate::shadow::Shadows;
 use crate::tenant::Tenant;
 
 /// A tenant, and which pipelines it hosts.
@@ -39,6 +40,7 @@ pub struct Hosting {
     models: Arc<Models>,
     io: Handle,
     in_service: Arc<Deployments>,
+    shadows: Arc<Shadows>,
     /// The guests of each name, which stay when it is deployed again: by tenant, pipeline and size.
     of_names: Mutex<BTreeMap<(Name, Name, Size), Arc<PipelineGuests>>>,
     /// One swap at a time.
@@ -64,6 +66,7 @@ impl Hosting {
             models,
             io,
             in_service: Arc::default(),
+            shadows: Arc::default(),
             of_names: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         }
@@ -73,6 +76,12 @@ impl Hosting {
     #[must_use]
     pub fn in_service(&self) -> &Arc<Deployments> {
         &self.in_service
+    }
+
+    /// The candidates for policies that are told how requests end.
+    #[must_use]
+    pub fn shadows(&self) -> &Shadows {
+        &self.shadows
     }
 
     /// Puts these pipelines in service, and nothing else. Requests that arrive afterwards see all of it;
@@ -126,6 +135,7 @@ impl Hosting {
             tally: known.map(|known| Arc::clone(&known.tally)).unwrap_or_default(),
             models: Arc::clone(&self.models),
             io: self.io.clone(),
+            shadows: Arc::clone(&self.shadows),
         };
         Deployment::new(wanted.clone(), &place)
     }

@@ -67,6 +67,17 @@ pub enum Admission {
     DoNotStore(String),
 }
 
+impl Admission {
+    /// What a plan alone decides about an answer with this status.
+    #[must_use]
+    pub fn by_plan(plan: &Plan, status: u16) -> Self {
+        match status {
+            200 => Self::Store(plan.storage.clone()),
+            _ => Self::DoNotStore(format!("status {status}")),
+        }
+    }
+}
+
 /// An answer as a policy sees it.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -180,17 +191,7 @@ impl Policy {
     /// A request as the policy's hooks see it.
     #[must_use]
     pub fn view(&self, tenant: &Name, pipeline: &Name, source: &Source<'_>) -> RequestView {
-        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-            (name.as_str().to_owned(), value.as_bytes().to_vec())
-        };
-        RequestView(wit::RequestView {
-            tenant: tenant.as_str().to_owned(),
-            pipeline: pipeline.as_str().to_owned(),
-            path: source.path.to_owned(),
-            query: source.query.to_vec(),
-            headers: source.headers.iter().map(header).collect(),
-            fields: self.plan.fields(source),
-        })
+        RequestView::of(&self.plan, tenant, pipeline, source)
     }
 
     /// Asks `keying`, in one of the pipeline's slots for decisions. Its parts are added to those of
@@ -247,11 +248,7 @@ impl Policy {
         outcome: Outcome,
     ) -> Result<Result<Admission, PolicyError>, NoSlot> {
         let Some(indices) = self.admission.clone() else {
-            return Ok(Ok(if outcome.status == 200 {
-                Admission::Store(self.plan.storage.clone())
-            } else {
-                Admission::DoNotStore(format!("status {}", outcome.status))
-            }));
+            return Ok(Ok(Admission::by_plan(&self.plan, outcome.status)));
         };
         let (policy, budget) = (Arc::clone(self), Sandbox::budget(guests));
         let decision = || async move {
@@ -290,6 +287,24 @@ impl Policy {
 /// A request as the hooks of a policy see it.
 #[derive(Clone, Debug)]
 pub struct RequestView(pub(super) wit::RequestView);
+
+impl RequestView {
+    /// A request as the hooks of a policy with this plan see it.
+    #[must_use]
+    pub fn of(plan: &Plan, tenant: &Name, pipeline: &Name, source: &Source<'_>) -> Self {
+        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            (name.as_str().to_owned(), value.as_bytes().to_vec())
+        };
+        Self(wit::RequestView {
+            tenant: tenant.as_str().to_owned(),
+            pipeline: pipeline.as_str().to_owned(),
+            path: source.path.to_owned(),
+            query: source.query.to_vec(),
+            headers: source.headers.iter().map(header).collect(),
+            fields: plan.fields(source),
+        })
+    }
+}
 
 impl Outcome {
     pub(super) fn to_wit(&self) -> wit::Outcome {

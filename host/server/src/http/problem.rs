@@ -62,6 +62,7 @@ codes! {
     UNKNOWN_PLUGIN = NOT_FOUND "unknown-plugin" "There is no such plugin";
     UNKNOWN_DEPLOYMENT = NOT_FOUND "unknown-deployment" "Nothing is deployed under this name";
     UNKNOWN_TOKEN = NOT_FOUND "unknown-token" "There is no such token";
+    UNKNOWN_SHADOW = NOT_FOUND "unknown-shadow" "No candidate is tried in shadow";
     UNKNOWN_MODEL = NOT_FOUND "unknown-model" "There is no such model";
     MISSING_API_KEY = UNAUTHORIZED "missing-api-key" "An API key is required";
     INVALID_API_KEY = UNAUTHORIZED "invalid-api-key" "The API key is not valid here";

@@ -121,6 +121,10 @@ fn describe() {
         "weir_candidates_rolled_back_total",
         "Candidates that were rolled back by themselves because they were worse."
     );
+    describe_counter!(
+        "weir_shadow_requests_total",
+        "Requests that a policy in shadow was told about, or that were dropped because too many waited."
+    );
     describe_gauge!("weir_http_connections", "Open connections.");
     describe_counter!(
         "weir_http_connections_waited_total",

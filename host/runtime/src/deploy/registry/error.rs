@@ -73,6 +73,17 @@ pub enum RegistryError {
          back, first"
     )]
     InTrial(Name),
+    /// A candidate for the policy is tried in shadow already.
+    #[error("another candidate for the policy '{0}' is being tried in shadow: end that first")]
+    InShadow(Name),
+    /// As many candidates are tried in shadow as may be.
+    #[error(
+        "{0} policies are being tried in shadow, which is the most at once: end one of them first"
+    )]
+    TooManyShadows(usize),
+    /// No candidate for the policy is tried in shadow.
+    #[error("no candidate for the policy '{0}' is tried in shadow, or a restart has ended it")]
+    NoShadow(Name),
     /// The weight of a candidate is none.
     #[error("a candidate has a weight of 1 to 99 percent, not {0}")]
     Weight(u8),

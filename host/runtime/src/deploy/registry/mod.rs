@@ -3,9 +3,9 @@
 //! A change is loaded first, then recorded in the system store, which decides between two at once, and then put
 //! in service. So what is recorded works, and after a crash at any point the server starts with the old or with
 //! the new. [`spec`] is what a name is deployed with, and [`deployed`] is that of all names, loaded. [`loader`] loads
-//! plugins, [`upload`] stores them, after a [`check`], [`candidate`] tries them, [`unused`] removes them, [`start`] is
-//! what a server begins with, [`apply`] goes back to the configuration, and [`error`] is why something is refused. Out of
-//! scope: who may do it (`weir-server`).
+//! plugins, [`upload`] stores them, after a [`check`], [`candidate`] tries them, [`shadow`] tries policies without
+//! effect, [`unused`] removes them, [`start`] is what a server begins with, [`apply`] goes back to the configuration,
+//! and [`error`] is why something is refused. Out of scope: who may do it (`weir-server`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +30,7 @@ mod deployed;
 mod error;
 mod loader;
 mod need;
+mod shadow;
 mod spec;
 mod start;
 mod unused;
@@ -39,6 +40,7 @@ pub use self::apply::Applied;
 pub use self::error::RegistryError;
 pub use self::loader::{Configured, Loader};
 pub use self::need::{Need, Reason};
+pub use self::shadow::Tried as InShadow;
 pub use self::spec::{Candidate, Source, Spec};
 pub use self::start::{Beginning, StartError};
 pub use self::unused::Needs;
@@ -234,6 +236,8 @@ impl Registry {
 
     async fn publish(&self, deployed: &Deployed, revision: u64) -> Result<u64, RegistryError> {
         let published = self.hosting.publish(&deployed.wanted()).await;
+        let policy = |name: &Name| deployed.policies.get(name).map(|of| Arc::clone(&of.loaded));
+        self.hosting.shadows().only_beside(policy);
         published.map_err(|error| RegistryError::NotInService { revision, error })?;
         Ok(revision)
     }

@@ -198,7 +198,7 @@ fn outcome(deployed: &Result<u64, RegistryError>) -> String {
     }
 }
 
-fn named(name: String) -> Result<Name, Problem> {
+pub(super) fn named(name: String) -> Result<Name, Problem> {
     Name::new(&name)
         .map_err(|error| Problem::new(codes::INVALID_NAME, format!("'{name}': {error}.")))
 }

@@ -3,8 +3,9 @@
 //!
 //! Every request needs a token that allows its route ([`access`]). [`cache`] has the routes of the cache, [`described`]
 //! reads requests that an administrator describes, and [`explained`] shows explanations. [`plugins`] and
-//! [`deployed`] are about what is served, and [`refused`] is why something is not. [`tokens`] are those that
-//! administrators make for others, and [`audit`] is what they all have done. Out of scope: what an
+//! [`deployed`] are about what is served, [`shadow`] about policies that are only tried, and [`refused`] is why
+//! something is not. [`tokens`] are those that administrators make for others, and [`audit`] is what they all have
+//! done. Out of scope: what an
 //! invalidation or an explanation is (`weir_runtime`).
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ mod described;
 mod explained;
 mod plugins;
 mod refused;
+mod shadow;
 mod tokens;
 mod warm;
 
@@ -65,6 +67,7 @@ fn routes() -> Vec<Route> {
     let (pipeline, policy) = ("/admin/v1/pipelines/{name}", "/admin/v1/policies/{name}");
     let (back, policy_back) =
         ("/admin/v1/pipelines/{name}/rollback", "/admin/v1/policies/{name}/rollback");
+    let shadow = "/admin/v1/policies/{name}/shadow";
     let (reads, deploys, decides) = (Server(&[Read]), Server(&[Deploy]), Server(&[Policy]));
     vec![
         ("POST", "/admin/v1/cache/invalidate", Tenant(Cache), post(cache::invalidate)),
@@ -87,6 +90,9 @@ fn routes() -> Vec<Route> {
         ("PUT", policy, decides, put(Policies::deploy)),
         ("DELETE", policy, decides, delete(Policies::undeploy)),
         ("POST", policy_back, decides, post(Policies::roll_back)),
+        ("GET", shadow, reads, get(shadow::report)),
+        ("POST", shadow, decides, post(shadow::begin)),
+        ("DELETE", shadow, decides, delete(shadow::end)),
         ("POST", "/admin/v1/apply", Root, post(deployed::apply)),
         ("GET", "/admin/v1/tokens", reads, get(tokens::list)),
         ("POST", "/admin/v1/tokens", Root, post(tokens::make)),

@@ -35,7 +35,10 @@ fn code(error: &RegistryError) -> Option<&'static Code> {
         RegistryError::Configured { .. }
         | RegistryError::PolicyInUse { .. }
         | RegistryError::PluginInUse { .. }
+        | RegistryError::InShadow(_)
+        | RegistryError::TooManyShadows(_)
         | RegistryError::InTrial(_) => codes::IN_USE,
+        RegistryError::NoShadow(_) => codes::UNKNOWN_SHADOW,
         RegistryError::Weight(_) => codes::NOT_ALLOWED,
         RegistryError::NothingBefore { .. } => codes::NOTHING_BEFORE,
         RegistryError::NoManifest | RegistryError::Load(_) | RegistryError::Policy(_) => {
