@@ -25,9 +25,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use weir_authoring::process;
 
-use crate::commands::{
-    bench, ci, compare, demo, dist, eval, replay, setup, soak, structure, test,
-};
+use crate::commands::{bench, ci, compare, demo, dist, eval, replay, setup, soak, structure, test};
 
 /// Set-up, demo, tests, evaluation and benchmarks of Weir.
 #[derive(Parser)]

@@ -28,6 +28,7 @@ const LOG_LINES_SHOWN: usize = 30;
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
+    admin: SocketAddr,
     log: PathBuf,
 }
 
@@ -64,12 +65,13 @@ impl Server {
         log: PathBuf,
     ) -> Result<Self> {
         let output = File::create(&log).with_context(|| format!("writing {}", log.display()))?;
+        // The usual port may be another server's.
+        let admin = free_address()?;
         command
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
-            // The usual port may be another server's.
-            .env("WEIR_ADMIN_LISTEN", "127.0.0.1:0")
+            .env("WEIR_ADMIN_LISTEN", admin.to_string())
             // In its own group, so that Ctrl-C reaches only this process, which stops the server.
             .process_group(0)
             .kill_on_drop(true);
@@ -77,7 +79,7 @@ impl Server {
         let child = command
             .spawn()
             .with_context(|| format!("starting `{}`", process::line(command.as_std())))?;
-        let mut server = Self { child, address, log };
+        let mut server = Self { child, address, admin, log };
         if let Err(error) = server.ready().await {
             return Err(server.explain(&error));
         }
@@ -92,6 +94,11 @@ impl Server {
     /// The address that it listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The URL of its admin listener.
+    pub(crate) fn admin_url(&self) -> String {
+        format!("http://{}", self.admin)
     }
 
     /// The path of its log.

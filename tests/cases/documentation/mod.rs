@@ -77,6 +77,11 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
     ("docs/deploying.md", "$ weir plugin rollback hello", "the same"),
     ("docs/deploying.md", "$ weir plugin gc --dry-run", "the same"),
     ("docs/shadow.md", "$ weir plugin push target/new_policy.wasm", "the same"),
+    (
+        "docs/shadow.md",
+        "$ ../shared/data/trace/make > trace.ndjson",
+        "it needs what is next to the checkout, and takes twenty minutes",
+    ),
     ("docs/deploying.md", "$ weir plugin deploy hello 4be1… --weight 5", "the same"),
     (
         "docs/containment.md",

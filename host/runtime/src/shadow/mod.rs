@@ -1,10 +1,10 @@
 //! Shadow: a candidate for a cache policy decides on live traffic, off the request path, and stores nothing. A report
 //! says what it would have done.
 //!
-//! [`running`] takes requests that have ended from the request path, as [`event`]s in a [`queue`], and compares the candidate with
-//! the policy that is deployed on a thread of its own. Each of the two is a [`side`] with simulated [`tiers`]; what
-//! they differ in is found by [`compare`], with [`keys`] and [`tags`], and is in a [`report`]. Nothing is recorded: a
-//! restart ends all of it. Out of scope: loading a candidate, and who may (`deploy::registry`).
+//! [`running`] takes requests that have ended from the request path, as [`event`]s in a [`queue`], and compares the
+//! candidate with the policy that is deployed, on a thread of its own. Each of the two is a [`side`] with simulated
+//! [`tiers`]; what they differ in is found by [`compare`], with [`keys`] and [`tags`], and is in a [`report`]. Nothing is
+//! recorded: a restart ends all of it. Out of scope: loading a candidate, and who may (`deploy::registry`).
 
 mod compare;
 mod counts;

@@ -5,8 +5,7 @@
 //! reads requests that an administrator describes, and [`explained`] shows explanations. [`plugins`] and
 //! [`deployed`] are about what is served, [`shadow`] about policies that are only tried, and [`refused`] is why
 //! something is not. [`tokens`] are those that administrators make for others, and [`audit`] is what they all have
-//! done. Out of scope: what an
-//! invalidation or an explanation is (`weir_runtime`).
+//! done. Out of scope: what an invalidation or an explanation is (`weir_runtime`).
 
 use std::sync::Arc;
 

@@ -89,7 +89,7 @@ impl Segment {
     }
 
     /// The segment in words.
-    pub(super) fn described(&self) -> String {
+    pub(crate) fn described(&self) -> String {
         let seconds = |ms: u64| ms as f64 / 1e3;
         let to = self.to_ms.map_or("its end".to_owned(), |ms| format!("{} s", seconds(ms)));
         format!(

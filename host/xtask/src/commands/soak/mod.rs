@@ -1,8 +1,8 @@
 //! `cargo xtask soak`: the long forms of tests, for as long as one wants.
 //!
-//! `freshness`, `faults` and `swaps` run tests of `tests/`, and [`fuzz`] runs fuzz targets. [`neighbours`], [`overload`], [`hostile`] and [`redis`]
-//! are experiments: their results are tables of times and memory, so they are not tests. They share
-//! [`experiment`].
+//! `freshness`, `faults` and `swaps` run tests of `tests/`, and [`fuzz`] runs fuzz targets. [`neighbours`], [`overload`],
+//! [`hostile`], [`redis`] and [`shadow`] are experiments: their results are tables, so they are not tests. They
+//! share [`experiment`].
 
 mod experiment;
 mod fuzz;
@@ -10,6 +10,7 @@ mod hostile;
 mod neighbours;
 mod overload;
 mod redis;
+mod shadow;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -19,6 +20,7 @@ use self::hostile::Hostile;
 use self::neighbours::Neighbours;
 use self::overload::Overload;
 use self::redis::RedisInTrouble;
+use self::shadow::Shadow;
 use super::test::Test;
 
 /// The fewest answers that a soak checks per minute. A slower machine takes longer.
@@ -70,6 +72,7 @@ enum Subject {
     Overload(Overload),
     Hostile(Hostile),
     Redis(RedisInTrouble),
+    Shadow(Shadow),
     Fuzz(Fuzz),
 }
 
@@ -80,6 +83,7 @@ impl Soak {
             Subject::Hostile(hostile) => return hostile.run().await,
             Subject::Overload(overload) => return overload.run().await,
             Subject::Redis(redis) => return redis.run().await,
+            Subject::Shadow(shadow) => return shadow.run().await,
             Subject::Fuzz(fuzz) => return fuzz.run(),
             Subject::Freshness { minutes } => {
                 let answers = (minutes * ANSWERS_PER_MINUTE / RUNS).max(ANSWERS_PER_MINUTE);
