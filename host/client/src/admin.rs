@@ -42,6 +42,11 @@ impl Admin {
         Ok(Self { http, url: server.url.trim_end_matches('/').to_owned() })
     }
 
+    /// Where it is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Gets JSON.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let answer = self.send(self.http.get(self.at(path))).await?;

@@ -8,7 +8,8 @@
 //! threads of [`engine`] with the host functions of [`capability`]; [`policy`] computes keys, and [`shadow`] says what
 //! another one would have done; `invalidated` says whether an administrator has ended an answer;
 //! [`tenant`] owns the stores; [`request`] is what keys are computed from and what guests read,
-//! and [`wishes`] what clients may ask of the cache. [`diagnose`] says what is wrong with TOML.
+//! and [`wishes`] what clients may ask of the cache. [`logs`] keeps what pipelines have logged.
+//! [`diagnose`] says what is wrong with TOML.
 //! Dependencies between modules run one way, without cycles.
 //!
 //! Out of scope: HTTP, the configuration file, and opening stores.
@@ -19,6 +20,7 @@ pub mod deploy;
 pub mod diagnose;
 pub mod engine;
 mod invalidated;
+pub mod logs;
 pub mod pipeline;
 pub mod plugin;
 pub mod policy;

@@ -1,13 +1,12 @@
 //! Whether the server accepts new work, and the work that it must finish before it ends.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Whether a server accepts new work, and the work that it must finish before it ends.
 #[derive(Debug, Default)]
 pub struct Lifecycle {
-    draining: AtomicBool,
+    draining: CancellationToken,
     /// Work that must survive a client's disconnect: transactions, fills, invalidations. A drain
     /// waits for it.
     pub detached: TaskTracker,
@@ -17,12 +16,17 @@ impl Lifecycle {
     /// Whether the server is shutting down.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.is_cancelled()
+    }
+
+    /// Waits until the server is shutting down.
+    pub async fn draining(&self) {
+        self.draining.cancelled().await;
     }
 
     /// Marks the server as shutting down, which readiness reports from now on.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.cancel();
         self.detached.close();
     }
 }

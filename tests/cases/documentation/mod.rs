@@ -82,6 +82,11 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
         "$ ../shared/data/trace/make > trace.ndjson",
         "it needs what is next to the checkout, and takes twenty minutes",
     ),
+    (
+        "docs/deploying.md",
+        "$ weir plugin logs hello --follow",
+        "the same, and it does not end by itself",
+    ),
     ("docs/deploying.md", "$ weir plugin deploy hello 4be1… --weight 5", "the same"),
     (
         "docs/containment.md",
@@ -121,12 +126,22 @@ const NOT_RUN: &[(&str, &str, &str)] = &[
     (
         "examples/languages/javascript/README.md",
         "$ npm install @bytecodealliance/componentize-js@0.23.0",
-        "it installs npm packages",
+        "it installs npm packages; `cargo xtask soak languages` runs these commands",
+    ),
+    (
+        "examples/languages/javascript/README.md",
+        "$ export WEIR_ADMIN_URL=http://127.0.0.1:8081 WEIR_ADMIN_TOKEN_FILE=data/admin-token",
+        "the same",
     ),
     (
         "examples/languages/python/README.md",
         "$ python3 -m venv venv && venv/bin/pip install componentize-py==0.25.1",
-        "it installs Python packages",
+        "it installs Python packages; `cargo xtask soak languages` runs these commands",
+    ),
+    (
+        "examples/languages/python/README.md",
+        "$ export WEIR_ADMIN_URL=http://127.0.0.1:8081 WEIR_ADMIN_TOKEN_FILE=data/admin-token",
+        "the same",
     ),
     (
         "plugins/README.md",

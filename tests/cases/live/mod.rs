@@ -1,7 +1,10 @@
 //! Plugins that are pushed, deployed and rolled back while the server runs. Swaps of policies, and what they
-//! leave of the cache, are in `policies`; versions that are tried on a part of the requests in `candidates`; what nothing needs in `removing`; policies that are tried without effect in `shadow`; and many swaps under load in `swaps`.
+//! leave of the cache, are in `policies`; versions that are tried on a part of the requests in `candidates`; policies
+//! that are tried without effect in `shadow`; what pipelines log in `logs`; what nothing needs in `removing`; and
+//! swaps while clients ask in `swaps`.
 
 mod candidates;
+mod logs;
 mod policies;
 mod removing;
 mod shadow;

@@ -47,7 +47,7 @@ impl Route {
         let mut body = match self.path.as_str() {
             _ if !self.is_of_tenants => return (self.path.clone(), json!({})),
             "/health/cache/analytics" => return (self.path.clone(), Value::Null),
-            "/admin/v1/audit" => {
+            "/admin/v1/audit" | "/admin/v1/pipelines/echo/logs" => {
                 let query = tenant.map(|name| format!("?tenant={name}")).unwrap_or_default();
                 return (format!("{}{query}", self.path), Value::Null);
             }

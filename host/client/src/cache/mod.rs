@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use weir_core::name::Name;
 
 use crate::admin::{Admin, Server};
+use crate::ndjson::Lines;
 
 mod shown;
 mod stats;
@@ -153,20 +154,15 @@ async fn warm(admin: &Admin, arguments: &Warm, as_json: bool) -> anyhow::Result<
     let requests = requests(&text)?;
     let total = requests.len();
     let list = List { requests, rate_per_second: arguments.rate };
-    let mut answer = admin.post("/admin/v1/cache/warm", serde_json::to_string(&list)?).await?;
-    let (mut unread, mut failed) = (Vec::new(), None);
-    while let Some(bytes) = answer.chunk().await.context("the server ended before it was done")? {
-        unread.extend_from_slice(&bytes);
-        while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = unread.drain(..=end).collect();
-            let line: Value = serde_json::from_slice(&line).context("the answer is not JSON")?;
-            if line["failed"].is_u64() {
-                failed = line["failed"].as_u64();
-            }
-            match as_json {
-                true => println!("{line}"),
-                false => print!("{}", shown::warmed(&line, total)),
-            }
+    let answer = admin.post("/admin/v1/cache/warm", serde_json::to_string(&list)?).await?;
+    let (mut lines, mut failed) = (Lines::of(answer), None);
+    while let Some(line) = lines.next().await.context("the server ended before it was done")? {
+        if line["failed"].is_u64() {
+            failed = line["failed"].as_u64();
+        }
+        match as_json {
+            true => println!("{line}"),
+            false => print!("{}", shown::warmed(&line, total)),
         }
     }
     let failed = failed.context("the server ended before it was done")?;

@@ -1,6 +1,6 @@
 //! `weir plugin`: which plugins a running server has and what it serves with them, over its admin listener.
 //!
-//! Out of scope: what is in a plugin, and what may be deployed, which the server decides.
+//! [`logs`] shows what pipelines log. Out of scope: what is in a plugin, and what may be deployed, which the server decides.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,8 +15,10 @@ use crate::admin::{Admin, Server};
 use crate::table::table;
 use crate::waiting::Waiting;
 
+mod logs;
 mod shadow;
 
+pub use self::logs::Logs;
 pub use self::shadow::Shadow;
 
 /// What to do.
@@ -47,6 +49,10 @@ pub enum Command {
     Shadow(Shadow),
     /// Show which plugins are stored, and what is deployed.
     List,
+    /// Show what a pipeline has logged, and why its runs have failed.
+    ///
+    /// The server keeps the latest lines of each pipeline and tenant, until it ends.
+    Logs(Logs),
 }
 
 /// Has a server deploy what its weir.toml says, and prints what that was.
@@ -258,6 +264,7 @@ pub fn run(
             Command::Gc(gc) => (plugins.collect(gc).await?, removed),
             Command::Shadow(shadow) => shadow.run(&plugins.admin).await?,
             Command::List => (plugins.list().await?, listed),
+            Command::Logs(logs) => return logs.show(&plugins.admin, as_json).await,
         };
         match as_json {
             true => println!("{answer:#}"),

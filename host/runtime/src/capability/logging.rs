@@ -1,8 +1,9 @@
-//! `weir:observe/logging`: writes a guest's messages to the host's log.
+//! `weir:observe/logging`: writes a guest's messages to the host's log, and to the pipeline's own.
 //!
 //! A line has the id of its request. Its length is bounded, counted after escaping, and so is a
 //! pipeline's rate. Lines beyond that are dropped, and their number is logged with the next line. Out
-//! of scope: where lines go, and what happens when they cannot be written (`weir-server`).
+//! of scope: where the host's log goes, what happens when it cannot be written (`weir-server`), and how
+//! many lines of the pipeline's own are kept ([`logs`](crate::logs)).
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -15,6 +16,8 @@ use weir_bindings::pipeline::weir::observe::logging;
 use weir_core::name::Name;
 
 use super::call::View;
+use crate::logs::{By, Level, Said, Writer};
+use crate::request::RequestId;
 
 /// The longest message, or list of fields, after escaping; the rest is cut off. A log is not a store.
 const MAX_TEXT_BYTES: usize = 4 << 10;
@@ -33,15 +36,51 @@ pub(super) const INTERFACES: [&str; 1] = ["weir:observe/logging"];
 pub struct Context {
     tenant: Name,
     pipeline: Name,
+    /// Where its lines are kept.
+    kept: Writer,
     rate: Mutex<Rate>,
 }
 
 impl Context {
     /// The log of `pipeline` for `tenant`.
     #[must_use]
-    pub fn new(tenant: Name, pipeline: Name) -> Self {
+    pub fn new(tenant: Name, pipeline: Name, kept: Writer) -> Self {
         let rate = Rate { left_bytes: BURST_BYTES, at: Instant::now(), dropped: 0 };
-        Self { tenant, pipeline, rate: Mutex::new(rate) }
+        Self { tenant, pipeline, kept, rate: Mutex::new(rate) }
+    }
+
+    /// Keeps why a run has failed. The host's log has it where the request is answered.
+    pub fn failed(&self, request_id: &RequestId, why: &str) {
+        let message = message_text(why);
+        if self.may_write(request_id, LINE_BYTES + message.len()) {
+            self.keep(Level::Error, By::Host, request_id, message, String::new());
+        }
+    }
+
+    /// Whether the pipeline may still log so much. Says how much could not be logged before, if so.
+    fn may_write(&self, request_id: &RequestId, bytes: usize) -> bool {
+        let (tenant, pipeline) = (self.tenant.as_str(), self.pipeline.as_str());
+        let Some(dropped) = self.rate.lock().take(bytes, Instant::now()) else {
+            counter!("weir_guest_log_lines_dropped_total", "pipeline" => pipeline.to_owned())
+                .increment(1);
+            return false;
+        };
+        if dropped > 0 {
+            warn!(
+                target: "weir::guest", tenant, pipeline, dropped,
+                "the pipeline logs too much: lines were dropped"
+            );
+            let message = format!("{dropped} lines were dropped: the pipeline logs too much");
+            self.keep(Level::Warn, By::Host, request_id, message, String::new());
+        }
+        true
+    }
+
+    fn keep(&self, level: Level, by: By, request_id: &RequestId, message: String, fields: String) {
+        // A copy: an id that a client has sent is a part of all that arrived with it.
+        let request_id = request_id.as_str().into();
+        let (message, fields) = (message.into_boxed_str(), fields.into_boxed_str());
+        self.kept.write(Said { level, by, request_id, message, fields });
     }
 }
 
@@ -94,22 +133,15 @@ impl logging::Host for View<'_, Context> {
         message: String,
         fields: Vec<(String, String)>,
     ) -> wasmtime::Result<()> {
-        let (tenant, pipeline) = (self.context.tenant.as_str(), self.context.pipeline.as_str());
-        let request_id = self.call.request_id.as_str();
         let message = message_text(&message);
+        let has_fields = !fields.is_empty();
         let fields = fields_text(&fields);
-        let bytes = LINE_BYTES + message.len() + fields.len();
-        let Some(dropped) = self.context.rate.lock().take(bytes, Instant::now()) else {
-            counter!("weir_guest_log_lines_dropped_total", "pipeline" => pipeline.to_owned())
-                .increment(1);
+        let id = &self.call.request_id;
+        if !self.context.may_write(id, LINE_BYTES + message.len() + fields.len()) {
             return Ok(());
-        };
-        if dropped > 0 {
-            warn!(
-                target: "weir::guest", tenant, pipeline, dropped,
-                "the pipeline logs too much: lines were dropped"
-            );
         }
+        let (tenant, pipeline) = (self.context.tenant.as_str(), self.context.pipeline.as_str());
+        let request_id = id.as_str();
         macro_rules! write_line {
             ($level:ident) => {
                 $level!(target: "weir::guest", tenant, pipeline, request_id, %fields, "{message}")
@@ -122,7 +154,19 @@ impl logging::Host for View<'_, Context> {
             logging::Level::Warn => write_line!(warn),
             logging::Level::Error => write_line!(error),
         }
+        let fields = if has_fields { fields } else { String::new() };
+        self.context.keep(level_of(level), By::Guest, id, message, fields);
         Ok(())
+    }
+}
+
+fn level_of(level: logging::Level) -> Level {
+    match level {
+        logging::Level::Trace => Level::Trace,
+        logging::Level::Debug => Level::Debug,
+        logging::Level::Info => Level::Info,
+        logging::Level::Warn => Level::Warn,
+        logging::Level::Error => Level::Error,
     }
 }
 

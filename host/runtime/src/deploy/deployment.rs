@@ -11,6 +11,7 @@ use weir_embedding::models::Models;
 use super::split::Split;
 use super::tally::Tally;
 use crate::engine::guests::PipelineGuests;
+use crate::logs::PipelineLog;
 use crate::pipeline::canary::{Canary, Side, Watched};
 use crate::pipeline::{Pipeline, Runner};
 use crate::policy::Policy;
@@ -55,6 +56,7 @@ pub(super) struct Place {
     pub(super) tenant: Arc<Tenant>,
     pub(super) guests: Arc<PipelineGuests>,
     pub(super) tally: Arc<Tally>,
+    pub(super) log: Arc<PipelineLog>,
     pub(super) models: Arc<Models>,
     pub(super) io: Handle,
     pub(super) shadows: Arc<Shadows>,
@@ -111,7 +113,7 @@ impl Deployment {
 
     fn of_version(version: WantedVersion, place: &Place, watched: Option<Watched>) -> Self {
         let WantedVersion { pipeline, policy, revision } = version;
-        let Place { tenant, guests, tally, models, io, shadows } = place;
+        let Place { tenant, guests, tally, log, models, io, shadows } = place;
         let fingerprint = models.fingerprint();
         Self {
             revision,
@@ -128,6 +130,7 @@ impl Deployment {
                 Arc::clone(models),
                 io.clone(),
                 watched,
+                log.writer(tenant.name.clone(), revision),
             ),
             tally: Arc::clone(tally),
             candidate: None,

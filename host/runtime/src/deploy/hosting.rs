@@ -1,7 +1,7 @@
 //! Puts pipelines in service for the tenants that host them, in place of what is in service.
 //!
 //! A pipeline keeps what belongs to its name: its guests, so that a swap gives it neither a larger share nor a
-//! second one, and its counts. A request that has taken a deployment keeps it until it is answered, and the
+//! second one, its log and its counts. A request that has taken a deployment keeps it until it is answered, and the
 //! code is freed after the last one. Out of scope: which component a name has.
 
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ use super::deployment::{Place, Wanted};
 use super::{Deployment, Deployments, Snapshot};
 use crate::engine::guests::{Guests, PipelineGuests, TenantGuests};
 use crate::engine::size::Size;
+use crate::logs::Logs;
 use crate::pipeline::Pipeline;
 use crate::shadow::Shadows;
 use crate::tenant::Tenant;
@@ -41,6 +42,7 @@ pub struct Hosting {
     io: Handle,
     in_service: Arc<Deployments>,
     shadows: Arc<Shadows>,
+    logs: Logs,
     /// The guests of each name, which stay when it is deployed again: by tenant, pipeline and size.
     of_names: Mutex<BTreeMap<(Name, Name, Size), Arc<PipelineGuests>>>,
     /// One swap at a time.
@@ -67,6 +69,7 @@ impl Hosting {
             io,
             in_service: Arc::default(),
             shadows: Arc::default(),
+            logs: Logs::default(),
             of_names: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         }
@@ -82,6 +85,12 @@ impl Hosting {
     #[must_use]
     pub fn shadows(&self) -> &Shadows {
         &self.shadows
+    }
+
+    /// What the pipelines in service have logged.
+    #[must_use]
+    pub fn logs(&self) -> &Logs {
+        &self.logs
     }
 
     /// Puts these pipelines in service, and nothing else. Requests that arrive afterwards see all of it;
@@ -110,7 +119,9 @@ impl Hosting {
         let answering: Vec<_> = deployments.iter().chain(candidates).cloned().collect();
         let hooks = Hooks::of(&answering);
         hooks.also_ask().await?;
-        self.in_service.publish(Snapshot::new(deployments));
+        let snapshot = Snapshot::new(deployments);
+        self.logs.keep_only(&snapshot.pipelines().into_keys().collect());
+        self.in_service.publish(snapshot);
         hooks.only_ask();
         Ok(())
     }
@@ -133,6 +144,7 @@ impl Hosting {
             tenant: Arc::clone(&host.tenant),
             guests: Arc::clone(guests),
             tally: known.map(|known| Arc::clone(&known.tally)).unwrap_or_default(),
+            log: self.logs.begin(name),
             models: Arc::clone(&self.models),
             io: self.io.clone(),
             shadows: Arc::clone(&self.shadows),

@@ -27,6 +27,7 @@ use crate::capability::guest::Contexts;
 use crate::capability::{collections, documents, embedding, logging, request};
 use crate::engine::guests::{NotRun, PipelineGuests};
 use crate::engine::slots::NoSlot;
+use crate::logs::Writer;
 use crate::pipeline::canary::Watched;
 use crate::request::{KeyedRequest, PartsRead};
 use crate::tenant::Tenant;
@@ -87,7 +88,8 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Creates a runner of `pipeline` for `tenant`, with host calls on the runtime `io`.
+    /// Creates a runner of `pipeline` for `tenant`, with host calls on the runtime `io`. What it logs is kept
+    /// in `log`.
     #[must_use]
     pub fn new(
         pipeline: Arc<Pipeline>,
@@ -96,8 +98,9 @@ impl Runner {
         models: Arc<Models>,
         io: Handle,
         watched: Option<Watched>,
+        log: Writer,
     ) -> Self {
-        let logging = logging::Context::new(tenant.name.clone(), pipeline.name.clone());
+        let logging = logging::Context::new(tenant.name.clone(), pipeline.name.clone(), log);
         let origin = Origin::pipeline(tenant.name.as_str(), pipeline.name.as_str())
             .counting(guests.waited().clone());
         let scopes = pipeline.grants.collections.clone().unwrap_or_default();
@@ -145,6 +148,9 @@ impl Runner {
             watched.ran(&outcome, compute);
         }
         self.pipeline.counters.ran(outcome.as_ref().err().map(RunError::label));
+        if let Some(error) = outcome.as_ref().err().filter(|error| error.is_fault()) {
+            self.logging.failed(&request.id, &error.to_string());
+        }
         self.max_runs.set(f64::from(u32::try_from(self.guests.max_runs()).unwrap_or(u32::MAX)));
         // A failure is answered at once: it says nothing about its writes.
         let searchable = if outcome.is_ok() { self.searchable(&contexts).await } else { None };

@@ -30,6 +30,7 @@ use crate::engine::config::{self, Large};
 use crate::engine::guests::{Guests, PipelineGuests};
 use crate::engine::size::Size;
 use crate::engine::{EngineError, Engines};
+use crate::logs::Writer;
 use crate::pipeline::{Answer, Pipeline, RunError, Runner};
 use crate::plugin::manifest::{Manifest, Request};
 use crate::request::{KeyedRequest, RequestId};
@@ -215,7 +216,9 @@ impl Trial<'_> {
         };
         let (models, guests) = (Arc::clone(models), Arc::clone(guests));
         let pipeline = Arc::clone(pipeline);
-        let runner = Runner::new(pipeline, Arc::clone(&tenant), guests, models, io.clone(), None);
+        let log = Writer::nowhere(tenant.name.clone());
+        let runner =
+            Runner::new(pipeline, Arc::clone(&tenant), guests, models, io.clone(), None, log);
         let began = Instant::now();
         let run = runner.run(Arc::new(self.keyed(request)), Demand::default());
         let ran = timeout_at(until.into(), run).await;

@@ -115,6 +115,12 @@ impl Tenants {
         Self { by_name, rule: Rule::Configured(rule) }
     }
 
+    /// Whether there are any but the one that every request belongs to.
+    #[must_use]
+    pub fn are_configured(&self) -> bool {
+        matches!(self.rule, Rule::Configured(_))
+    }
+
     /// The host names that identify tenants.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
         let configured = match &self.rule {

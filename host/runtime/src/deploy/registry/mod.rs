@@ -21,6 +21,7 @@ use self::deployed::{Deployed, Loaded};
 use self::loader::blocking;
 use super::Deployments;
 use super::hosting::Hosting;
+use crate::logs::Logs;
 use crate::trial::Trials;
 
 mod apply;
@@ -82,6 +83,12 @@ impl Registry {
     #[must_use]
     pub fn in_service(&self) -> &Arc<Deployments> {
         self.hosting.in_service()
+    }
+
+    /// What the pipelines in service have logged.
+    #[must_use]
+    pub fn logs(&self) -> &Logs {
+        self.hosting.logs()
     }
 
     /// What is deployed in this role, by name.

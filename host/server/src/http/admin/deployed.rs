@@ -198,6 +198,10 @@ fn outcome(deployed: &Result<u64, RegistryError>) -> String {
     }
 }
 
+/// The name of a pipeline or a policy.
+///
+/// # Errors
+/// It is none.
 pub(super) fn named(name: String) -> Result<Name, Problem> {
     Name::new(&name)
         .map_err(|error| Problem::new(codes::INVALID_NAME, format!("'{name}': {error}.")))

@@ -3,9 +3,9 @@
 //!
 //! Every request needs a token that allows its route ([`access`]). [`cache`] has the routes of the cache, [`described`]
 //! reads requests that an administrator describes, and [`explained`] shows explanations. [`plugins`] and
-//! [`deployed`] are about what is served, [`shadow`] about policies that are only tried, and [`refused`] is why
-//! something is not. [`tokens`] are those that administrators make for others, and [`audit`] is what they all have
-//! done. Out of scope: what an invalidation or an explanation is (`weir_runtime`).
+//! [`deployed`] are about what is served, [`shadow`] about policies that are only tried, [`logs`] is what is logged, and
+//! [`refused`] is why something is not served. [`tokens`] are those that administrators make for others, and
+//! [`audit`] is what they all have done. Out of scope: what an invalidation or an explanation is (`weir_runtime`).
 
 use std::sync::Arc;
 
@@ -32,6 +32,7 @@ mod cache;
 mod deployed;
 mod described;
 mod explained;
+mod logs;
 mod plugins;
 mod refused;
 mod shadow;
@@ -52,6 +53,8 @@ struct Admin {
     warming: Arc<Semaphore>,
     /// The memory for plugins that are uploaded.
     uploads: Arc<Room>,
+    /// The right to follow a log.
+    followers: logs::Followers,
 }
 
 /// What `/health/cache/clear` needs, on both listeners.
@@ -84,6 +87,7 @@ fn routes() -> Vec<Route> {
         ("PUT", pipeline, deploys, put(Pipelines::deploy)),
         ("DELETE", pipeline, deploys, delete(Pipelines::undeploy)),
         ("POST", back, deploys, post(Pipelines::roll_back)),
+        ("GET", "/admin/v1/pipelines/{name}/logs", Tenant(Read), get(logs::read)),
         ("GET", "/admin/v1/policies", reads, get(Policies::list)),
         ("GET", policy, reads, get(Policies::one)),
         ("PUT", policy, decides, put(Policies::deploy)),
@@ -114,6 +118,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
             uploads: Arc::new(Room::new(UPLOADS_AT_ONCE * app.registry.max_component_bytes())),
             app,
             warming: Arc::new(Semaphore::new(1)),
+            followers: logs::followers(),
         })
 }
 
