@@ -18,11 +18,14 @@ use weir_runtime::engine::compile::{CodeCache, CompileError, Compiler, compile_h
 use weir_runtime::engine::config::{self, Compile};
 use weir_runtime::engine::kind::Kind;
 use weir_runtime::engine::size::Size;
+use weir_test_components::bomb;
 
 const WEIR: &str = env!("CARGO_BIN_EXE_weir");
 const PATH: &str = "test.wasm";
 /// Longer than any of these tests may take.
 const LONG: Duration = Duration::from_secs(120);
+/// A process that is ended has ended by then, and one that compiles [`slow`] has not, if nobody ends it.
+const SOON: Duration = Duration::from_secs(10);
 
 fn engines() -> Engines {
     let mut limits = config::Engine {
@@ -56,42 +59,9 @@ fn small() -> Bytes {
     )
 }
 
-/// A component with so many functions that do so much, in its binary form, because the text would be long.
-fn large(functions: usize, repeated: usize) -> Bytes {
-    // local.get 0, local.get 1, i32.mul, local.tee 1, local.get 0, i32.add, local.set 0
-    let some = [0x20, 0, 0x20, 1, 0x6c, 0x22, 1, 0x20, 0, 0x6a, 0x21, 0];
-    // No other locals; at the end local.get 0.
-    let body = [&[0][..], &some.repeat(repeated), &[0x20, 0, 0x0b]].concat();
-    let body = [leb(body.len()), body].concat();
-    let count = leb(functions);
-    let module = [
-        b"\0asm\x01\0\0\0".to_vec(),
-        // (type (func (param i32 i32) (result i32)))
-        section(1, &[1, 0x60, 2, 0x7f, 0x7f, 1, 0x7f]),
-        section(3, &[count.clone(), vec![0; functions]].concat()),
-        section(10, &[count, body.repeat(functions)].concat()),
-    ];
-    [b"\0asm\x0d\0\x01\0".to_vec(), section(1, &module.concat())].concat().into()
-}
-
-fn section(id: u8, content: &[u8]) -> Vec<u8> {
-    [&[id][..], &leb(content.len()), content].concat()
-}
-
-/// Unsigned LEB128.
-fn leb(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while number > 0x7f {
-        bytes.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-    bytes
-}
-
-/// A component that takes long: seconds, where the compiler is optimized.
+/// A component that takes long: much longer than [`SOON`], also where the compiler is optimized.
 fn slow() -> Bytes {
-    large(20_000, 64)
+    bomb(20_000, 128).into()
 }
 
 /// A program of its own name, which its processes can be told by.
@@ -120,7 +90,7 @@ impl Named {
     }
 
     fn has_ended(&self) {
-        eventually(|| self.processes().is_empty());
+        within(SOON, || self.processes().is_empty());
     }
 
     /// Its process, if it compiles: it has limited itself and read the component, and watches the server.
@@ -132,10 +102,10 @@ impl Named {
     }
 }
 
-fn eventually(mut is_so: impl FnMut() -> bool) {
+fn within(time: Duration, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
-        assert!(started.elapsed() < LONG, "it never was");
+        assert!(started.elapsed() < time, "it was not so within {time:?}");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -208,7 +178,7 @@ async fn one_that_takes_too_much_memory_is_ended() {
     let compiler = Compiler::new(program.path(), limits, None);
     compile_small(&compiler, &engines, &small()).await.unwrap();
     // As long as a function may be.
-    let error = compile_small(&compiler, &engines, &large(1, 600_000)).await.unwrap_err();
+    let error = compile_small(&compiler, &engines, &bomb(1, 600_000).into()).await.unwrap_err();
     let is_memory = matches!(error, CompileError::TooMuchMemory { max_bytes: 268_435_456, .. });
     assert!(is_memory, "{error}");
     program.has_ended();
@@ -257,7 +227,7 @@ fn one_ends_when_the_server_is_killed() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    eventually(|| program.compiling().is_some());
+    within(LONG, || program.compiling().is_some());
     server.kill().unwrap();
     server.wait().unwrap();
     program.has_ended();

@@ -25,6 +25,7 @@ const ORDER: &[&str] = &[
     "weir-cache",
     "weir-limits",
     "weir-core",
+    "weir-test-components",
     "weir-test-redis",
     "echo",
     "policy-default",
