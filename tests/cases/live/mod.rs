@@ -1,9 +1,10 @@
 //! Plugins that are pushed, deployed and rolled back while the server runs. Swaps of policies, and what they
 //! leave of the cache, are in `policies`; versions that are tried on a part of the requests in `candidates`; policies
-//! that are tried without effect in `shadow`; what pipelines log in `logs`; what nothing needs in `removing`; and
-//! swaps while clients ask in `swaps`.
+//! that are tried without effect in `shadow`; what pipelines log in `logs`; what nothing needs in `removing`; swaps
+//! while clients ask in `swaps`; and servers that end meanwhile in `crashes`.
 
 mod candidates;
+mod crashes;
 mod logs;
 mod policies;
 mod removing;

@@ -33,9 +33,12 @@ pub(crate) struct Test {
     /// is shown.
     #[arg(skip)]
     pub(crate) variables: Vec<(&'static str, String)>,
-    /// Whether the server with faults is built, and the tests that need it run.
+    /// Whether the server with faults is built, and the tests that need it run, also those of the stores.
     #[arg(skip)]
     pub(crate) with_faults: bool,
+    /// Whether tests run that are ignored otherwise; those that need faults are.
+    #[arg(skip)]
+    pub(crate) with_ignored: bool,
 }
 
 impl Test {
@@ -75,6 +78,18 @@ impl Test {
                 "--doc",
             ]))?;
         }
+        if self.with_faults {
+            // In a build of their own: faults are a feature.
+            environment.run(process::cargo().args([
+                "test",
+                "--release",
+                "--workspace",
+                "--features",
+                "weir-store/faults",
+                "--test",
+                "crashes",
+            ]))?;
+        }
         let has_nextest = process::succeeds(process::cargo().args(["nextest", "--version"]));
         let mut runner = process::cargo();
         if has_nextest {
@@ -84,7 +99,7 @@ impl Test {
             runner.args(["test", "--release", "--workspace", "--lib", "--bins", "--tests"]);
         }
         runner.args(self.arguments);
-        if self.with_faults {
+        if self.with_faults || self.with_ignored {
             runner.args(if has_nextest {
                 &["--run-ignored", "all"][..]
             } else {

@@ -1,8 +1,8 @@
 //! `cargo xtask soak`: the long forms of tests, for as long as one wants.
 //!
-//! `freshness`, `faults` and `swaps` run tests of `tests/`, and [`fuzz`] runs fuzz targets. [`neighbours`], [`overload`],
-//! [`hostile`], [`redis`] and [`shadow`] are experiments: their results are tables, so they are not tests. They
-//! share [`experiment`].
+//! `freshness`, `faults`, `swaps` and `crashes` run tests of `tests/`, and [`fuzz`] runs fuzz targets. [`neighbours`],
+//! [`overload`], [`hostile`], [`redis`] and [`shadow`] are experiments: their results are tables, so they are not
+//! tests. They share [`experiment`].
 
 mod experiment;
 mod fuzz;
@@ -11,6 +11,8 @@ mod neighbours;
 mod overload;
 mod redis;
 mod shadow;
+
+use std::ffi::OsString;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -56,7 +58,8 @@ enum Subject {
     ///
     /// Builds a server that can have a fault on purpose, such as tags that move too late, and
     /// expects that the check finds a wrong answer for each of them, and none without. The same
-    /// server dies at each point of a write and of what follows from it, and another goes on.
+    /// server dies at each point of a write and of what follows from it, and another goes on. So do
+    /// the stores of plugins, deployments and tokens.
     Faults,
     /// Swap pipelines and policies a thousand times while clients ask
     ///
@@ -67,6 +70,17 @@ enum Subject {
         /// How many
         #[arg(long, default_value_t = 1_000)]
         swaps: u32,
+    },
+    /// End the server while plugins are pushed and deployed, again and again
+    ///
+    /// It is killed during uploads, deployments, rollbacks and removals, at times that differ, and dies at each point
+    /// at which one of them writes, half of the times each. Whenever it is started again, it has the old or the new,
+    /// everything that it has acknowledged, and nothing that cannot be removed. The stores alone die at their points,
+    /// too.
+    Crashes {
+        /// How many times
+        #[arg(long, default_value_t = 200)]
+        crashes: u32,
     },
     Neighbours(Neighbours),
     Overload(Overload),
@@ -89,7 +103,7 @@ impl Soak {
                 let answers = (minutes * ANSWERS_PER_MINUTE / RUNS).max(ANSWERS_PER_MINUTE);
                 let seconds = (minutes * 60 / RUNS).max(LEAST_SECONDS);
                 Test {
-                    arguments: vec!["exactness::every_answer".into()],
+                    arguments: integration("exactness::every_answer"),
                     variables: vec![
                         ("WEIR_EXACTNESS_SECONDS", seconds.to_string()),
                         ("WEIR_EXACTNESS_ANSWERS", answers.to_string()),
@@ -98,14 +112,25 @@ impl Soak {
                 }
             }
             Subject::Swaps { swaps } => Test {
-                arguments: vec!["live::swaps".into()],
+                arguments: integration("live::swaps"),
                 variables: vec![("WEIR_SWAPS", swaps.to_string())],
                 ..Test::default()
             },
+            Subject::Crashes { crashes } => Test {
+                arguments: integration("live::crashes"),
+                variables: vec![("WEIR_CRASHES", crashes.to_string())],
+                with_faults: true,
+                ..Test::default()
+            },
             Subject::Faults => {
-                Test { arguments: vec!["faults::".into()], with_faults: true, ..Test::default() }
+                Test { arguments: integration("faults::"), with_faults: true, ..Test::default() }
             }
         };
         test.run()
     }
+}
+
+/// Arguments for the runner: the tests of `tests/` with this in their names. No others are built.
+fn integration(filter: &str) -> Vec<OsString> {
+    ["--test", "integration", filter].map(OsString::from).into()
 }
