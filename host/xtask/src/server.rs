@@ -96,9 +96,16 @@ impl Server {
         self.address
     }
 
-    /// The URL of its admin listener.
-    pub(crate) fn admin_url(&self) -> String {
-        format!("http://{}", self.admin)
+    /// The address of its admin listener.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The administrator's token, of a server whose data is where [`Configuration::toml`] says.
+    pub(crate) fn admin_token(&self) -> Result<String> {
+        let file = self.log.with_file_name("data").join("admin-token");
+        let token = fs::read_to_string(&file);
+        Ok(token.with_context(|| format!("reading {}", file.display()))?.trim().to_owned())
     }
 
     /// The path of its log.

@@ -16,6 +16,7 @@ mod policies;
 mod rapid_reset;
 mod slow_requests;
 mod stalled_uploads;
+mod uploads;
 mod zero_window;
 
 use std::cell::Cell;

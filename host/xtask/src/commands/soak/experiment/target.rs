@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use reqwest::Client;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::client;
+use crate::server::Server;
 use crate::traffic::connection::connect_from;
 use crate::traffic::outcome::{self, Counts};
 
@@ -33,13 +34,31 @@ pub(crate) const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) http: Client,
+    admin: Option<Arc<Admin>>,
     got: Arc<Mutex<Counts>>,
+}
+
+/// Its admin listener, and a token for it.
+pub(crate) struct Admin {
+    pub(crate) address: SocketAddr,
+    pub(crate) token: String,
 }
 
 impl Target {
     pub(crate) fn new(address: SocketAddr) -> Result<Self> {
         let http = client::http().timeout(TIMEOUT).local_address(Some(ATTACKER.into())).build()?;
-        Ok(Self { address, http, got: Arc::default() })
+        Ok(Self { address, http, admin: None, got: Arc::default() })
+    }
+
+    /// The same for attackers who may push plugins.
+    pub(crate) fn with_token(server: &Server) -> Result<Self> {
+        let admin = Admin { address: server.admin(), token: server.admin_token()? };
+        Ok(Self { admin: Some(Arc::new(admin)), ..Self::new(server.address())? })
+    }
+
+    /// The admin listener.
+    pub(crate) fn admin(&self) -> Result<Arc<Admin>> {
+        self.admin.clone().context("these attackers have no token")
     }
 
     /// The URL of a path below `/v1`.
@@ -81,7 +100,12 @@ impl Target {
 
     /// Opens a connection. One that cannot be opened is noted, after a pause.
     pub(crate) async fn connect(&self) -> Option<TcpStream> {
-        match connect_from(ATTACKER, self.address).await {
+        self.connect_to(self.address).await
+    }
+
+    /// The same to another listener.
+    pub(crate) async fn connect_to(&self, address: SocketAddr) -> Option<TcpStream> {
+        match connect_from(ATTACKER, address).await {
             Ok(stream) => Some(stream),
             Err(error) => {
                 self.note(format!("not connected: {}", error.kind()));

@@ -14,6 +14,10 @@ const NEW: u64 = 16 << 32;
 const WARM: u64 = 17 << 32;
 const DOCUMENTS: u64 = 18 << 32;
 
+/// The manifest of the guest that does what its settings say.
+pub(crate) const MANIFEST: &str =
+    include_str!("../../../../../../tests/guests/adjustable/plugin.toml");
+
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A number that nobody else gets in this process.
@@ -48,6 +52,11 @@ pub(crate) fn document(number: u64) -> Value {
 pub(crate) fn new_text(count: usize) -> String {
     let number = number();
     format!("{} {number}", words(NEW + number, count))
+}
+
+/// A manifest that no other plugin has.
+pub(crate) fn new_manifest() -> String {
+    format!("description = \"{}\"\n{MANIFEST}", number())
 }
 
 /// Documents as NDJSON.

@@ -42,13 +42,13 @@ pub(super) async fn run(
     settings: Settings,
 ) -> Result<Phase> {
     let process = Process::new(server.id()?);
-    let target = Target::new(server.address())?;
+    let target = Target::with_token(server)?;
     if let Some(attack) = attack {
         attack.prepare(target.clone()).await.context("preparing the attack")?;
     }
     // With a client of its own: that which prepared may have kept connections.
     drop(target);
-    let target = Target::new(server.address())?;
+    let target = Target::with_token(server)?;
     must_be_quiet(&process).await?;
     let before = process.handles()?;
     process.forget_peak()?;
@@ -61,7 +61,7 @@ pub(super) async fn run(
     drop(target);
     let after = Afterwards::see(server, before).await?;
     if let Some(attack) = attack {
-        attack.clear(Target::new(server.address())?).await.context("clearing up")?;
+        attack.clear(Target::with_token(server)?).await.context("clearing up")?;
     }
     Ok(Phase { name, seen, peak, after, got })
 }

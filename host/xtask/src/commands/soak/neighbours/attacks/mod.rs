@@ -11,6 +11,7 @@ mod http2;
 mod requests;
 mod searches;
 mod slow;
+mod uploads;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -187,6 +188,23 @@ pub(super) static ATTACKS: &[Attack] = &[
         "log-flood",
         "16 requests at a time run a guest that logs 10,000 long lines.",
         |target| Box::pin(guests::log_flood(target)),
+    ),
+    Attack::new(
+        "uploads-that-drip",
+        "64 administrators announce a plugin of 32 MiB, send a part, and then a byte every half second.",
+        |target| Box::pin(uploads::that_drip(target)),
+    ),
+    Attack::new(
+        "uploads-of-rubbish",
+        "Eight administrators upload as fast as they can what is truncated, damaged, too large, without a manifest, \
+         or no pipeline.",
+        |target| Box::pin(uploads::of_rubbish(target)),
+    ),
+    // The last: what it has begun to compile ends later.
+    Attack::new(
+        "uploads-of-bombs",
+        "Four administrators upload plugins that take more than 30 seconds, or a gigabyte, to compile.",
+        |target| Box::pin(uploads::of_bombs(target)),
     ),
 ];
 

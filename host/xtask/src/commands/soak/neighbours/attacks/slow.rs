@@ -3,6 +3,7 @@
 //! A head or a body that does not end holds a connection; a body that was announced may hold the
 //! memory that was set aside for it; an upload may hold one of the few turns of writers.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -24,7 +25,7 @@ pub(super) async fn slow_heads(target: Target) -> Result<()> {
     target
         .crowd(500, async |target| {
             let head = format!("POST {ECHO} HTTP/1.1\r\nhost: localhost\r\nx-slow: ");
-            hold(&target, head.as_bytes(), Some(b"a")).await;
+            hold(&target, target.address, head.as_bytes(), Some(b"a")).await;
         })
         .await
 }
@@ -32,13 +33,17 @@ pub(super) async fn slow_heads(target: Target) -> Result<()> {
 pub(super) async fn slow_bodies(target: Target) -> Result<()> {
     target
         .crowd(300, async |target| {
-            hold(&target, head(ECHO, BODY).as_bytes(), Some(b" ")).await;
+            hold(&target, target.address, head(ECHO, BODY).as_bytes(), Some(b" ")).await;
         })
         .await
 }
 
 pub(super) async fn announced_bodies(target: Target) -> Result<()> {
-    target.crowd(300, async |target| hold(&target, head(ECHO, BODY).as_bytes(), None).await).await
+    target
+        .crowd(300, async |target| {
+            hold(&target, target.address, head(ECHO, BODY).as_bytes(), None).await;
+        })
+        .await
 }
 
 pub(super) async fn stalled_uploads(target: Target) -> Result<()> {
@@ -47,7 +52,7 @@ pub(super) async fn stalled_uploads(target: Target) -> Result<()> {
             let path = format!("/v1/collections/{}/documents", world::BAD);
             let mut sent = head(&path, UPLOAD).into_bytes();
             sent.extend(std::iter::repeat_n(b' ', UPLOADED));
-            hold(&target, &sent, None).await;
+            hold(&target, target.address, &sent, None).await;
         })
         .await
 }
@@ -60,10 +65,15 @@ fn head(path: &str, bytes: usize) -> String {
     )
 }
 
-/// Sends the beginning of a request, goes on with `more` every half second, if anything, and notes
+/// Sends the beginning of a request to a listener, goes on with `more` every half second, if anything, and notes
 /// what the server answers.
-async fn hold(target: &Target, beginning: &[u8], more: Option<&[u8]>) {
-    let Some(mut stream) = target.connect().await else { return };
+pub(super) async fn hold(
+    target: &Target,
+    listener: SocketAddr,
+    beginning: &[u8],
+    more: Option<&[u8]>,
+) {
+    let Some(mut stream) = target.connect_to(listener).await else { return };
     target.note("begun");
     if let Err(error) = stream.write_all(beginning).await {
         return target.note_error(&error);
