@@ -120,7 +120,7 @@ pub(crate) async fn connectable(address: SocketAddr, child: &mut Child) -> Resul
 }
 
 /// Sends a request. An answer without a success status is an error with its problem document.
-async fn accepted(request: RequestBuilder) -> Result<Response> {
+pub(crate) async fn accepted(request: RequestBuilder) -> Result<Response> {
     let response = request.send().await.context("sending a request to the server")?;
     if !response.status().is_success() {
         let (status, url) = (response.status(), response.url().clone());

@@ -25,6 +25,7 @@ use std::time::Duration;
 use histogram::{AtomicHistogram32, Config};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tracing::trace;
 
 use self::fisher::{Share, probability};
 use super::answer::Answer;
@@ -187,6 +188,8 @@ impl Canary {
     }
 
     fn ran(&self, side: Side, failed: bool, took: Duration) {
+        // What `cargo xtask soak canaries` records.
+        trace!(?side, failed, microseconds = took.as_micros() as u64, "ran");
         match side {
             Side::Base => self.base.add(failed, took),
             Side::Candidate => self.candidate.add(failed, took),

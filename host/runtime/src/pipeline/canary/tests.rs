@@ -1,6 +1,9 @@
-//! The rule against simulated runs.
+//! The rule against simulated runs, and against recorded ones.
 
 #![expect(clippy::expect_used, reason = "tests fail by panicking")]
+
+use std::env;
+use std::fs;
 
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -20,6 +23,12 @@ impl Load {
         Self { random: SmallRng::seed_from_u64(seed), burst: 0 }
     }
 
+    /// One in a thousand fails.
+    fn run(&mut self) -> (bool, Duration) {
+        let took = self.took();
+        (self.random.random_ratio(1, 1_000), took)
+    }
+
     fn took(&mut self) -> Duration {
         if self.burst == 0 && self.random.random_ratio(1, 200) {
             self.burst = self.random.random_range(5..50);
@@ -31,24 +40,76 @@ impl Load {
     }
 }
 
+/// Runs that were recorded on a server under load, in the order in which they ended. Windows are made of blocks that
+/// begin anywhere, so that what comes together stays together.
+struct Recorded {
+    random: SmallRng,
+    runs: Arc<[(bool, Duration)]>,
+    next: usize,
+    left: usize,
+}
+
+impl Recorded {
+    /// Longer than a burst.
+    const BLOCK: usize = 200;
+
+    /// A line for each run: whether it has failed, and its microseconds.
+    fn read(text: &str) -> Arc<[(bool, Duration)]> {
+        let run = |line: &str| {
+            let (failed, took) = line.split_once(' ').expect("two values");
+            let took = took.parse().expect("a number of microseconds");
+            (failed == "true", Duration::from_micros(took))
+        };
+        text.lines().map(run).collect()
+    }
+
+    fn run(&mut self) -> (bool, Duration) {
+        if self.left == 0 {
+            self.next = self.random.random_range(0..self.runs.len());
+            self.left = Self::BLOCK;
+        }
+        let run = self.runs[self.next % self.runs.len()];
+        (self.next, self.left) = (self.next + 1, self.left - 1);
+        run
+    }
+}
+
+/// What decides whose request is next.
+trait Random {
+    fn random(&mut self) -> &mut SmallRng;
+}
+
+impl Random for Load {
+    fn random(&mut self) -> &mut SmallRng {
+        &mut self.random
+    }
+}
+
+impl Random for Recorded {
+    fn random(&mut self) -> &mut SmallRng {
+        &mut self.random
+    }
+}
+
 /// Runs both sides, of which the candidate's has this share of the requests, until there is a verdict or
 /// the candidate has had so many runs.
-fn compare(
-    load: &mut Load,
+fn compare<L: Random>(
+    load: &mut L,
     percent: u32,
     runs: u64,
-    mut candidate: impl FnMut(&mut Load) -> (bool, Duration),
+    base: impl Fn(&mut L) -> (bool, Duration),
+    candidate: impl Fn(&mut L) -> (bool, Duration),
 ) -> Option<(Verdict, u64)> {
     let canary = Canary::begin();
     let mut ran = 0;
     while ran < runs {
-        if load.random.random_ratio(percent, 100) {
+        if load.random().random_ratio(percent, 100) {
             let (failed, took) = candidate(load);
             canary.ran(Side::Candidate, failed, took);
             ran += 1;
         } else {
-            let took = load.took();
-            canary.ran(Side::Base, load.random.random_ratio(1, 1_000), took);
+            let (failed, took) = base(load);
+            canary.ran(Side::Base, failed, took);
         }
         if let Some(verdict) = canary.verdict().borrow().clone() {
             return Some((verdict, ran));
@@ -63,11 +124,13 @@ fn one_that_fails_or_is_slow_is_found_each_time() {
         for seed in 0..20 {
             let load = &mut Load::new(seed);
             let fails = |load: &mut Load| (load.random.random_ratio(5, 100), load.took());
-            let (verdict, runs) = compare(load, percent, 38_400, fails).expect("it fails");
+            let (verdict, runs) =
+                compare(load, percent, 38_400, Load::run, fails).expect("it fails");
             assert_eq!(verdict.found, Found::Fails, "{verdict}");
             assert!(runs <= 20_000, "{percent} %: {runs}");
             let slow = |load: &mut Load| (false, load.took() * 3);
-            let (verdict, runs) = compare(load, percent, 38_400, slow).expect("it is slow");
+            let (verdict, runs) =
+                compare(load, percent, 38_400, Load::run, slow).expect("it is slow");
             assert_ne!(verdict.found, Found::Fails, "{verdict}");
             assert!(runs <= 20_000, "{percent} %: {runs}");
         }
@@ -82,17 +145,43 @@ fn one_that_is_no_different_stays() {
     let mut found = Vec::new();
     for seed in 0..WINDOWS {
         let load = &mut Load::new(1_000 + seed);
-        let same = |load: &mut Load| (load.random.random_ratio(1, 1_000), load.took());
-        found.extend(compare(load, 50, 2_400, same));
+        found.extend(compare(load, 50, 2_400, Load::run, Load::run));
     }
     assert!(found.len() <= 1, "{found:?}");
+}
+
+/// Of 10,000, at most one may be found by chance.
+#[test]
+#[ignore = "needs a recording: cargo xtask soak canaries"]
+fn of_windows_of_recorded_runs_almost_none_is_found() {
+    const WINDOWS: u64 = 10_000;
+    let path = env::var("WEIR_RECORDED_RUNS").expect("`cargo xtask soak canaries` sets it");
+    let runs = Recorded::read(&fs::read_to_string(path).expect("it is a file"));
+    assert!(runs.len() >= 20_000, "{}", runs.len());
+    let mut found = Vec::new();
+    for seed in 0..WINDOWS {
+        let random = SmallRng::seed_from_u64(seed);
+        let load = &mut Recorded { random, runs: Arc::clone(&runs), next: 0, left: 0 };
+        let percent = if seed % 2 == 0 { 50 } else { 10 };
+        found.extend(compare(load, percent, 2_400, Recorded::run, Recorded::run));
+    }
+    println!("{} of {WINDOWS} windows of {} runs: {found:?}", found.len(), runs.len());
+    assert!(found.len() <= 1, "{found:?}");
+    // Windows like these show what is slow.
+    let random = SmallRng::seed_from_u64(WINDOWS);
+    let load = &mut Recorded { random, runs, next: 0, left: 0 };
+    let slow = |load: &mut Recorded| {
+        let (failed, took) = load.run();
+        (failed, took * 3)
+    };
+    assert!(compare(load, 50, 2_400, Recorded::run, slow).is_some());
 }
 
 #[test]
 fn one_that_is_a_little_slower_stays() {
     let load = &mut Load::new(7);
     let slower = |load: &mut Load| (false, load.took().mul_f64(1.1));
-    assert_eq!(compare(load, 50, 76_800, slower), None);
+    assert_eq!(compare(load, 50, 76_800, Load::run, slower), None);
 }
 
 #[test]

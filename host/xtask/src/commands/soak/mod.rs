@@ -1,9 +1,10 @@
 //! `cargo xtask soak`: the long forms of tests, for as long as one wants.
 //!
-//! `freshness`, `faults`, `swaps` and `crashes` run tests of `tests/`, and [`fuzz`] runs fuzz targets. [`neighbours`],
-//! [`overload`], [`hostile`], [`redis`] and [`shadow`] are experiments: their results are tables, so they are not
-//! tests. They share [`experiment`].
+//! `freshness`, `faults`, `swaps` and `crashes` run tests of `tests/`, and [`fuzz`] runs fuzz targets. [`canaries`],
+//! [`neighbours`], [`overload`], [`hostile`], [`redis`] and [`shadow`] are experiments: their results are tables, so
+//! they are not tests. They share [`experiment`].
 
+mod canaries;
 mod experiment;
 mod fuzz;
 mod hostile;
@@ -17,6 +18,7 @@ use std::ffi::OsString;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use self::canaries::Canaries;
 use self::fuzz::Fuzz;
 use self::hostile::Hostile;
 use self::neighbours::Neighbours;
@@ -82,6 +84,7 @@ enum Subject {
         #[arg(long, default_value_t = 200)]
         crashes: u32,
     },
+    Canaries(Canaries),
     Neighbours(Neighbours),
     Overload(Overload),
     Hostile(Hostile),
@@ -93,6 +96,7 @@ enum Subject {
 impl Soak {
     pub(crate) async fn run(self) -> Result<()> {
         let test = match self.subject {
+            Subject::Canaries(canaries) => return canaries.run().await,
             Subject::Neighbours(neighbours) => return neighbours.run().await,
             Subject::Hostile(hostile) => return hostile.run().await,
             Subject::Overload(overload) => return overload.run().await,

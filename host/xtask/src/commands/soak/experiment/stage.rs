@@ -1,6 +1,7 @@
 //! Where an experiment takes place: a release server that has just been built, in a folder of its own.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -45,10 +46,22 @@ impl Stage {
     /// Prints a report, and writes it to `soak/NAME.md` in the target folder.
     pub(crate) fn report(&self, name: &str, report: &str) -> Result<()> {
         println!("\n{report}");
+        self.keep(&format!("{name}.md"), report).map(drop)
+    }
+
+    /// Writes a file to `soak/` in the target folder, and returns its path.
+    pub(crate) fn keep(&self, name: &str, content: &str) -> Result<PathBuf> {
         let folder = self.workspace.target.join("soak");
         fs::create_dir_all(&folder)?;
-        let file = folder.join(name).with_extension("md");
-        fs::write(&file, report).with_context(|| format!("writing {}", file.display()))
+        let file = folder.join(name);
+        fs::write(&file, content).with_context(|| format!("writing {}", file.display()))?;
+        Ok(file)
+    }
+
+    /// The component of a guest of `tests/guests/`.
+    pub(crate) fn guest(&self, name: &str) -> Result<Vec<u8>> {
+        let file = self.workspace.components().join("guests").join(name).with_extension("wasm");
+        fs::read(&file).with_context(|| format!("reading {}", file.display()))
     }
 
     /// Stops the server. If the experiment has failed, its error says how the server ended, if it
