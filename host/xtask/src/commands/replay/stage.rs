@@ -50,7 +50,7 @@ pub(crate) struct Setting {
 pub(crate) struct Stage {
     pub(crate) server: Server,
     _redis: Option<RedisServer>,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Stage {
@@ -85,12 +85,7 @@ impl Stage {
         let ingested = collection::ingest(&client, COLLECTION, &documents).await;
         ingested.map_err(|error| server.explain(&error))?;
         machine::warn_if_busy()?;
-        Ok(Self { server, _redis: redis, folder })
-    }
-
-    /// The file of the administrator's token.
-    pub(crate) fn token_file(&self) -> PathBuf {
-        self.folder.path().join("data/admin-token")
+        Ok(Self { server, _redis: redis, _folder: folder })
     }
 }
 

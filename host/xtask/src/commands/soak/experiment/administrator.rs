@@ -40,6 +40,17 @@ impl Administrator {
         self.asked(self.request(Method::POST, &path)).await.map(drop)
     }
 
+    /// Tries a plugin as a policy in shadow.
+    pub(crate) async fn shadow(&self, policy: &str, what: &Value) -> Result<()> {
+        let request = self.request(Method::POST, &format!("policies/{policy}/shadow"));
+        self.asked(request.json(what)).await.map(drop)
+    }
+
+    /// Ends that, and returns what was found out.
+    pub(crate) async fn end_shadow(&self, policy: &str) -> Result<Value> {
+        self.asked(self.request(Method::DELETE, &format!("policies/{policy}/shadow"))).await
+    }
+
     /// What is deployed, and what of it is compared.
     pub(crate) async fn shown(&self, pipeline: &str) -> Result<Value> {
         self.asked(self.request(Method::GET, &format!("pipelines/{pipeline}"))).await

@@ -1,8 +1,11 @@
 //! The candidates: policies for searches that do one thing differently.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
 use serde_json::{Map, Value};
+use weir_test_components::with_manifest;
 
 /// A candidate, and the policy that it is compared with.
 pub(super) struct Candidate {
@@ -52,20 +55,16 @@ impl Policy {
         self.settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
     }
 
-    /// Its settings, as arguments of `weir plugin`.
-    pub(super) fn arguments(&self) -> Vec<String> {
-        self.settings.iter().map(|(name, value)| format!("--set={name}={value}")).collect()
-    }
-
-    /// A manifest for it that allows its settings.
-    pub(super) fn manifest(&self) -> String {
-        let settings = self.settings.iter().map(|(name, _)| {
-            format!("[settings.{name}]\ntype = \"string\"\noptional = true\ndescription = \"See its source.\"\n")
-        });
-        let settings: String = settings.collect();
-        format!(
-            "name = \"{}\"\nversion = \"0.1.0\"\nrole = \"policy\"\nwit = \"0.2.0\"\n{settings}",
-            self.name
-        )
+    /// It as a plugin, with a manifest that allows its settings.
+    pub(super) fn plugin(&self, components: &Path) -> Result<Vec<u8>> {
+        let file = self.component(components);
+        let component = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+        let setting = |(name, _): &(&str, &str)| {
+            format!("[settings.{name}]\ntype = \"string\"\noptional = true\n")
+        };
+        let settings: String = self.settings.iter().map(setting).collect();
+        let about = format!("name = \"{}\"\nversion = \"1.0.0\"\n", self.name);
+        let manifest = format!("{about}role = \"policy\"\nwit = \"0.2.0\"\n{settings}");
+        Ok(with_manifest(&component, &manifest))
     }
 }

@@ -2,29 +2,31 @@
 //!
 //! For each of the [`candidates`], a segment of a trace is replayed twice, each time against a server with an
 //! empty cache. In the first, the candidate is tried in shadow of another policy, and predicts. In the second, it is
-//! deployed. [`administrator`] pushes and tries it by the commands that people use, [`questions`] are those of the
-//! trace, half of them in capitals, and [`report`] prints. Out of scope: what else a report says, which the tests
-//! check.
+//! deployed. [`questions`] are those of the trace, half of them in capitals, and [`report`] prints. Out of scope: what
+//! else a report says, which the tests check.
 
-mod administrator;
 mod candidates;
 mod questions;
 mod report;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
+use serde_json::{Value, json};
 
-use self::administrator::{Administrator, Hits};
 use self::candidates::{CANDIDATES, Candidate, Policy};
 use crate::commands::replay::replay;
 use crate::commands::replay::segment::Segment;
 use crate::commands::replay::stage::{Setting, Shared, Stage};
+use crate::commands::soak::experiment::administrator::Administrator;
 use crate::commands::soak::experiment::bound;
 use crate::interrupt::Interrupt;
 use crate::workspace::Workspace;
 use crate::{components, machine, set_up};
+
+/// The policy's name in the server's configuration.
+const POLICY: &str = "default";
 
 /// Compare what is predicted of a policy in shadow with what it does
 ///
@@ -97,10 +99,16 @@ impl Shadow {
     ) -> Result<Compared> {
         let folder = workspace.components();
         let stage = self.stage(&folder, &candidate.deployed).await?;
-        let administrator = Administrator::of(&workspace.server_binary(), &stage);
-        administrator.try_in_shadow(&folder, &candidate.tried).await?;
+        let administrator = Administrator::of(&stage.server)?;
+        let digest = administrator.push(candidate.tried.plugin(&folder)?).await?;
+        let tried = json!({ "digest": digest, "settings": candidate.tried.settings() });
+        administrator.shadow(POLICY, &tried).await?;
         let really = replayed(segment, &stage).await?;
-        let Hits { deployed, candidate: predicted, dropped } = administrator.report().await?;
+        let report = administrator.end_shadow(POLICY).await?;
+        let (deployed, predicted) =
+            (hit_ratio(&report, "deployed")?, hit_ratio(&report, "candidate")?);
+        let dropped = report["requests"]["dropped"].as_u64();
+        let dropped = dropped.context("the report does not say how many were dropped")?;
         stage.server.stop().await?;
 
         let stage = self.stage(&folder, &candidate.tried).await?;
@@ -121,6 +129,12 @@ impl Shadow {
         };
         Stage::set(&setting, |_| {}).await
     }
+}
+
+/// What a report says of one of the two policies.
+fn hit_ratio(report: &Value, side: &str) -> Result<f64> {
+    let ratio = report[side]["hit_ratio"].as_f64();
+    ratio.with_context(|| format!("the report has no hit ratio of `{side}`: {report}"))
 }
 
 /// Replays a segment, and returns its hit ratio.
