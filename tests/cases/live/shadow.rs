@@ -193,14 +193,16 @@ async fn a_candidate_that_covers_a_header_would_store_what_the_deployed_policy_c
 async fn candidates_that_shorten_and_that_refuse() {
     let server = hosting().await;
     let digest = default_policy(&server).await;
-    begun(&server, &digest, json!({ "ttl_ms": "1" })).await;
+    begun(&server, &digest, json!({ "ttl_ms": "1000" })).await;
     echoes(&server, [1]).await;
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    // It is stored while it is fresh.
+    report(&server).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_050)).await;
     echoes(&server, [1]).await;
     let brief = report(&server).await;
     assert_eq!((hits(&brief["deployed"]), hits(&brief["candidate"])), ((1, 2), (0, 2)));
     let ttl = |report: &Value, side: &str| report[side]["ttl_ms"]["median"].clone();
-    assert_eq!((ttl(&brief, "deployed"), ttl(&brief, "candidate")), (json!(3_600_000), json!(1)));
+    assert_eq!((ttl(&brief, "deployed"), ttl(&brief, "candidate")), (json!(3_600_000), json!(1_000)));
     about(&server, "DELETE").await.assert_status(200);
 
     // It stores at most 1 KiB, for a minute, under a tag.

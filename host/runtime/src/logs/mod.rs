@@ -293,7 +293,7 @@ mod tests {
                 let logs = &logs;
                 scope.spawn(move || {
                     for turn in 0..400 {
-                        write(logs, turn % 5, (turn + thread) % 40, 4 << 10);
+                        write(logs, turn % 5, (turn / 5 + 10 * thread) % 40, 4 << 10);
                     }
                 });
             }

@@ -42,6 +42,9 @@ const POLICY: &str = "default";
 pub(super) struct Shadow {
     /// The trace, as for `cargo xtask replay`
     trace: PathBuf,
+    /// The folder with documents.jsonl, if it is not ../shared/data/cranfield
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
     /// Leave out what comes before this time of the trace
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
     from: f64,
@@ -121,7 +124,7 @@ impl Shadow {
     /// A server whose policy is this one.
     async fn stage(&self, components: &Path, policy: &Policy) -> Result<Stage> {
         let setting = Setting {
-            data: None,
+            data: self.data.clone(),
             policy: Some(policy.component(components)),
             policy_settings: policy.settings(),
             shared: Shared::None,
