@@ -140,7 +140,7 @@ async fn what_is_no_plugin_is_refused_and_others_are_answered() {
             ("nothing", Vec::new(), "not-allowed"),
             ("a module under the name of a component", b"\0asm\x01\0\0\0".to_vec(), "not-allowed"),
             ("half of one", whole[..whole.len() / 2].to_vec(), "not-allowed"),
-            ("a damaged one", damaged, "not-allowed"),
+            ("one whose bytes are damaged", damaged, "invalid-plugin"),
             ("one without a manifest", small, "invalid-plugin"),
             ("one that exports nothing", whole, "invalid-plugin"),
         ] {

@@ -52,11 +52,7 @@ impl Ends {
 }
 
 fn configure(config: &mut Config) {
-    config
-        // Nothing is embedded, and a model takes long to load.
-        .remove("embedding.models")
-        .set("plugins.grants.settings", true)
-        .policy("default", &plugin("policy-default"));
+    config.set("plugins.grants.settings", true).policy("default", &plugin("policy-default"));
 }
 
 /// A server with two deployments of a pipeline, so that it can be rolled back.

@@ -71,7 +71,7 @@ impl Canaries {
         // Dropping this future stops the server and removes its folder.
         let recorded = Interrupt::or(self.measure()).await?;
         Test {
-            arguments: vec!["of_windows_of_recorded_runs".into()],
+            arguments: vec!["--lib".into(), "of_windows_of_recorded_runs".into()],
             variables: vec![("WEIR_RECORDED_RUNS", recorded.display().to_string())],
             with_ignored: true,
             ..Test::default()

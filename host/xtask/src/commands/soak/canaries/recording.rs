@@ -27,6 +27,8 @@ pub(super) const TARGET: &str = "weir_runtime::pipeline::canary";
 const TRAP_PERCENT: u64 = 1;
 const WEIGHT_PERCENT: u8 = 50;
 const ASKED_EVERY: Duration = Duration::from_millis(500);
+/// Longer than a run takes.
+const SETTLED_AFTER: Duration = Duration::from_secs(3);
 /// How often the log is read until it is complete.
 const READ: usize = 20;
 
@@ -74,7 +76,7 @@ pub(super) async fn record(
     let settings =
         |says: u64| json!({ "rounds": ROUNDS, "trap_percent": TRAP_PERCENT, "says": says });
     admin.deploy(PIPELINE, &version(digest, settings(0))).await?;
-    let before = recorded(server.log())?.len();
+    let before = settled(server.log()).await?;
     admin.deploy(PIPELINE, &candidate(digest, settings(1), WEIGHT_PERCENT)).await?;
     let mut rolled = None;
     while rolled.is_none() {
@@ -92,18 +94,33 @@ pub(super) async fn record(
         Some(_) => None,
         None => Some(all_compared(&admin.shown(PIPELINE).await?)),
     };
+    let mut found = 0;
     for _ in 0..READ {
         let runs = recorded(server.log())?.split_off(before);
+        found = runs.len();
         if counted.is_none_or(|counted| runs.len() as u64 == counted) {
             return Ok(Recording { runs, rolled_back: rolled, ends });
         }
         sleep(ASKED_EVERY).await;
     }
-    bail!("the log does not have the {counted:?} runs that were compared");
+    bail!("the log has {found} runs, and {counted:?} were compared");
 }
 
 fn all_compared(shown: &serde_json::Value) -> u64 {
     compared(shown, "base") + compared(shown, "candidate")
+}
+
+/// How many runs are in a log when those of earlier trials that were in progress have ended.
+async fn settled(log: &Path) -> Result<usize> {
+    let mut before = recorded(log)?.len();
+    loop {
+        sleep(SETTLED_AFTER).await;
+        let now = recorded(log)?.len();
+        if now == before {
+            return Ok(now);
+        }
+        before = now;
+    }
 }
 
 /// All runs in a log.
