@@ -227,7 +227,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
         #[test]
         fn all_rings_together_are_within_their_bounds(
-            writes in prop::collection::vec((0_usize..12, 0_usize..10, 0_usize..8_000), 200..2_000),
+            writes in prop::collection::vec((0_usize..12, 0_usize..10, 0_usize..80_000), 200..2_000),
         ) {
             let logs = Logs::default();
             for (pipeline, tenant, bytes) in writes {
@@ -299,6 +299,7 @@ mod tests {
             }
         });
         let held = held(&logs);
+        // All of the tenants of each pipeline.
         assert_eq!((held.len(), logs.inner.rings.load(Ordering::Relaxed)), (200, 200));
         assert!(held.iter().all(|bytes| *bytes <= logs.inner.share_bytes()), "{held:?}");
     }
