@@ -5,17 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::super::{listed, revision};
-use super::known::{Deployed, Known, PIPELINE, POLICY, State};
+use super::known::{Deployed, Known, PIPELINE, POLICY, State, digest};
 use crate::cases::asking::ask;
 use crate::harness::{Answer, Server};
-
-/// The digest of a plugin with this content.
-pub(super) fn digest(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
-}
 
 /// What the server shows.
 pub(super) async fn state(server: &Server) -> State {

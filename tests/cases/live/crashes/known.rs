@@ -6,15 +6,20 @@ use std::time::Duration;
 
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use weir_test_components::with_manifest;
 
-use super::super::{default_policy, listed};
-use crate::harness::{Answer, Client, Server, guest};
+use crate::harness::{Answer, Client, guest};
 
 /// The pipeline that is deployed. Its policy is `default`.
 pub(super) const PIPELINE: &str = "tested";
 pub(super) const POLICY: &str = "default";
 const MANIFEST: &str = include_str!("../../../guests/adjustable/plugin.toml");
+
+/// The digest of a plugin with this content.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
 
 /// What is done, over and over.
 const STEPS: [Kind; 10] = [
@@ -199,12 +204,9 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Of a server that has just been started, to which a policy is pushed.
-    pub(super) async fn new(server: &Server) -> Self {
-        let policy = default_policy(server).await;
-        let shown = listed(server, &format!("policies/{POLICY}")).await;
-        let configured = shown["digest"].as_str().unwrap().to_owned();
-        let state = super::found::state(server).await;
+    /// Of a server that has just been started, and shows this. A policy was pushed to it, which has this digest.
+    pub(super) fn new(state: State, policy: String) -> Self {
+        let configured = state.policy.digest.clone();
         Self {
             state,
             configured,
@@ -225,7 +227,7 @@ impl Known {
         let last = || self.last.as_ref().expect("one was uploaded").digest.clone();
         match kind {
             Kind::Upload => {
-                let digest = super::found::digest(&Plugin::bytes(number));
+                let digest = digest(&Plugin::bytes(number));
                 self.last = Some(Plugin { number, digest });
                 Change::Upload(self.last.clone().expect("it is this"))
             }

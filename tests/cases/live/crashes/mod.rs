@@ -58,7 +58,8 @@ fn configure(config: &mut Config) {
 /// A server with two deployments of a pipeline, so that it can be rolled back.
 async fn prepared(program: Program) -> (Server, Known) {
     let server = Server::running(program, configure).await;
-    let mut known = Known::new(&server).await;
+    let policy = default_policy(&server).await;
+    let mut known = Known::new(found::state(&server).await, policy);
     for change in [Kind::Swap, Kind::Upload, Kind::Deploy, Kind::Upload, Kind::Deploy] {
         let change = known.change(change);
         let answer = Answer::to(change.request(&server.admin, &server.admin_token())).await;
