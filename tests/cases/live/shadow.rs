@@ -202,7 +202,10 @@ async fn candidates_that_shorten_and_that_refuse() {
     let brief = report(&server).await;
     assert_eq!((hits(&brief["deployed"]), hits(&brief["candidate"])), ((1, 2), (0, 2)));
     let ttl = |report: &Value, side: &str| report[side]["ttl_ms"]["median"].clone();
-    assert_eq!((ttl(&brief, "deployed"), ttl(&brief, "candidate")), (json!(3_600_000), json!(1_000)));
+    assert_eq!(
+        (ttl(&brief, "deployed"), ttl(&brief, "candidate")),
+        (json!(3_600_000), json!(1_000))
+    );
     about(&server, "DELETE").await.assert_status(200);
 
     // It stores at most 1 KiB, for a minute, under a tag.
