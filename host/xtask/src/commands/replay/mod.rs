@@ -2,7 +2,7 @@
 //!
 //! [`stage`] starts the server with the collection, [`replay`] sends a [`segment`] of the trace and says what
 //! became of it ([`replayed`]), and [`report`] prints that. Other commands can do the same with segments of
-//! their own, and with servers that differ. [`line`] reads one operation, [`feed`] reads ahead, [`send`] keeps
+//! their own, and with servers that differ. [`line`](mod@line) reads one operation, [`feed`] reads ahead, [`send`] keeps
 //! the time, [`tally`] counts with [`tiers`] and [`times`], and [`health`] asks the server.
 
 mod feed;
