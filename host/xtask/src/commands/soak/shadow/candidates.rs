@@ -60,7 +60,8 @@ impl Policy {
         let file = self.component(components);
         let component = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
         let setting = |(name, _): &(&str, &str)| {
-            format!("[settings.{name}]\ntype = \"string\"\noptional = true\n")
+            let about = "type = \"string\"\noptional = true\ndescription = \"As its source says.\"";
+            format!("[settings.{name}]\n{about}\n")
         };
         let settings: String = self.settings.iter().map(setting).collect();
         let about = format!("name = \"{}\"\nversion = \"1.0.0\"\n", self.name);
