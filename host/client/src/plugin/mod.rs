@@ -40,7 +40,7 @@ pub enum Command {
     Remove(Remove),
     /// Remove all plugins that nothing needs.
     ///
-    /// A plugin is needed by what it is deployed as, tried beside, or would be deployed as again by a rollback.
+    /// A name needs the plugin that is deployed under it, its candidate, and what a rollback would deploy there again.
     Gc(Gc),
     /// Try a plugin as a policy in shadow: it decides on live traffic, without effect. Or show what it would have
     /// done.
@@ -104,7 +104,7 @@ pub struct Deploy {
 /// Which requests it answers, if not all.
 #[derive(Debug, Default, clap::Args)]
 struct Part {
-    /// Try it on so many percent of the pipeline's requests, 1 to 99, beside what is deployed.
+    /// Have it answer so many percent of the pipeline's requests, 1 to 99; what is deployed answers the others.
     #[arg(long, value_name = "PERCENT")]
     weight: Option<u8>,
     /// What requests are divided by: `key`, `tenant` or `header:NAME`.

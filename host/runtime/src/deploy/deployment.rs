@@ -29,7 +29,7 @@ pub struct Wanted {
     pub candidate: Option<WantedCandidate>,
 }
 
-/// A candidate beside what is deployed.
+/// A candidate: a version that answers a part of the requests.
 #[derive(Clone)]
 pub struct WantedCandidate {
     /// What it is.
